@@ -1,0 +1,144 @@
+//! Path attributes as a value: what a path carries besides its prefix.
+//!
+//! One [`Attrs`] is shared by all the paths of an UPDATE that carry it, and is never changed
+//! once built: policy and export make a new one. Lists that have no order on the wire
+//! (communities) are kept sorted and without repeats, so that equal sets compare equal.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+use bytes::Bytes;
+
+use crate::{
+    aspath::{AsPath, Asn},
+    community::{Community, ExtCommunity, LargeCommunity},
+};
+
+/// ORIGIN (RFC 4271 §5.1.1), best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Origin {
+    /// Code 0: from inside the originating AS.
+    Igp,
+    /// Code 1: from EGP.
+    Egp,
+    /// Code 2: by other means.
+    Incomplete,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Igp => "igp",
+            Self::Egp => "egp",
+            Self::Incomplete => "incomplete",
+        })
+    }
+}
+
+/// Where to send traffic: a global address, a link-local one, or both (RFC 2545 §3, RFC 8950).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NextHop {
+    /// The address that resolution starts from. May itself be link-local on an unnumbered link.
+    pub addr: IpAddr,
+    /// The link-local address that came with a global IPv6 one.
+    pub link_local: Option<Ipv6Addr>,
+}
+
+impl NextHop {
+    /// A plain next hop.
+    #[must_use]
+    pub const fn new(addr: IpAddr) -> Self {
+        Self { addr, link_local: None }
+    }
+}
+
+impl fmt::Display for NextHop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.addr, f)
+    }
+}
+
+/// AGGREGATOR (RFC 4271 §5.1.7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Aggregator {
+    /// AS that aggregated.
+    pub asn: Asn,
+    /// Its router.
+    pub router_id: Ipv4Addr,
+}
+
+/// An optional transitive attribute that this speaker does not know. It is passed on with the
+/// Partial bit set and its octets untouched (RFC 4271 §5).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UnknownAttr {
+    /// Attribute flags as received, Partial included.
+    pub flags: u8,
+    /// Attribute type code.
+    pub code: u8,
+    /// Value.
+    pub value: Bytes,
+}
+
+/// The attributes of a path.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Attrs {
+    /// ORIGIN.
+    pub origin: Origin,
+    /// AS_PATH, with AS4_PATH already merged in (RFC 6793 §4.2.3).
+    pub as_path: AsPath,
+    /// NEXT_HOP, or the next hop of MP_REACH_NLRI.
+    pub next_hop: NextHop,
+    /// MULTI_EXIT_DISC: lower is better, compared within one neighbouring AS only.
+    pub med: Option<u32>,
+    /// LOCAL_PREF: higher is better; only on iBGP sessions.
+    pub local_pref: Option<u32>,
+    /// ATOMIC_AGGREGATE.
+    pub atomic_aggregate: bool,
+    /// AGGREGATOR, with AS4_AGGREGATOR already merged in.
+    pub aggregator: Option<Aggregator>,
+    /// COMMUNITIES, sorted, no repeats.
+    pub communities: Vec<Community>,
+    /// EXTENDED COMMUNITIES, sorted, no repeats.
+    pub ext_communities: Vec<ExtCommunity>,
+    /// LARGE_COMMUNITY, sorted, no repeats.
+    pub large_communities: Vec<LargeCommunity>,
+    /// ORIGINATOR_ID (RFC 4456 §8).
+    pub originator_id: Option<Ipv4Addr>,
+    /// CLUSTER_LIST, nearest first (RFC 4456 §8).
+    pub cluster_list: Vec<Ipv4Addr>,
+    /// Only to Customer, type 35 (RFC 9234 §5).
+    pub otc: Option<Asn>,
+    /// Unknown optional transitive attributes, by code.
+    pub unknown: Vec<UnknownAttr>,
+}
+
+impl Attrs {
+    /// Attributes of a route that this router originates (RFC 4271 §5.1): origin IGP, empty path.
+    #[must_use]
+    pub const fn originated(next_hop: NextHop) -> Self {
+        Self {
+            origin: Origin::Igp,
+            as_path: AsPath::empty(),
+            next_hop,
+            med: None,
+            local_pref: None,
+            atomic_aggregate: false,
+            aggregator: None,
+            communities: Vec::new(),
+            ext_communities: Vec::new(),
+            large_communities: Vec::new(),
+            originator_id: None,
+            cluster_list: Vec::new(),
+            otc: None,
+            unknown: Vec::new(),
+        }
+    }
+
+    /// Does the path carry this community?
+    #[must_use]
+    pub fn has(&self, community: Community) -> bool {
+        self.communities.binary_search(&community).is_ok()
+    }
+}

@@ -1,0 +1,133 @@
+//! Settings of a speaker and its peers, already checked: cannot hold nonsense.
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    num::NonZeroU8,
+    sync::Arc,
+    time::Duration,
+};
+
+use crate::{aspath::Asn, family::FamilySet, policy::Policy};
+
+/// Zero (off) or 3..=65535 seconds (RFC 4271 §4.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HoldTime(u16);
+
+impl HoldTime {
+    /// Neither hold timer nor keepalives.
+    pub const OFF: Self = Self(0);
+
+    /// Checks the range.
+    ///
+    /// # Errors
+    ///
+    /// [`BadHoldTime`] for 1 and 2.
+    pub const fn new(seconds: u16) -> Result<Self, BadHoldTime> {
+        match seconds {
+            1 | 2 => Err(BadHoldTime(seconds)),
+            _ => Ok(Self(seconds)),
+        }
+    }
+
+    /// In seconds; 0 means off.
+    #[must_use]
+    pub const fn seconds(self) -> u16 {
+        self.0
+    }
+
+    /// As a duration; `None` means off.
+    #[must_use]
+    pub const fn duration(self) -> Option<Duration> {
+        match self.0 {
+            0 => None,
+            seconds => Some(Duration::from_secs(seconds as u64)),
+        }
+    }
+}
+
+/// 90 seconds (RFC 4271 §10).
+impl Default for HoldTime {
+    fn default() -> Self {
+        Self(90)
+    }
+}
+
+/// One or two seconds were asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("hold time of {0} s is not allowed; use 0 (off) or at least 3 s (RFC 4271 §4.2)")]
+pub struct BadHoldTime(pub u16);
+
+/// Which AS the peer must be in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerAs {
+    /// Exactly this one.
+    Exact(Asn),
+    /// Any but ours.
+    External,
+    /// Ours.
+    Internal,
+}
+
+impl PeerAs {
+    /// True if a peer in `theirs` is welcome to a speaker in `ours`. AS 0 never is (RFC 7607).
+    #[must_use]
+    pub fn admits(self, ours: Asn, theirs: Asn) -> bool {
+        theirs.0 != 0
+            && match self {
+                Self::Exact(asn) => asn == theirs,
+                Self::External => theirs != ours,
+                Self::Internal => theirs == ours,
+            }
+    }
+}
+
+/// How far away the peer may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ttl {
+    /// On the link: sent with TTL 1 (eBGP default).
+    OnLink,
+    /// Up to this many hops away: sent with this TTL.
+    Multihop(NonZeroU8),
+    /// GTSM (RFC 5082): sent with 255; received only with at least 256 − this many hops.
+    Security(NonZeroU8),
+    /// No limit: sent with TTL 255 (iBGP default).
+    Any,
+}
+
+/// What a session needs to know of the speaker and of one peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionConfig {
+    /// Our AS on this session.
+    pub local_asn: Asn,
+    /// Our BGP identifier; never 0.0.0.0.
+    pub router_id: Ipv4Addr,
+    /// Which AS we accept.
+    pub peer_asn: PeerAs,
+    /// Hold time to offer.
+    pub hold_time: HoldTime,
+    /// Keepalive interval if shorter than a third of the hold time agreed on.
+    pub keepalive_time: Option<Duration>,
+    /// Wait between attempts to connect (RFC 4271 §8, ConnectRetryTime), jittered.
+    pub connect_retry: Duration,
+    /// Never dial, only accept.
+    pub passive: bool,
+    /// Families to offer; not empty.
+    pub families: FamilySet,
+}
+
+/// How the RIB treats a peer's routes. Immutable while the session lasts, policies aside.
+#[derive(Clone, Debug)]
+pub struct RibPeerConfig {
+    /// What may come in, and how it is changed. `None` on eBGP: nothing (RFC 8212); on iBGP: all.
+    pub import: Option<Arc<Policy>>,
+    /// What may go out, and how it is changed. `None` on eBGP: nothing (RFC 8212); on iBGP: all.
+    pub export: Option<Arc<Policy>>,
+    /// This peer is a client of our route reflector (RFC 4456).
+    pub route_reflector_client: bool,
+    /// This peer is a client of our route server (RFC 7947): path and next hop go out unchanged.
+    pub route_server_client: bool,
+    /// Announce ourselves as next hop also where the rules would keep it (iBGP).
+    pub next_hop_self: bool,
+    /// Our addresses on this session, from which next-hop-self takes the one of the family.
+    pub local_addresses: Vec<IpAddr>,
+}

@@ -1,0 +1,17 @@
+//! A BGP-4 speaker as plain values.
+//!
+//! Read in this order: [`family`], [`prefix`], [`aspath`], [`community`] and [`attrs`] are the
+//! vocabulary; [`wire`] turns octets into messages and back; [`session`] is one peer's state
+//! machine; [`rib`] holds everybody's routes and picks the best; [`policy`] says what comes in
+//! and goes out. Nothing here opens a socket, reads a clock or starts a thread.
+
+pub mod aspath;
+pub mod attrs;
+pub mod community;
+pub mod config;
+pub mod family;
+pub mod policy;
+pub mod prefix;
+pub mod rib;
+pub mod session;
+pub mod wire;

@@ -1,0 +1,157 @@
+//! Import and export policy: ordered statements, compiled once, applied to paths.
+//!
+//! In: a path's prefix, attributes and where it came from. Out: accepted with new attributes,
+//! or rejected by a named statement. Keeps no state.
+
+use std::sync::Arc;
+
+use crate::{
+    aspath::Asn,
+    attrs::{Attrs, Origin},
+    community::{Community, LargeCommunity},
+    prefix::Prefix,
+};
+
+/// An ordered list of statements with a verdict for paths that none decides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Name, as in configuration and in every explanation.
+    pub name: Arc<str>,
+    /// Tried in order; the first that matches and accepts or rejects decides.
+    pub statements: Vec<Statement>,
+    /// For paths that no statement decides.
+    pub default: Decision,
+}
+
+/// Accept or reject.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Let it pass.
+    Accept,
+    /// Stop it.
+    Reject,
+}
+
+/// One statement: conditions, changes, and a decision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Statement {
+    /// Name shown when this statement rejects.
+    pub name: Arc<str>,
+    /// All must hold; none given matches everything.
+    pub conditions: Vec<Condition>,
+    /// Applied in order if the conditions hold.
+    pub actions: Vec<Action>,
+    /// `None`: go on with the next statement, changes kept.
+    pub decision: Option<Decision>,
+}
+
+/// A condition on a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// The prefix matches one of these.
+    Prefix(Vec<PrefixMatch>),
+    /// It carries one of these communities.
+    Community(Vec<Community>),
+    /// It carries one of these large communities.
+    LargeCommunity(Vec<LargeCommunity>),
+    /// One of these stands in the AS path.
+    AsPathContains(Vec<Asn>),
+    /// The AS path ends with one of these.
+    OriginatedBy(Vec<Asn>),
+    /// The AS path has a number of hops in this range.
+    AsPathLength {
+        /// At least.
+        min: usize,
+        /// At most.
+        max: usize,
+    },
+    /// It has this ORIGIN.
+    Origin(Origin),
+    /// It came from here.
+    Source(Source),
+}
+
+/// A prefix with a range of lengths: matches prefixes inside it whose length is in the range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PrefixMatch {
+    /// The covering prefix.
+    pub prefix: Prefix,
+    /// Shortest length that matches.
+    pub min_len: u8,
+    /// Longest length that matches.
+    pub max_len: u8,
+}
+
+/// Where a path came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Source {
+    /// Originated by this router.
+    Local,
+    /// Learned by eBGP.
+    Ebgp,
+    /// Learned by iBGP.
+    Ibgp,
+}
+
+/// A change to a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Sets LOCAL_PREF.
+    SetLocalPref(u32),
+    /// Sets MED.
+    SetMed(u32),
+    /// Adds communities.
+    AddCommunities(Vec<Community>),
+    /// Removes communities.
+    RemoveCommunities(Vec<Community>),
+    /// Adds large communities.
+    AddLargeCommunities(Vec<LargeCommunity>),
+    /// Puts our own AS in front this often, beyond what export does anyway.
+    Prepend {
+        /// AS to put in front.
+        asn: Asn,
+        /// How often, 1..=16.
+        times: usize,
+    },
+}
+
+/// What a policy makes of a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Accepted with these attributes (the same `Arc` if nothing was changed).
+    Accepted(Arc<Attrs>),
+    /// Rejected by the statement of this name, or by `default`.
+    Rejected(Arc<str>),
+}
+
+impl Policy {
+    /// Accepts everything unchanged.
+    #[must_use]
+    pub fn accept_all() -> Self {
+        Self { name: "all".into(), statements: Vec::new(), default: Decision::Accept }
+    }
+
+    /// Rejects everything.
+    #[must_use]
+    pub fn reject_all() -> Self {
+        Self { name: "none".into(), statements: Vec::new(), default: Decision::Reject }
+    }
+
+    /// Accepts what this router originates itself, unchanged, and nothing else.
+    #[must_use]
+    pub fn originated() -> Self {
+        let statement = Statement {
+            name: "originated".into(),
+            conditions: vec![Condition::Source(Source::Local)],
+            actions: Vec::new(),
+            decision: Some(Decision::Accept),
+        };
+        Self { name: "originated".into(), statements: vec![statement], default: Decision::Reject }
+    }
+
+    /// Applies the policy to a path.
+    #[must_use]
+    pub fn apply(&self, _prefix: Prefix, _attrs: &Arc<Attrs>, _source: Source) -> Outcome {
+        todo!()
+    }
+}

@@ -1,0 +1,2 @@
+//! The CNI plugin `slash32`.
+fn main() {}

@@ -1,0 +1,2 @@
+//! Laid out; contents follow.
+fn main() {}
