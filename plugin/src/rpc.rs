@@ -5,9 +5,18 @@
 //! needs a network namespace carries its file descriptor as SCM_RIGHTS with the first octet.
 //! The length is at most [`MAX_MESSAGE`]: a broken caller cannot make the other side allocate.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::BTreeMap,
+    io::{self, IoSlice, IoSliceMut, Read, Write},
+    net::IpAddr,
+    os::{
+        fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+        unix::net::UnixStream,
+    },
+};
 
-use serde::{Deserialize, Serialize};
+use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::cni::{AddResult, Error};
 
@@ -101,4 +110,206 @@ pub enum Response {
 
 const fn yes() -> bool {
     true
+}
+
+/// Why a message could not be sent or received.
+#[derive(Debug, thiserror::Error)]
+pub enum RpcError {
+    /// The socket failed, timed out or ended in the middle of a message.
+    #[error("the connection failed: {0}")]
+    Io(#[from] io::Error),
+    /// The message is longer than [`MAX_MESSAGE`].
+    #[error("a message of {0} octets is too long; at most {MAX_MESSAGE} are taken")]
+    TooLong(usize),
+    /// The octets are not the JSON document expected.
+    #[error("the message is not understood ({0}); are plugin and daemon of the same release?")]
+    Document(#[from] serde_json::Error),
+}
+
+/// Sends a request, with a descriptor of the pod's network namespace where there is one.
+///
+/// # Errors
+///
+/// [`RpcError::TooLong`] before anything is sent; [`RpcError::Io`] as the socket has it.
+pub fn send_request(
+    stream: &UnixStream,
+    request: &Request,
+    netns: Option<BorrowedFd<'_>>,
+) -> Result<(), RpcError> {
+    let octets = frame(request)?;
+    let descriptors: Vec<_> = netns.iter().map(AsRawFd::as_raw_fd).collect();
+    let control = [ControlMessage::ScmRights(&descriptors)];
+    let control = if descriptors.is_empty() { &control[..0] } else { &control[..] };
+    let parts = [IoSlice::new(&octets)];
+    let sent = sendmsg::<()>(stream.as_raw_fd(), &parts, control, MsgFlags::MSG_NOSIGNAL, None)
+        .map_err(io::Error::from)?;
+    // The descriptor went with the first octet; the rest is plain stream.
+    let mut rest = stream;
+    rest.write_all(&octets[sent..])?;
+    Ok(())
+}
+
+/// Receives a request and the descriptor that came with it. Of several descriptors the first
+/// counts; the others are closed.
+///
+/// # Errors
+///
+/// As [`receive`].
+pub fn receive_request(stream: &UnixStream) -> Result<(Request, Option<OwnedFd>), RpcError> {
+    let mut length = [0; 4];
+    let (got, descriptor) = receive_with_descriptor(stream, &mut length)?;
+    let mut rest = stream;
+    rest.read_exact(&mut length[got..])?;
+    Ok((receive_body(stream, length)?, descriptor))
+}
+
+/// Sends any other message: a response, or what `routed show` asks and is told.
+///
+/// # Errors
+///
+/// As [`send_request`].
+pub fn send<T: Serialize>(mut stream: &UnixStream, message: &T) -> Result<(), RpcError> {
+    stream.write_all(&frame(message)?)?;
+    Ok(())
+}
+
+/// Receives any other message.
+///
+/// # Errors
+///
+/// [`RpcError::Io`] if the stream ends early or its read timeout passes,
+/// [`RpcError::TooLong`] if the other side announces too much, [`RpcError::Document`] if the
+/// octets are not a `T`.
+pub fn receive<T: DeserializeOwned>(mut stream: &UnixStream) -> Result<T, RpcError> {
+    let mut length = [0; 4];
+    stream.read_exact(&mut length)?;
+    receive_body(stream, length)
+}
+
+/// A message with its length in front, as it goes over the socket.
+///
+/// # Errors
+///
+/// [`RpcError::TooLong`], or [`RpcError::Document`] if it cannot be written as JSON.
+pub fn frame<T: Serialize>(message: &T) -> Result<Vec<u8>, RpcError> {
+    let mut octets = vec![0; 4];
+    serde_json::to_writer(&mut octets, message)?;
+    let body = octets.len() - 4;
+    match u32::try_from(body) {
+        Ok(length) if body <= MAX_MESSAGE => octets[..4].copy_from_slice(&length.to_be_bytes()),
+        Ok(_) | Err(_) => return Err(RpcError::TooLong(body)),
+    }
+    Ok(octets)
+}
+
+fn receive_body<T: DeserializeOwned>(
+    mut stream: &UnixStream,
+    length: [u8; 4],
+) -> Result<T, RpcError> {
+    let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
+    if length > MAX_MESSAGE {
+        return Err(RpcError::TooLong(length));
+    }
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body)?;
+    Ok(serde_json::from_slice(&body)?)
+}
+
+fn receive_with_descriptor(
+    stream: &UnixStream,
+    octets: &mut [u8],
+) -> io::Result<(usize, Option<OwnedFd>)> {
+    let mut control = nix::cmsg_space!([i32; 8]);
+    let mut parts = [IoSliceMut::new(octets)];
+    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+    let message = recvmsg::<()>(stream.as_raw_fd(), &mut parts, Some(&mut control), flags)?;
+    let mut received = Vec::new();
+    for part in message.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(descriptors) = part {
+            for descriptor in descriptors {
+                // SAFETY: the kernel has just installed this descriptor in our table for this
+                // message; nobody else knows it, so this is its only owner.
+                received.push(unsafe { OwnedFd::from_raw_fd(descriptor) });
+            }
+        }
+    }
+    if message.bytes == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok((message.bytes, received.into_iter().next()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs::File, os::fd::AsFd, os::unix::fs::MetadataExt};
+
+    use super::*;
+
+    fn id() -> AttachmentId {
+        AttachmentId {
+            network: "net".to_owned(),
+            container_id: "c1".to_owned(),
+            ifname: "eth0".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_request_arrives_with_the_same_open_file() {
+        let (plugin, daemon) = UnixStream::pair().unwrap();
+        let file = File::open("/proc/self/ns/net").unwrap();
+        send_request(&plugin, &Request::Del(id()), Some(file.as_fd())).unwrap();
+        let (request, descriptor) = receive_request(&daemon).unwrap();
+        assert_eq!(request, Request::Del(id()));
+        let received = File::from(descriptor.unwrap());
+        assert_eq!(received.metadata().unwrap().ino(), file.metadata().unwrap().ino());
+    }
+
+    #[test]
+    fn a_request_without_a_descriptor_arrives_without_one() {
+        let (plugin, daemon) = UnixStream::pair().unwrap();
+        send_request(&plugin, &Request::Status, None).unwrap();
+        let (request, descriptor) = receive_request(&daemon).unwrap();
+        assert_eq!(request, Request::Status);
+        assert!(descriptor.is_none());
+    }
+
+    #[test]
+    fn a_long_request_arrives_whole_although_the_socket_takes_it_in_pieces() {
+        let (plugin, daemon) = UnixStream::pair().unwrap();
+        let valid = (0..12_000).map(|i| (format!("container-{i:040}"), "eth0".to_owned()));
+        let gc = Request::Gc(Gc { network: "net".to_owned(), valid: valid.collect() });
+        let sender = std::thread::spawn({
+            let gc = gc.clone();
+            move || send_request(&plugin, &gc, None)
+        });
+        let (request, _) = receive_request(&daemon).unwrap();
+        sender.join().unwrap().unwrap();
+        assert_eq!(request, gc);
+    }
+
+    #[test]
+    fn an_announced_length_beyond_the_limit_is_refused_unread() {
+        let (mut plugin, daemon) = UnixStream::pair().unwrap();
+        plugin.write_all(&u32::MAX.to_be_bytes()).unwrap();
+        assert!(matches!(receive_request(&daemon), Err(RpcError::TooLong(_))));
+    }
+
+    #[test]
+    fn a_caller_that_goes_away_is_an_error_and_no_request() {
+        let (mut plugin, daemon) = UnixStream::pair().unwrap();
+        plugin.write_all(&[0, 0]).unwrap();
+        drop(plugin);
+        assert!(matches!(receive_request(&daemon), Err(RpcError::Io(_))));
+        let (plugin, daemon) = UnixStream::pair().unwrap();
+        drop(plugin);
+        assert!(matches!(receive_request(&daemon), Err(RpcError::Io(_))));
+    }
+
+    #[test]
+    fn octets_that_are_no_request_are_named_as_such() {
+        let (mut plugin, daemon) = UnixStream::pair().unwrap();
+        plugin.write_all(&[0, 0, 0, 2]).unwrap();
+        plugin.write_all(b"{}").unwrap();
+        assert!(matches!(receive_request(&daemon), Err(RpcError::Document(_))));
+    }
 }
