@@ -1,1 +1,3 @@
-//! Laid out; contents follow.
+//! The parts of the node daemon; `main.rs` is its command line.
+
+pub mod kernel;

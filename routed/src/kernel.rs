@@ -1,0 +1,3 @@
+//! The kernel's side of the daemon: what carries out commands and reports what it saw.
+
+pub mod netlink;
