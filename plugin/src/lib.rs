@@ -1,8 +1,13 @@
 //! What the CNI plugin `slash32` and the node daemon share: the CNI documents and the RPC.
 //!
-//! The plugin reads its environment and stdin, passes the request with the file descriptor of
-//! the pod's network namespace to the daemon, and prints the answer in the version that the
-//! runtime speaks. It decides nothing and holds no credentials.
+//! The plugin reads its environment ([`env`]) and stdin ([`netconf`]), passes the request with
+//! the file descriptor of the pod's network namespace to the daemon ([`client`], [`rpc`]), and
+//! prints the answer in the version that the runtime speaks ([`version`]). It decides nothing
+//! and holds no credentials.
 
+pub mod client;
 pub mod cni;
+pub mod env;
+pub mod netconf;
 pub mod rpc;
+pub mod version;

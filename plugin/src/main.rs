@@ -1,2 +1,228 @@
-//! The CNI plugin `slash32`.
-fn main() {}
+//! The CNI plugin `slash32`: one request of a container runtime, passed to the node daemon.
+//!
+//! In: the runtime's environment and stdin. Out: exactly one JSON document on stdout (none for
+//! the verbs that return nothing), and exit code 0 or 1. Holds no state, no credentials and no
+//! async runtime, so that it starts in well under a millisecond.
+
+use std::{
+    fs::File,
+    io::{ErrorKind, Read, Write},
+    os::{fd::AsFd, unix::fs::OpenOptionsExt},
+    process::ExitCode,
+};
+
+use plugin::{
+    client::{self, ClientError},
+    cni::{Error, code},
+    env::{Params, Verb},
+    netconf::{self, NetConf},
+    rpc::{Attach, AttachmentId, Check, Gc, Request, Response},
+    version::SpecVersion,
+};
+use serde_json::{Value, json};
+
+fn main() -> ExitCode {
+    std::panic::set_hook(Box::new(report_panic));
+    let (document, exit) = match run() {
+        Ok(document) => (document, ExitCode::SUCCESS),
+        Err((version, error)) => (Some(version.render_error(&error)), ExitCode::FAILURE),
+    };
+    if let Some(document) = document
+        && writeln!(std::io::stdout(), "{document}").is_err()
+    {
+        return ExitCode::FAILURE;
+    }
+    exit
+}
+
+/// A panic is a bug of ours; the runtime still gets its one document, the place goes to stderr.
+fn report_panic(info: &std::panic::PanicHookInfo<'_>) {
+    eprintln!("{info}");
+    let error = Error {
+        code: code::IO_FAILURE,
+        msg: "slash32 panicked".to_owned(),
+        details: format!("{info}; this is a bug, please report it"),
+    };
+    println!("{}", SpecVersion::NEWEST.render_error(&error));
+    std::process::exit(1);
+}
+
+fn run() -> Result<Option<Value>, (SpecVersion, Error)> {
+    let unversioned = |error| (SpecVersion::NEWEST, error);
+    let params = Params::from_vars(|name| std::env::var(name).ok()).map_err(unversioned)?;
+    if params.verb == Verb::Version {
+        return Ok(Some(supported_versions()));
+    }
+    let stdin = read_stdin().map_err(unversioned)?;
+    let version = netconf::version_of(&stdin).map_err(unversioned)?;
+    let conf = NetConf::parse(&stdin, version, &params).map_err(|error| (version, error))?;
+    serve(&params, conf).map_err(|error| (version, error))
+}
+
+fn serve(params: &Params, conf: NetConf) -> Result<Option<Value>, Error> {
+    match params.verb {
+        Verb::Add => add(params, conf).map(Some),
+        Verb::Del => del(params, &conf).map(|()| None),
+        Verb::Check => check(params, conf).map(|()| None),
+        Verb::Gc => gc(conf).map(|()| None),
+        Verb::Status => status(&conf).map(|()| None),
+        Verb::Version => Ok(Some(supported_versions())),
+    }
+}
+
+fn add(params: &Params, conf: NetConf) -> Result<Value, Error> {
+    if conf.prev_result.is_some() {
+        return Err(Error {
+            code: code::UNSUPPORTED_FIELD,
+            msg: "slash32 must be first in the conflist".to_owned(),
+            details: "a prevResult was given; move the entry of type slash32 to the front of \
+                      `plugins`"
+                .to_owned(),
+        });
+    }
+    let netns = open_netns(&params.netns)?;
+    let request = Request::Add(Attach {
+        id: attachment(params, &conf),
+        netns: params.netns.clone(),
+        args: params.args.clone(),
+        ips: conf.ips,
+        mac: conf.mac,
+        mtu: conf.mtu,
+        default_route: conf.default_route,
+    });
+    match client::call(&conf.socket, &request, Some(netns.as_fd()))? {
+        Response::Added(result) => Ok(conf.version.render_result(&result)),
+        Response::Error(error) => Err(error),
+        Response::Done => Err(unexpected_answer()),
+    }
+}
+
+fn del(params: &Params, conf: &NetConf) -> Result<(), Error> {
+    let id = attachment(params, conf);
+    // The namespace may be gone, or never have been: DEL succeeds without it.
+    let netns = open(&params.netns).ok();
+    let request = Request::Del(id.clone());
+    match client::call(&conf.socket, &request, netns.as_ref().map(AsFd::as_fd)) {
+        Ok(response) => done(response),
+        Err(ClientError::NoDaemon { .. }) => {
+            client::owe_detach(&conf.socket, &id).map_err(|error| Error {
+                code: code::TRY_AGAIN,
+                msg: "the node daemon is down and DEL cannot be noted for it".to_owned(),
+                details: format!("beside {}: {error}", conf.socket.display()),
+            })
+        }
+        Err(error @ ClientError::Broken { .. }) => Err(error.into()),
+    }
+}
+
+fn check(params: &Params, conf: NetConf) -> Result<(), Error> {
+    if !conf.version.has_check() {
+        return Err(verb_too_new(conf.version, "CHECK", SpecVersion::V0_4_0));
+    }
+    let id = attachment(params, &conf);
+    let prev_result = conf.prev_result.ok_or_else(|| Error {
+        code: code::INVALID_CONFIG,
+        msg: "invalid network configuration".to_owned(),
+        details: "prevResult: missing; CHECK compares with what ADD returned".to_owned(),
+    })?;
+    let netns = open_netns(&params.netns)?;
+    let request = Request::Check(Check { id, netns: params.netns.clone(), prev_result });
+    done(client::call(&conf.socket, &request, Some(netns.as_fd()))?)
+}
+
+fn gc(conf: NetConf) -> Result<(), Error> {
+    if !conf.version.has_gc_and_status() {
+        return Err(verb_too_new(conf.version, "GC", SpecVersion::V1_1_0));
+    }
+    // Without the list nothing says what is valid; taking that for "nothing" would remove all.
+    let valid = conf.valid_attachments.ok_or_else(|| Error {
+        code: code::INVALID_CONFIG,
+        msg: "invalid network configuration".to_owned(),
+        details: "cni.dev/valid-attachments: missing; GC needs the list of attachments to keep"
+            .to_owned(),
+    })?;
+    let request = Request::Gc(Gc { network: conf.network, valid });
+    done(client::call(&conf.socket, &request, None)?)
+}
+
+fn status(conf: &NetConf) -> Result<(), Error> {
+    if !conf.version.has_gc_and_status() {
+        return Err(verb_too_new(conf.version, "STATUS", SpecVersion::V1_1_0));
+    }
+    match client::call(&conf.socket, &Request::Status, None) {
+        Ok(response) => done(response),
+        Err(error) => {
+            let Error { details, .. } = error.into();
+            let msg = "the node daemon is not there".to_owned();
+            Err(Error { code: code::NOT_AVAILABLE, msg, details })
+        }
+    }
+}
+
+fn done(response: Response) -> Result<(), Error> {
+    match response {
+        Response::Done => Ok(()),
+        Response::Error(error) => Err(error),
+        Response::Added(_) => Err(unexpected_answer()),
+    }
+}
+
+fn attachment(params: &Params, conf: &NetConf) -> AttachmentId {
+    AttachmentId {
+        network: conf.network.clone(),
+        container_id: params.container_id.clone(),
+        ifname: params.ifname.clone(),
+    }
+}
+
+fn open_netns(path: &str) -> Result<File, Error> {
+    open(path).map_err(|error| Error {
+        code: if error.kind() == ErrorKind::NotFound {
+            code::UNKNOWN_CONTAINER
+        } else {
+            code::INVALID_ENVIRONMENT
+        },
+        msg: "the pod's network namespace cannot be opened".to_owned(),
+        details: format!("CNI_NETNS={path}: {error}; the runtime must create it before the call"),
+    })
+}
+
+/// Opens without waiting: whatever is at the path, even a pipe, cannot hold the plugin up. That
+/// it is a network namespace is for the daemon to see.
+fn open(path: &str) -> std::io::Result<File> {
+    File::options().read(true).custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits()).open(path)
+}
+
+fn read_stdin() -> Result<Vec<u8>, Error> {
+    let mut stdin = Vec::new();
+    let limit = plugin::rpc::MAX_MESSAGE as u64;
+    std::io::stdin().take(limit).read_to_end(&mut stdin).map_err(|error| Error {
+        code: code::IO_FAILURE,
+        msg: "the network configuration cannot be read".to_owned(),
+        details: format!("stdin: {error}"),
+    })?;
+    Ok(stdin)
+}
+
+fn supported_versions() -> Value {
+    json!({
+        "cniVersion": SpecVersion::NEWEST.as_str(),
+        "supportedVersions": SpecVersion::ALL.map(SpecVersion::as_str),
+    })
+}
+
+fn verb_too_new(version: SpecVersion, verb: &str, since: SpecVersion) -> Error {
+    Error {
+        code: code::INCOMPATIBLE_VERSION,
+        msg: format!("{verb} does not exist in CNI {}", version.as_str()),
+        details: format!("set cniVersion of the conflist to {} or newer", since.as_str()),
+    }
+}
+
+fn unexpected_answer() -> Error {
+    Error {
+        code: code::IO_FAILURE,
+        msg: "routed gave an answer that does not fit the request".to_owned(),
+        details: "plugin and daemon must be of the same release".to_owned(),
+    }
+}

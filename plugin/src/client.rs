@@ -1,0 +1,174 @@
+//! The plugin's side of the RPC: reach the daemon, ask, and turn what goes wrong into the
+//! error document that tells the runtime's operator what to do.
+//!
+//! A DEL that finds no daemon is owed: it is noted beside the socket and settled by the daemon
+//! when it is back, so that a runtime is never kept from removing a pod.
+
+use std::{
+    fs,
+    io::{self, ErrorKind},
+    os::{fd::BorrowedFd, unix::net::UnixStream},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use crate::{
+    cni::{Error, code},
+    rpc::{self, AttachmentId, Request, Response, RpcError},
+};
+
+/// How long the daemon may take over one request. Runtimes themselves give up after minutes;
+/// the daemon answers in milliseconds unless it is being started or its node is overloaded.
+const ANSWER_WITHIN: Duration = Duration::from_secs(60);
+
+/// Why there is no answer from the daemon.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Nobody serves the socket: the daemon is not running, or listens elsewhere.
+    #[error("routed does not answer on {socket} ({error})")]
+    NoDaemon {
+        /// The socket tried.
+        socket: PathBuf,
+        /// What connecting gave.
+        error: io::Error,
+    },
+    /// The conversation broke off.
+    #[error("talking to routed on {socket}: {error}")]
+    Broken {
+        /// The socket used.
+        socket: PathBuf,
+        /// What went wrong.
+        error: RpcError,
+    },
+}
+
+impl From<ClientError> for Error {
+    fn from(error: ClientError) -> Self {
+        let remedy = match &error {
+            ClientError::NoDaemon { error, .. } if error.kind() == ErrorKind::PermissionDenied => {
+                "run the runtime as root"
+            }
+            ClientError::NoDaemon { .. } => {
+                "start it with `routed run`, or set `socket` in the conflist to its `sockets.cni`"
+            }
+            ClientError::Broken { .. } => "see the log of routed; the runtime may try again",
+        };
+        Self {
+            code: code::TRY_AGAIN,
+            msg: "the node daemon cannot be asked".to_owned(),
+            details: format!("{error}; {remedy}"),
+        }
+    }
+}
+
+/// Asks the daemon and waits for its answer.
+///
+/// # Errors
+///
+/// [`ClientError`] if there is none. An answer that is itself an error comes as
+/// [`Response::Error`].
+pub fn call(
+    socket: &Path,
+    request: &Request,
+    netns: Option<BorrowedFd<'_>>,
+) -> Result<Response, ClientError> {
+    let stream = UnixStream::connect(socket)
+        .map_err(|error| ClientError::NoDaemon { socket: socket.to_owned(), error })?;
+    let broken = |error| ClientError::Broken { socket: socket.to_owned(), error };
+    let deadline = Some(ANSWER_WITHIN);
+    stream.set_read_timeout(deadline).map_err(|error| broken(error.into()))?;
+    stream.set_write_timeout(deadline).map_err(|error| broken(error.into()))?;
+    rpc::send_request(&stream, request, netns).map_err(broken)?;
+    rpc::receive(&stream).map_err(broken)
+}
+
+/// Notes a DEL that could not be delivered. Where the socket's folder does not exist, no daemon
+/// has run since boot and nothing is owed.
+///
+/// # Errors
+///
+/// As the file system has it; the DEL must then be reported as failed and tried again.
+pub fn owe_detach(socket: &Path, id: &AttachmentId) -> io::Result<()> {
+    let Some(parent) = socket.parent().filter(|parent| parent.is_dir()) else { return Ok(()) };
+    let folder = parent.join(OWED);
+    match fs::create_dir(&folder) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    // Written aside and renamed, so that the daemon never reads half a note.
+    let name = format!("{}.{}.{}", id.network, id.container_id, id.ifname);
+    let draft = folder.join(format!(".{name}.{}", std::process::id()));
+    fs::write(&draft, serde_json::to_vec(id)?)?;
+    fs::rename(&draft, folder.join(name))
+}
+
+/// The DELs that are owed, each with the note to remove once it is settled. Notes that cannot
+/// be read are left for a person to see and returned as errors.
+///
+/// # Errors
+///
+/// If the folder exists and cannot be listed.
+pub fn owed_detaches(
+    socket: &Path,
+) -> io::Result<Vec<(PathBuf, Result<AttachmentId, serde_json::Error>)>> {
+    let Some(parent) = socket.parent() else { return Ok(Vec::new()) };
+    let entries = match fs::read_dir(parent.join(OWED)) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut owed = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        if !path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".")) {
+            let id = serde_json::from_slice(&fs::read(&path)?);
+            owed.push((path, id));
+        }
+    }
+    owed.sort_by(|(a, _), (b, _)| a.cmp(b));
+    Ok(owed)
+}
+
+/// Folder beside the socket that holds a note for each owed DEL.
+const OWED: &str = "owed-detaches";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(container_id: &str) -> AttachmentId {
+        AttachmentId {
+            network: "pods".to_owned(),
+            container_id: container_id.to_owned(),
+            ifname: "eth0".to_owned(),
+        }
+    }
+
+    #[test]
+    fn what_is_owed_is_read_back_once_however_often_it_was_noted() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("cni.sock");
+        owe_detach(&socket, &id("c2")).unwrap();
+        owe_detach(&socket, &id("c1")).unwrap();
+        owe_detach(&socket, &id("c1")).unwrap();
+        let owed: Vec<_> =
+            owed_detaches(&socket).unwrap().into_iter().map(|(_, id)| id.unwrap()).collect();
+        assert_eq!(owed, [id("c1"), id("c2")]);
+    }
+
+    #[test]
+    fn nothing_is_owed_where_no_daemon_has_run() {
+        let socket = Path::new("/nonexistent/slash32/cni.sock");
+        owe_detach(socket, &id("c1")).unwrap();
+        assert!(owed_detaches(socket).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_missing_daemon_is_named_with_its_socket_and_remedy() {
+        let error = call(Path::new("/nonexistent/cni.sock"), &Request::Status, None).unwrap_err();
+        let document = Error::from(error);
+        assert_eq!(document.code, code::TRY_AGAIN);
+        assert!(document.details.contains("/nonexistent/cni.sock"), "{document}");
+        assert!(document.details.contains("routed run"), "{document}");
+    }
+}
