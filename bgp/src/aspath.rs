@@ -57,8 +57,8 @@ pub enum SegmentKind {
     ConfedSet,
 }
 
-/// One segment of a path. Holds between 1 and 255 AS numbers when received; a longer one
-/// that was built here is split when it is written.
+/// One segment of a path, never empty. The wire holds at most 255 numbers in a segment: longer
+/// sequences are split when written, and adjacent ones joined when read.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Segment {
     /// Kind.

@@ -69,12 +69,41 @@ pub struct Aggregator {
     pub router_id: Ipv4Addr,
 }
 
+/// Which of the known optional transitive attributes came with the Partial bit: some router on
+/// the way did not know them. It goes out as it came in (RFC 4271 §5).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PartialSet(u8);
+
+impl PartialSet {
+    /// No attribute.
+    pub const NONE: Self = Self(0);
+    /// AGGREGATOR.
+    pub const AGGREGATOR: Self = Self(1);
+    /// COMMUNITIES.
+    pub const COMMUNITIES: Self = Self(1 << 1);
+    /// EXTENDED COMMUNITIES.
+    pub const EXT_COMMUNITIES: Self = Self(1 << 2);
+    /// LARGE_COMMUNITY.
+    pub const LARGE_COMMUNITIES: Self = Self(1 << 3);
+    /// OTC.
+    pub const OTC: Self = Self(1 << 4);
+
+    /// Adds those of another set.
+    pub const fn insert(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+
+    /// Are all of the other set in?
+    #[must_use]
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
 /// An optional transitive attribute that this speaker does not know. It is passed on with the
-/// Partial bit set and its octets untouched (RFC 4271 §5).
+/// Partial bit set and its value untouched (RFC 4271 §5).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UnknownAttr {
-    /// Attribute flags as received, Partial included.
-    pub flags: u8,
     /// Attribute type code.
     pub code: u8,
     /// Value.
@@ -110,8 +139,10 @@ pub struct Attrs {
     pub cluster_list: Vec<Ipv4Addr>,
     /// Only to Customer, type 35 (RFC 9234 §5).
     pub otc: Option<Asn>,
-    /// Unknown optional transitive attributes, by code.
+    /// Unknown optional transitive attributes, by code, each once.
     pub unknown: Vec<UnknownAttr>,
+    /// Known optional transitive attributes that are marked as partial.
+    pub partial: PartialSet,
 }
 
 impl Attrs {
@@ -133,6 +164,7 @@ impl Attrs {
             cluster_list: Vec::new(),
             otc: None,
             unknown: Vec::new(),
+            partial: PartialSet::NONE,
         }
     }
 
