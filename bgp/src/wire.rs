@@ -1,23 +1,32 @@
 //! The wire: BGP messages as values, and the octets they come from and turn into.
 //!
-//! In: one whole message, its framing already checked by the session. Out: a [`Message`], or
-//! the NOTIFICATION that the peer has earned. A flawed UPDATE is classed per attribute as
-//! RFC 7606 asks (see [`error`]); only what cannot be contained becomes a NOTIFICATION.
+//! In: a stream's octets for [`frame_len`], then one whole message for [`decode`]. Out: a
+//! [`Message`], or the NOTIFICATION that the peer has earned. A flawed UPDATE is classed per
+//! attribute as RFC 7606 asks (see [`error`]); only what cannot be contained becomes a
+//! NOTIFICATION. The other way, each message type has its `encode`.
 //!
 //! Never panics on any input and never allocates more than a small multiple of its length.
 
 use bytes::Bytes;
 
+use crate::family::FamilySet;
+
+pub mod attribute;
 pub mod capability;
 pub mod error;
+mod header;
+mod nlri;
 pub mod notification;
+mod octets;
 pub mod open;
 pub mod refresh;
 pub mod update;
 
+pub use attribute::AttrCode;
 pub use capability::Capability;
-pub use error::{Fault, Treatment};
-pub use notification::Notification;
+pub use error::{EncodeError, Fault, Treatment};
+pub use header::frame_len;
+pub use notification::{ErrorCode, Notification};
 pub use open::Open;
 pub use refresh::Refresh;
 pub use update::{Reach, Update};
@@ -50,17 +59,45 @@ pub struct Codec {
     /// Both sides speak 4-octet AS numbers (RFC 6793): AS_PATH and AGGREGATOR use them.
     pub four_octet_as: bool,
     /// The peer is in another AS: LOCAL_PREF, ORIGINATOR_ID and CLUSTER_LIST are discarded
-    /// (RFC 7606 §7.5, §7.9, §7.10).
+    /// when read (RFC 7606 §7.5, §7.9, §7.10) and not written (RFC 4271 §5.1.5, RFC 4456 §8).
     pub external: bool,
-    /// Largest message that the peer may send and takes, in octets.
+    /// Families negotiated: prefixes of others are skipped when read.
+    pub families: FamilySet,
+    /// Largest message that the peer may send and takes: [`MAX_LEN`] or [`MAX_EXTENDED_LEN`].
     pub max_len: usize,
 }
 
 impl Default for Codec {
     fn default() -> Self {
-        Self { four_octet_as: true, external: true, max_len: MAX_LEN }
+        Self { four_octet_as: true, external: true, families: FamilySet::ALL, max_len: MAX_LEN }
     }
 }
 
-/// Octets ready for the socket.
-pub type Octets = Bytes;
+/// Reads one whole message, header included: as many octets as [`frame_len`] said.
+///
+/// # Errors
+///
+/// The NOTIFICATION to close the session with. What is wrong with an UPDATE and can be
+/// contained is no error: see [`Update::faults`].
+pub fn decode(message: &Bytes, codec: &Codec) -> Result<Message, Notification> {
+    let cut_short =
+        || Notification::bad_message_length(u16::try_from(message.len()).unwrap_or(u16::MAX));
+    let (kind, len) = header::read(message, codec.max_len)?.ok_or_else(cut_short)?;
+    if len != message.len() {
+        return Err(cut_short());
+    }
+    let body = message.slice(HEADER_LEN..);
+    match kind {
+        header::Kind::Open => Open::decode(body).map(Message::Open),
+        header::Kind::Update => Update::decode(body, codec).map(Message::Update),
+        header::Kind::Notification => Ok(Message::Notification(Notification::decode(&body))),
+        header::Kind::Keepalive => Ok(Message::Keepalive),
+        header::Kind::Refresh => Refresh::decode(message).map(Message::Refresh),
+    }
+}
+
+/// A KEEPALIVE message.
+#[must_use]
+pub fn keepalive() -> Bytes {
+    header::message(header::Kind::Keepalive, &[])
+}

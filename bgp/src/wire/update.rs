@@ -1,8 +1,18 @@
 //! UPDATE (RFC 4271 §4.3) with multiprotocol reachability (RFC 4760).
+//!
+//! In: the body of a received UPDATE, or routes to announce. Out: what the peer says after all
+//! error handling (RFC 7606), or as few messages as the routes fit in.
 
 use std::sync::Arc;
 
-use crate::{attrs::Attrs, family::Family, prefix::Prefix, wire::Fault};
+use bytes::Bytes;
+
+use crate::{
+    attrs::Attrs,
+    family::Family,
+    prefix::Prefix,
+    wire::{Codec, EncodeError, Fault, Notification},
+};
 
 /// What an UPDATE says, after error handling: prefixes of a treated-as-withdrawn message
 /// already stand in `withdrawn`.
@@ -13,7 +23,8 @@ use crate::{attrs::Attrs, family::Family, prefix::Prefix, wire::Fault};
 pub struct Update {
     /// Withdrawn prefixes of both families.
     pub withdrawn: Vec<Prefix>,
-    /// Announcements, at most one a family.
+    /// Announcements: of MP_REACH_NLRI first, then of the NLRI field. Both may be IPv4, so a
+    /// family can stand here twice; the later one counts.
     pub reach: Vec<Reach>,
     /// The family whose initial transfer this message ends (RFC 4724 §2).
     pub end_of_rib: Option<Family>,
@@ -30,4 +41,54 @@ pub struct Reach {
     pub attrs: Arc<Attrs>,
     /// The prefixes, in message order.
     pub prefixes: Vec<Prefix>,
+}
+
+impl Update {
+    /// The messages that say this: withdrawals, announcements, End-of-RIB, each by the functions
+    /// below. Faults are not written.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::encode_reach`].
+    pub fn encode(&self, codec: &Codec) -> Result<Vec<Bytes>, EncodeError> {
+        let mut messages = Self::encode_withdraw(&self.withdrawn, codec);
+        for reach in &self.reach {
+            messages.extend(Self::encode_reach(&reach.attrs, &reach.prefixes, codec)?);
+        }
+        messages.extend(self.end_of_rib.map(Self::encode_end_of_rib));
+        Ok(messages)
+    }
+
+    /// Announces prefixes that share their attributes, in as few messages as they fit in, each
+    /// no longer than `codec.max_len`.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeError`]; then nothing was written.
+    pub fn encode_reach(
+        _attrs: &Attrs,
+        _prefixes: &[Prefix],
+        _codec: &Codec,
+    ) -> Result<Vec<Bytes>, EncodeError> {
+        todo!()
+    }
+
+    /// Withdraws prefixes, in as few messages as they fit in.
+    #[must_use]
+    pub fn encode_withdraw(_prefixes: &[Prefix], _codec: &Codec) -> Vec<Bytes> {
+        todo!()
+    }
+
+    /// Says that everything of a family has been announced (RFC 4724 §2).
+    #[must_use]
+    pub fn encode_end_of_rib(_family: Family) -> Bytes {
+        todo!()
+    }
+
+    /// # Errors
+    ///
+    /// What RFC 7606 leaves as a session reset.
+    pub(super) fn decode(_body: Bytes, _codec: &Codec) -> Result<Self, Notification> {
+        todo!()
+    }
 }

@@ -1,0 +1,1 @@
+//! Forms of OPEN and what is refused.
