@@ -1,0 +1,234 @@
+//! `routed.toml`: from text to settings that cannot hold nonsense.
+//!
+//! In: one TOML file and the password files it names. Out: a [`Config`] whose parts are the
+//! types that sessions, RIB, pods and kernel take as they are, with warnings; or every fault of
+//! the file at once, each with its line, its key and what to write instead.
+//!
+//! Never fills a gap with a guess: a value that was refused leaves a fault, and then there is
+//! no `Config` at all.
+
+mod fault;
+mod kernel;
+mod node;
+mod password;
+mod peers;
+mod pods;
+mod policies;
+mod problem;
+mod section;
+mod sockets;
+mod speaker;
+mod value;
+
+use std::{
+    fs,
+    io::Read as _,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use bgp::{
+    aspath::Asn,
+    config::{RibPeerConfig, SessionConfig, Ttl},
+    policy::Policy,
+    prefix::Prefix,
+};
+
+use self::{fault::Findings, section::Section};
+pub use self::{
+    fault::{Fault, Invalid, Place, Warning},
+    password::Password,
+    problem::{Caution, Hint, Problem},
+    sockets::DEFAULT_ADMIN,
+};
+
+/// Where the daemon looks for its configuration unless told otherwise.
+pub const DEFAULT_PATH: &str = "/etc/slash32/routed.toml";
+/// Largest file that is read, in octets: a thousand peers need less than a tenth of it, and
+/// a mistyped path (a device, an image) is refused instead of read to its end.
+const MAX_FILE: u64 = 4 << 20;
+
+/// Everything the daemon was told, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Who this node is.
+    pub node: Node,
+    /// What holds for every session.
+    pub speaker: Speaker,
+    /// The peers, in the order of the file; names and addresses are unique.
+    pub peers: Vec<Peer>,
+    /// The node's pod ranges; `None`: a router without pods.
+    pub pods: Option<Pods>,
+    /// What goes into the kernel's routing tables.
+    pub kernel: Kernel,
+    /// Where the daemon can be reached locally.
+    pub sockets: Sockets,
+    /// Every `[[policies]]` entry, used or not, in the order of the file.
+    pub policies: Vec<Arc<Policy>>,
+}
+
+/// `[node]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Name of the node in logs, metrics and tables; not empty.
+    pub name: String,
+    /// What it does.
+    pub mode: Mode,
+}
+
+/// What a daemon does besides speaking BGP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Pods and kernel routes.
+    #[default]
+    Node,
+    /// Neither: a route reflector or route server.
+    Speaker,
+}
+
+/// `[bgp]`, as far as it is not a default for peers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Speaker {
+    /// Our AS.
+    pub asn: Asn,
+    /// Our BGP identifier; never 0.0.0.0.
+    pub router_id: Ipv4Addr,
+    /// Our cluster id as a route reflector (RFC 4456 §7).
+    pub cluster_id: Ipv4Addr,
+    /// Addresses on which sessions are accepted; empty: none are.
+    pub listen: Vec<SocketAddr>,
+    /// Equal paths used at once for one prefix, 1..=64.
+    pub multipath: usize,
+}
+
+/// One `[[peers]]` entry, with what it takes over from `[bgp]`.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// Unique name; the address unless given.
+    pub name: Arc<str>,
+    /// Where the peer is.
+    pub address: IpAddr,
+    /// TCP port to dial; never 0.
+    pub port: u16,
+    /// Source address of the session, of the peer's family; `None`: the kernel chooses.
+    pub local_address: Option<IpAddr>,
+    /// How far away it may be.
+    pub ttl: Ttl,
+    /// TCP MD5 key (RFC 2385).
+    pub password: Option<Password>,
+    /// What the session needs to know.
+    pub session: SessionConfig,
+    /// How its routes are treated. `local_addresses` is empty: it is known only once a session
+    /// is established.
+    pub rib: RibPeerConfig,
+    /// Next hop to announce for IPv4 prefixes in place of the session's own address.
+    pub next_hop_ipv4: Option<Ipv4Addr>,
+    /// Next hop to announce for IPv6 prefixes in place of the session's own address.
+    pub next_hop_ipv6: Option<Ipv6Addr>,
+}
+
+/// `[pods]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pods {
+    /// Ranges of both families, disjoint; at least one.
+    pub prefixes: Vec<Prefix>,
+    /// MTU of the pods' interfaces, in octets.
+    pub mtu: u32,
+}
+
+/// `[kernel]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kernel {
+    /// Whether learned routes are installed. Always false in [`Mode::Speaker`].
+    pub learned_routes: bool,
+    /// Routing table; never 0 (unspecified) or 255 (local).
+    pub table: u32,
+    /// Route protocol number that marks routes as ours; of no other routing daemon.
+    pub protocol: u8,
+    /// Metric of our routes; `None`: the kernel's default.
+    pub metric: Option<u32>,
+}
+
+/// `[sockets]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sockets {
+    /// Unix socket for the CNI plugin.
+    pub cni: PathBuf,
+    /// Unix socket for `routed show`.
+    pub admin: PathBuf,
+    /// Address of `/metrics`, `/healthz` and `/readyz`; `None`: off.
+    pub http: Option<SocketAddr>,
+}
+
+/// A configuration with what is allowed but perhaps not meant.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The settings.
+    pub config: Config,
+    /// In the order of the file.
+    pub warnings: Vec<Warning>,
+}
+
+impl Config {
+    /// Reads and checks a file, and the password files that it names.
+    ///
+    /// # Errors
+    ///
+    /// [`Invalid`] with every fault.
+    pub fn load(path: &Path) -> Result<Loaded, Invalid> {
+        let octets = read_file(path).map_err(|problem| Invalid::whole_file(path, problem))?;
+        let text =
+            str::from_utf8(&octets).map_err(|error| Invalid::not_utf8(path, &octets, error))?;
+        Self::parse(path, text)
+    }
+
+    /// Checks the text of a file. `path` names it in messages, and relative password files are
+    /// looked for beside it.
+    ///
+    /// # Errors
+    ///
+    /// [`Invalid`] with every fault.
+    pub fn parse(path: &Path, text: &str) -> Result<Loaded, Invalid> {
+        let mut findings = Findings::new(text);
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let config = section::document(text, &mut findings, |root| Self::read(root, folder));
+        findings.finish(path, config)
+    }
+
+    /// Every section in turn. `None` if something has no value to stand for it.
+    fn read(root: &mut Section<'_, '_>, folder: &Path) -> Option<Self> {
+        let (node, mode) = root.section("node", node::read);
+        let speaker = root.section("bgp", speaker::read);
+        let sockets = root.section("sockets", |section| sockets::read(section, &speaker.listen));
+        let policies = policies::read_all(root, speaker.asn);
+        let pods = pods::read(root, mode);
+        let kernel = root.section("kernel", |section| kernel::read(section, mode));
+        let ranges = pods.as_ref().map_or(&[][..], |pods| &pods.prefixes);
+        let context =
+            peers::Context { speaker: &speaker, policies: &policies, pods: ranges, folder };
+        let peers = peers::read_all(root, &context);
+        policies.warn_unused(root);
+        Some(Self {
+            node: node?,
+            speaker: speaker.speaker()?,
+            peers,
+            pods,
+            kernel,
+            sockets,
+            policies: policies.into_named(),
+        })
+    }
+}
+
+/// The octets of a regular file of reasonable size.
+fn read_file(path: &Path) -> Result<Vec<u8>, Problem> {
+    let mut octets = Vec::new();
+    fs::File::open(path)
+        .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut octets))
+        .map_err(Problem::Unreadable)?;
+    if octets.len() as u64 > MAX_FILE {
+        return Err(Problem::TooLarge { limit: MAX_FILE });
+    }
+    Ok(octets)
+}

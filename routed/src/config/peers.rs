@@ -1,0 +1,66 @@
+//! `[[peers]]`: each table on its own, then what only shows when all are seen together.
+
+mod peer;
+
+use std::{collections::BTreeMap, net::IpAddr, path::Path};
+
+use self::peer::Read;
+use super::{
+    Peer,
+    fault::Place,
+    policies::Policies,
+    problem::{Caution, Problem},
+    section::Section,
+    speaker,
+};
+
+/// What a peer is judged by besides its own table.
+pub(super) struct Context<'c> {
+    pub(super) speaker: &'c speaker::Read,
+    pub(super) policies: &'c Policies,
+    /// Pod ranges; empty without pods.
+    pub(super) pods: &'c [bgp::prefix::Prefix],
+    /// Where relative password files are looked for.
+    pub(super) folder: &'c Path,
+}
+
+/// Every table. Peers that cannot stand are left out, with a fault.
+pub(super) fn read_all(root: &mut Section<'_, '_>, context: &Context<'_>) -> Vec<Peer> {
+    let defaults =
+        speaker::PolicyDefaults::resolve(root, &context.speaker.defaults, context.policies);
+    let read = root.tables("peers", |section| peer::read(section, context, &defaults));
+    if read.is_empty() && !root.has("peers") {
+        root.warn(Place::whole_file(), Caution::NoPeers);
+    }
+    check_repeats(root, &read);
+    read.into_iter().filter_map(|read| read.peer).collect()
+}
+
+/// Addresses tell sessions apart and names tell people; both must be one peer's only.
+fn check_repeats(root: &mut Section<'_, '_>, peers: &[Read]) {
+    let mut addresses: BTreeMap<IpAddr, &Place> = BTreeMap::new();
+    for address in peers.iter().filter_map(|peer| peer.address.as_ref()) {
+        if let Some(first) = addresses.get(&address.value) {
+            let what = format!("the address {}", address.value);
+            let problem = Problem::Repeated { what, first: (*first).clone() };
+            root.fault(address.place.clone(), problem);
+        } else {
+            addresses.insert(address.value, &address.place);
+        }
+    }
+    let mut names: BTreeMap<&str, &Place> = BTreeMap::new();
+    for peer in peers {
+        let Some(name) = &peer.name else { continue };
+        let own = peer.address.as_ref().map(|address| address.value);
+        let named_address = name.value.parse::<IpAddr>().ok();
+        if named_address.is_some_and(|named| Some(named) != own && addresses.contains_key(&named)) {
+            root.fault(name.place.clone(), Problem::NameIsAddress(name.value.clone()));
+        } else if let Some(first) = names.get(&*name.value) {
+            let what = format!("the name {:?}", name.value);
+            let problem = Problem::Repeated { what, first: (*first).clone() };
+            root.fault(name.place.clone(), problem);
+        } else {
+            names.insert(&name.value, &name.place);
+        }
+    }
+}

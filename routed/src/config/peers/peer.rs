@@ -1,0 +1,241 @@
+//! One `[[peers]]` table: what it says, whether that fits together, and what it comes to.
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    num::NonZeroU8,
+    path::PathBuf,
+    sync::Arc,
+};
+
+use bgp::{
+    aspath::Asn,
+    config::{PeerAs, RibPeerConfig, SessionConfig, Ttl},
+    family::{Family, FamilySet},
+    policy::Policy,
+};
+
+use super::Context;
+use crate::config::{
+    Password, Peer, password,
+    problem::{Caution, Problem},
+    section::{At, Section},
+    speaker::{PolicyDefaults, Timers},
+    value,
+};
+
+/// RFC 4271 §8.
+const BGP_PORT: u16 = 179;
+
+/// A table as far as it was understood.
+pub(in crate::config) struct Read {
+    pub(super) name: Option<At<String>>,
+    pub(super) address: Option<At<IpAddr>>,
+    /// `None` if it cannot stand; the faults are recorded.
+    pub(super) peer: Option<Peer>,
+}
+
+/// The table.
+pub(super) fn read(
+    section: &mut Section<'_, '_>,
+    context: &Context<'_>,
+    defaults: &PolicyDefaults,
+) -> Read {
+    let name = section.optional("name", value::name);
+    let address = section.required("address", "address = \"10.1.1.0\"", value::host);
+    let asn =
+        section.required("asn", "asn = 4200000001, \"external\" or \"internal\"", value::peer_as);
+    let internal = asn.as_ref().map(|asn| is_internal(asn.value, context.speaker.asn));
+    if let Some(address) = &address {
+        check_address(section, address, context);
+    }
+    let local_address = local_address(section, address.as_ref());
+    let port = section.or("port", BGP_PORT, value::port);
+    let ttl = ttl(section, internal);
+    let password = password(section, context);
+    let session = session(section, context, asn.as_ref().map(|asn| asn.value));
+    let rib = rib(section, context, defaults, internal);
+    let families = session.as_ref().map_or(FamilySet::ALL, |session| session.families);
+    let (next_hop_ipv4, next_hop_ipv6) = next_hops(section, families);
+    let peer = address.as_ref().zip(session).map(|(address, session)| Peer {
+        name: name
+            .as_ref()
+            .map_or_else(|| address.value.to_string(), |name| name.value.clone())
+            .into(),
+        address: address.value,
+        port,
+        local_address,
+        ttl,
+        password,
+        session,
+        rib,
+        next_hop_ipv4,
+        next_hop_ipv6,
+    });
+    Read { name, address, peer }
+}
+
+/// Whether the session stays inside our AS.
+fn is_internal(peer: PeerAs, ours: Option<Asn>) -> bool {
+    match peer {
+        PeerAs::Exact(asn) => Some(asn) == ours,
+        PeerAs::Internal => true,
+        PeerAs::External => false,
+    }
+}
+
+/// A peer is neither this node nor one of its pods.
+fn check_address(section: &mut Section<'_, '_>, address: &At<IpAddr>, context: &Context<'_>) {
+    let At { value: address, place } = address.clone();
+    let own = context.speaker.listen.iter().any(|listen| listen.ip() == address)
+        || context.speaker.router_id.map(IpAddr::V4) == Some(address);
+    if own {
+        section.fault(place.clone(), Problem::OwnAddress(address));
+    }
+    if let Some(range) = context.pods.iter().copied().find(|range| range.contains(address)) {
+        section.fault(place, Problem::PeerInPods { address, range });
+    }
+}
+
+fn local_address(section: &mut Section<'_, '_>, peer: Option<&At<IpAddr>>) -> Option<IpAddr> {
+    let At { value: local, place } = section.optional("local_address", value::host)?;
+    let peer = peer?.value;
+    if local == peer {
+        section.fault(place, Problem::OwnAddress(peer));
+    } else if local.is_ipv4() != peer.is_ipv4() {
+        section.fault(place, Problem::FamilyMismatch { local, peer });
+    }
+    Some(local)
+}
+
+/// `multihop`, `ttl_security`, or what fits the kind of session.
+fn ttl(section: &mut Section<'_, '_>, internal: Option<bool>) -> Ttl {
+    let hops = |most| move |value: &toml::de::DeValue<'_>| value::number(1..=most)(value);
+    let multihop = section.optional("multihop", hops(255));
+    let security = section.optional("ttl_security", hops(254));
+    let nonzero = |at: At<u8>| NonZeroU8::new(at.value);
+    match (multihop, security) {
+        (Some(multihop), Some(_)) => {
+            section.fault(multihop.place, Problem::Excludes("ttl_security"));
+            Ttl::Any
+        }
+        (Some(multihop), None) => nonzero(multihop).map_or(Ttl::OnLink, Ttl::Multihop),
+        (None, Some(security)) => nonzero(security).map_or(Ttl::OnLink, Ttl::Security),
+        (None, None) if internal == Some(true) => Ttl::Any,
+        (None, None) => Ttl::OnLink,
+    }
+}
+
+fn password(section: &mut Section<'_, '_>, context: &Context<'_>) -> Option<Password> {
+    let file = section.optional("password_file", |value| match value::text(value)? {
+        "" => Err(Problem::EmptyValue("write the path of a file, or remove the key")),
+        path => Ok(PathBuf::from(path)),
+    })?;
+    password::read(section, &file, context.folder)
+}
+
+/// `None` if an AS number or the router id is not known.
+fn session(
+    section: &mut Section<'_, '_>,
+    context: &Context<'_>,
+    peer_asn: Option<PeerAs>,
+) -> Option<SessionConfig> {
+    let defaults = &context.speaker.defaults;
+    let timers = Timers::read(section);
+    let hold_time = timers.hold_time.unwrap_or(defaults.hold_time);
+    timers.warn(section, hold_time);
+    let passive = section.optional("passive", value::flag).filter(|at| at.value);
+    if let Some(passive) = &passive
+        && context.speaker.listen.is_empty()
+    {
+        section.fault(passive.place.clone(), Problem::PassiveWithoutListener);
+    }
+    let families = families(section);
+    Some(SessionConfig {
+        local_asn: context.speaker.asn?,
+        router_id: context.speaker.router_id?,
+        peer_asn: peer_asn?,
+        hold_time,
+        keepalive_time: timers.keepalive_time.or(defaults.keepalive_time),
+        connect_retry: timers.connect_retry.unwrap_or(defaults.connect_retry),
+        passive: passive.is_some(),
+        families,
+    })
+}
+
+fn families(section: &mut Section<'_, '_>) -> FamilySet {
+    let known = value::word(&["ipv4", "ipv6"], Family::ALL);
+    let Some(list) = section.list("families", known) else { return FamilySet::ALL };
+    if section.is_empty_list("families") {
+        let remedy = "write [\"ipv4\"], [\"ipv6\"] or both, or remove the key";
+        section.fault(section.place_of("families"), Problem::EmptyValue(remedy));
+    }
+    list.into_iter().map(|at| at.value).collect()
+}
+
+fn rib(
+    section: &mut Section<'_, '_>,
+    context: &Context<'_>,
+    defaults: &PolicyDefaults,
+    internal: Option<bool>,
+) -> RibPeerConfig {
+    let import = policy(section, "import", context, &defaults.import);
+    let export = policy(section, "export", context, &defaults.export);
+    let unset = |key, default: &Option<_>| !section.has(key) && default.is_none();
+    let no_import = unset("import", &context.speaker.defaults.import);
+    let no_export = unset("export", &context.speaker.defaults.export);
+    if internal == Some(false) && no_import {
+        section.warn(section.place(), Caution::NoImport);
+    }
+    if internal == Some(false) && no_export {
+        section.warn(section.place(), Caution::NoExport);
+    }
+    if import.as_ref().is_some_and(|import| &*import.name == "originated") {
+        section.warn(section.place_of("import"), Caution::ImportOriginated);
+    }
+    let reflector = section.optional("route_reflector_client", value::flag).filter(|at| at.value);
+    let server = section.optional("route_server_client", value::flag).filter(|at| at.value);
+    if let (Some(reflector), Some(false)) = (&reflector, internal) {
+        section.fault(reflector.place.clone(), Problem::IbgpOnly);
+    }
+    if let (Some(server), Some(true)) = (&server, internal) {
+        section.fault(server.place.clone(), Problem::EbgpOnly);
+    }
+    RibPeerConfig {
+        import,
+        export,
+        route_reflector_client: reflector.is_some(),
+        route_server_client: server.is_some(),
+        next_hop_self: section.or("next_hop_self", false, value::flag),
+        local_addresses: Vec::new(),
+    }
+}
+
+fn policy(
+    section: &mut Section<'_, '_>,
+    key: &'static str,
+    context: &Context<'_>,
+    default: &Option<Arc<Policy>>,
+) -> Option<Arc<Policy>> {
+    match section.optional(key, value::name) {
+        Some(name) => context.policies.resolve(section, &name),
+        None => default.clone(),
+    }
+}
+
+fn next_hops(
+    section: &mut Section<'_, '_>,
+    families: FamilySet,
+) -> (Option<Ipv4Addr>, Option<std::net::Ipv6Addr>) {
+    let four = section.optional("next_hop_ipv4", value::host_v4);
+    let six = section.optional("next_hop_ipv6", value::host_v6);
+    let given = [
+        (four.as_ref().map(|at| &at.place), Family::Ipv4Unicast, "ipv4"),
+        (six.as_ref().map(|at| &at.place), Family::Ipv6Unicast, "ipv6"),
+    ];
+    for (place, family, name) in given {
+        if let Some(place) = place.filter(|_| !families.contains(family)) {
+            section.warn(place.clone(), Caution::NextHopUnused(name));
+        }
+    }
+    (four.map(|at| at.value), six.map(|at| at.value))
+}

@@ -1,0 +1,341 @@
+//! What can be wrong with `routed.toml`, and what to write instead.
+//!
+//! Plain data with texts; who finds what is in the sections.
+
+use std::{
+    fmt, io,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use bgp::{
+    aspath::Asn,
+    community::BadCommunity,
+    config::BadHoldTime,
+    prefix::{BadPrefix, Prefix},
+};
+
+use super::fault::Place;
+
+/// What can be wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum Problem {
+    // The file.
+    /// The file cannot be opened or read.
+    #[error("cannot be read: {0}; check the path and its permissions")]
+    Unreadable(io::Error),
+    /// Surely not a configuration.
+    #[error("is larger than {limit} octets; is this the right file?")]
+    TooLarge {
+        /// Octets that would be read.
+        limit: u64,
+    },
+    /// Nothing but white space and comments.
+    #[error("is empty; it needs at least [node] with a name and [bgp] with asn and router_id")]
+    Empty,
+    /// Not text.
+    #[error("not UTF-8 text from here on; save the file as UTF-8, or remove the octet")]
+    NotUtf8,
+    /// Not TOML.
+    #[error("syntax: {}; is the file complete?", .0.message())]
+    Syntax(toml::de::Error),
+
+    // Shape.
+    /// A required key is not there.
+    #[error("missing; write {0}")]
+    Missing(&'static str),
+    /// A key that nobody reads.
+    #[error("unknown key; {0}")]
+    UnknownKey(Hint),
+    /// Another type.
+    #[error("must be {wanted}, not {found}")]
+    WrongType {
+        /// What is read here, with its article.
+        wanted: &'static str,
+        /// What stands here.
+        found: &'static str,
+    },
+    /// A number too small or too large.
+    #[error("{got} is not allowed; use {min} to {max}")]
+    OutOfRange {
+        /// As written.
+        got: i64,
+        /// Smallest.
+        min: i64,
+        /// Largest.
+        max: i64,
+    },
+    /// A word that is none of those known here.
+    #[error("{got:?} is not known here; use {}", quoted(.allowed))]
+    NotOneOf {
+        /// As written.
+        got: String,
+        /// Every word that is.
+        allowed: &'static [&'static str],
+    },
+    /// Nothing in a list that needs something.
+    #[error("must not be empty; {0}")]
+    EmptyValue(&'static str),
+    /// The same again.
+    #[error("{what} stands {} already; remove one of them", at_line(.first))]
+    Repeated {
+        /// The value.
+        what: String,
+        /// Where it was first.
+        first: Place,
+    },
+
+    // Values.
+    /// Not a prefix.
+    #[error(transparent)]
+    Prefix(#[from] BadPrefix),
+    /// Not a community.
+    #[error(transparent)]
+    Community(#[from] BadCommunity),
+    /// One or two seconds.
+    #[error(transparent)]
+    HoldTime(#[from] BadHoldTime),
+    /// Not an address.
+    #[error("{0:?} is not an IP address; write it as in 10.1.1.0 or fd00:1::1")]
+    Address(String),
+    /// Not an IPv4 address.
+    #[error("{0:?} is not an IPv4 address; write it as in 10.0.0.11")]
+    AddressV4(String),
+    /// Not an IPv6 address.
+    #[error("{0:?} is not an IPv6 address; write it as in fd00:1::1")]
+    AddressV6(String),
+    /// Scoped, unspecified, multicast or broadcast.
+    #[error("{0} cannot be used here; use a unicast address of a host")]
+    NotUnicast(IpAddr),
+    /// An IPv6 link-local address needs an interface.
+    #[error("{0} is link-local; such peers are not supported yet, use the peer's global address")]
+    LinkLocal(String),
+    /// Not ADDRESS:PORT.
+    #[error("{0:?} is not an address with a port; write it as in 0.0.0.0:179 or [::]:179")]
+    SocketAddress(String),
+    /// Port 0.
+    #[error("port 0 is not allowed; use 1 to 65535 (BGP: 179)")]
+    PortZero,
+    /// Not an AS number.
+    #[error("{0:?} is not an AS number; write 4200000011 or \"64086.59915\"{also}", also = .1)]
+    Asn(String, &'static str),
+    /// An AS number that no speaker may have (RFC 7607, RFC 6793 §9, RFC 7300).
+    #[error("AS {0} is reserved and can be nobody's; use a private one such as 4200000011")]
+    ReservedAsn(Asn),
+    /// 0.0.0.0 (RFC 6286 §2.1).
+    #[error("0.0.0.0 is not allowed; use a unique address of this node, such as its loopback's")]
+    ZeroId,
+    /// A name with a character that would confuse tables, labels or commands.
+    #[error("{0:?} has a character that names cannot have; use letters, digits and . _ - :")]
+    Name(String),
+    /// A path that depends on the working folder.
+    #[error("{} is not an absolute path; begin it with /", .0.display())]
+    RelativePath(PathBuf),
+    /// `sockaddr_un` holds 108 octets with the final zero.
+    #[error("path of {0} octets is too long for a unix socket; use at most 107")]
+    LongPath(usize),
+
+    // Cross checks.
+    /// One path for two sockets.
+    #[error("{} is the path of both sockets.cni and sockets.admin; change one", .0.display())]
+    SameSocket(PathBuf),
+    /// Two listeners that cannot both be bound.
+    #[error("{this} and {other} cannot both be listened on; remove one or change its port")]
+    Overlap {
+        /// This one.
+        this: SocketAddr,
+        /// The other.
+        other: SocketAddr,
+    },
+    /// The name is another peer's address.
+    #[error("{0:?} is the address of another peer; choose another name")]
+    NameIsAddress(String),
+    /// A peer that is this node itself.
+    #[error("{0} is this node's own address; give the peer's")]
+    OwnAddress(IpAddr),
+    /// A peer in the pods' range.
+    #[error("{address} lies in the pod range {range}; a peer cannot be there")]
+    PeerInPods {
+        /// The peer.
+        address: IpAddr,
+        /// The range.
+        range: Prefix,
+    },
+    /// IPv4 to IPv6 or the reverse.
+    #[error("{local} and the peer {peer} are not of one family; use an address of the peer's")]
+    FamilyMismatch {
+        /// Our end.
+        local: IpAddr,
+        /// The peer.
+        peer: IpAddr,
+    },
+    /// A policy that is not there.
+    #[error("no policy has the name {name:?}; known are {}{}", .known.join(", "), did_you_mean(.meant))]
+    UnknownPolicy {
+        /// As written.
+        name: String,
+        /// Those there are.
+        known: Vec<String>,
+        /// The one that is nearest, if near.
+        meant: Option<String>,
+    },
+    /// The name of a built-in policy.
+    #[error("{0:?} is the name of a built-in policy; choose another")]
+    ReservedName(String),
+    /// Both given.
+    #[error("excludes {0}; remove one of them")]
+    Excludes(&'static str),
+    /// Only within an AS.
+    #[error("is for iBGP peers only, and this one is external (RFC 4456); remove it")]
+    IbgpOnly,
+    /// Only between ASes.
+    #[error("is for eBGP peers only, and this one is internal (RFC 7947); remove it")]
+    EbgpOnly,
+    /// Neither dials nor can be dialled.
+    #[error("cannot be, since bgp.listen is empty and so no side would open the session")]
+    PassiveWithoutListener,
+    /// Pods where there are none.
+    #[error("cannot be in mode \"speaker\"; remove it, or set node.mode = \"node\"")]
+    SpeakerOnly,
+    /// A section of pods without a range.
+    #[error("has no range; write ipv4 = [\"10.244.1.0/24\"], ipv6 = [...] or both")]
+    NoRange,
+    /// Wrong list.
+    #[error("{0} belongs into the other list, {1}")]
+    WrongList(Prefix, &'static str),
+    /// Ranges that share addresses.
+    #[error("{this} overlaps with {other}{}; a pod address must have one range", at(.first))]
+    RangesOverlap {
+        /// This one.
+        this: Prefix,
+        /// The earlier one.
+        other: Prefix,
+        /// Where that stands.
+        first: Place,
+    },
+    /// Too few addresses.
+    #[error("{0} is too small for pods; use /{1} or shorter")]
+    RangeTooSmall(Prefix, u8),
+    /// Addresses that no pod can have.
+    #[error("{0} contains or is in {1} ({2}), which pods cannot have; use a unicast range")]
+    RangeReserved(Prefix, Prefix, &'static str),
+    /// Table `local` is the kernel's own.
+    #[error("255 is the kernel's table of local addresses; use 254 (main) or another")]
+    LocalTable,
+    /// The number of another routing daemon.
+    #[error("{0} marks routes of {1}, which would be taken for ours; use 132 or another free one")]
+    ProtocolTaken(u8, &'static str),
+
+    // Password files.
+    /// It cannot be read.
+    #[error("{} cannot be read: {}; the file must hold the TCP MD5 key", .0.display(), .1)]
+    PasswordUnreadable(PathBuf, io::Error),
+    /// Its first line is empty.
+    #[error("{} has an empty first line; write the TCP MD5 key there", .0.display())]
+    PasswordEmpty(PathBuf),
+    /// The kernel takes 80 octets.
+    #[error("{}: the key is longer than 80 octets, the most that TCP MD5 takes", .0.display())]
+    PasswordTooLong(PathBuf),
+
+    // Policies.
+    /// `ge 16 le 32` is not that.
+    #[error("{0:?} is not understood; write \"10.0.0.0/8\", \"10.0.0.0/8 ge 16 le 24\"")]
+    PrefixMatch(String),
+    /// A range of lengths that nothing can have.
+    #[error("lengths {min} to {max} cannot match in {prefix}; {} <= ge <= le <= {}",
+        .prefix.len(), .prefix.family().max_len())]
+    PrefixLengths {
+        /// The covering prefix.
+        prefix: Prefix,
+        /// `ge`.
+        min: u8,
+        /// `le`.
+        max: u8,
+    },
+    /// A range that is empty.
+    #[error("min = {0} is greater than max = {1}; exchange them")]
+    EmptyRange(usize, usize),
+}
+
+/// What to write in place of a key that nobody reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hint {
+    /// A key that looks much the same.
+    DidYouMean(&'static str),
+    /// Every key of the section.
+    Known(Vec<&'static str>),
+}
+
+impl fmt::Display for Hint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DidYouMean(key) => write!(f, "did you mean {key}?"),
+            Self::Known(keys) => write!(f, "known here are {}", keys.join(", ")),
+        }
+    }
+}
+
+/// What is allowed and perhaps not meant.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Caution {
+    /// eBGP without import policy.
+    #[error(
+        "no import policy: nothing is taken from this eBGP peer (RFC 8212); \
+        name one with import here or in [bgp]"
+    )]
+    NoImport,
+    /// eBGP without export policy.
+    #[error(
+        "no export policy: nothing is announced to this eBGP peer (RFC 8212); \
+        name one with export here or in [bgp]"
+    )]
+    NoExport,
+    /// What comes in was never originated here.
+    #[error("\"originated\" lets nothing in: what a peer announces is not originated by this node")]
+    ImportOriginated,
+    /// The keepalive would never be used.
+    #[error("{} s is more than a third of the hold time of {} s; keepalives go out every {} s",
+        .keepalive.as_secs(), .hold.as_secs(), .hold.as_secs() / 3)]
+    LongKeepalive {
+        /// As written.
+        keepalive: Duration,
+        /// In force.
+        hold: Duration,
+    },
+    /// A dead peer would never be noticed.
+    #[error("0 turns keepalives off: a peer that dies silently keeps its routes for ever")]
+    HoldTimeOff,
+    /// The key is readable by everybody.
+    #[error("{} can be read by every user of this host; chmod 600 it", .0.display())]
+    PasswordExposed(PathBuf),
+    /// A next hop of a family that is not spoken.
+    #[error("has no effect, since families does not have {0}")]
+    NextHopUnused(&'static str),
+    /// A policy that nobody names.
+    #[error("no peer uses this policy")]
+    UnusedPolicy,
+    /// A statement that neither changes nor decides.
+    #[error("has neither set nor action, so it does nothing")]
+    IdleStatement,
+    /// A router alone.
+    #[error("no [[peers]]: nothing is announced and nothing learned")]
+    NoPeers,
+}
+
+fn quoted(words: &[&str]) -> String {
+    let words: Vec<_> = words.iter().map(|word| format!("{word:?}")).collect();
+    words.join(", ")
+}
+
+fn did_you_mean(name: &Option<String>) -> String {
+    name.as_ref().map_or_else(String::new, |name| format!("; did you mean {name:?}?"))
+}
+
+fn at(place: &Place) -> String {
+    place.line.map_or_else(String::new, |line| format!(" in line {line}"))
+}
+
+fn at_line(place: &Place) -> String {
+    place.line.map_or_else(|| "there".to_owned(), |line| format!("in line {line}"))
+}

@@ -1,0 +1,355 @@
+//! Promises of `routed.toml`: every fault in one run, each with its place and remedy; what is
+//! complete is taken as it is written.
+
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
+
+use bgp::config::{PeerAs, Ttl};
+use routed::config::{Config, Invalid, Loaded};
+
+/// A file that is valid and says nothing it need not.
+const LEAST: &str = "
+[node]
+name = \"n1\"
+[bgp]
+asn = 64512
+router_id = \"10.0.0.1\"
+";
+
+fn data(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/config").join(name);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn parse(text: &str) -> Result<Loaded, Invalid> {
+    Config::parse(Path::new("routed.toml"), text)
+}
+
+/// The faults of the least file with this added, without the file's name and the lines.
+fn faults_of(added: &str) -> Vec<String> {
+    let invalid = parse(&format!("{LEAST}{added}")).expect_err(added);
+    let faults = invalid.faults.iter();
+    faults.map(|fault| format!("{}: {}", fault.place.key, fault.problem)).collect()
+}
+
+fn warnings_of(added: &str) -> Vec<String> {
+    let loaded = parse(&format!("{LEAST}{added}")).unwrap_or_else(|error| panic!("{error}"));
+    let warnings = loaded.warnings.iter();
+    warnings.map(|warning| format!("{}: {}", warning.place.key, warning.caution)).collect()
+}
+
+/// A peer with these lines added.
+fn peer(added: &str) -> String {
+    format!(
+        "[[peers]]\naddress = \"10.1.1.0\"\nasn = 4200000001\nimport = \"all\"\nexport = \"all\"\n{added}\n"
+    )
+}
+
+#[test]
+fn every_fault_of_a_broken_file_is_told_in_one_run() {
+    let invalid = parse(&data("faults.toml")).expect_err("the file is broken");
+    assert_eq!(format!("{invalid}\n"), data("faults.expected"));
+}
+
+#[test]
+fn the_example_file_is_valid_and_gives_no_warning() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests/routed.example.toml");
+    let Loaded { config, warnings } = Config::load(&path).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(warnings, []);
+    assert_eq!(config.node.name, "rack1-node1");
+    let [tor_a, tor_b, reflector] = &config.peers[..] else { panic!("{:?}", config.peers) };
+    assert_eq!((&*tor_a.name, tor_a.session.hold_time.seconds()), ("tor-a", 9));
+    assert!(matches!(tor_a.ttl, Ttl::Security(hops) if hops.get() == 1));
+    assert_eq!(tor_a.rib.import.as_ref().unwrap().statements.len(), 3);
+    assert_eq!((tor_b.session.peer_asn, tor_b.ttl), (PeerAs::External, Ttl::OnLink));
+    assert_eq!((reflector.session.peer_asn, reflector.ttl), (PeerAs::Internal, Ttl::Any));
+    assert_eq!(config.pods.unwrap().prefixes.len(), 2);
+}
+
+#[test]
+fn the_least_file_gets_the_documented_defaults() {
+    let config = parse(LEAST).unwrap().config;
+    let listen: Vec<_> = config.speaker.listen.iter().map(ToString::to_string).collect();
+    assert_eq!(listen, ["0.0.0.0:179", "[::]:179"]);
+    assert_eq!(config.speaker.cluster_id, config.speaker.router_id);
+    assert_eq!((config.kernel.table, config.kernel.protocol), (254, 132));
+    assert!(config.kernel.learned_routes);
+    assert_eq!(config.sockets.http.unwrap().to_string(), "127.0.0.1:9732");
+    assert!(config.pods.is_none());
+}
+
+#[test]
+fn a_speaker_has_neither_pods_nor_kernel_routes() {
+    let speaker = LEAST.replace("\"n1\"", "\"n1\"\nmode = \"speaker\"");
+    assert!(!parse(&speaker).unwrap().config.kernel.learned_routes);
+    let both = "[pods]\nipv4 = [\"10.244.1.0/24\"]\n[kernel]\nlearned_routes = true\n";
+    let invalid = parse(&format!("{speaker}{both}")).unwrap_err();
+    assert_eq!(
+        invalid.to_string(),
+        "routed.toml:8: pods: cannot be in mode \"speaker\"; remove it, or set node.mode = \"node\"\n\
+         routed.toml:11: kernel.learned_routes: cannot be in mode \"speaker\"; remove it, or set \
+         node.mode = \"node\""
+    );
+}
+
+#[test]
+fn an_empty_file_and_one_of_comments_say_what_is_needed() {
+    for text in ["", "\n# nothing yet\n"] {
+        assert_eq!(
+            parse(text).unwrap_err().to_string(),
+            "routed.toml: is empty; it needs at least [node] with a name and [bgp] with asn and \
+             router_id"
+        );
+    }
+}
+
+#[test]
+fn missing_sections_are_missing_keys_without_a_line() {
+    assert_eq!(
+        parse("[pods]\nipv4 = [\"10.244.1.0/24\"]\n").unwrap_err().to_string(),
+        "routed.toml: node.name: missing; write name = \"rack1-node1\"\n\
+         routed.toml: bgp.asn: missing; write asn = 4200000011\n\
+         routed.toml: bgp.router_id: missing; write router_id = \"10.0.0.11\""
+    );
+}
+
+#[test]
+fn a_half_written_file_is_a_syntax_fault_with_line_and_column() {
+    let error = parse(&format!("{LEAST}[[peers]]\naddress = \"10.1.1")).unwrap_err().to_string();
+    assert!(error.starts_with("routed.toml:8:18: syntax: "), "{error}");
+    let error = parse(&format!("{LEAST}[[pee")).unwrap_err().to_string();
+    assert!(error.starts_with("routed.toml:7:"), "{error}");
+}
+
+#[test]
+fn every_syntax_fault_is_told() {
+    let error = parse("[node]\nname = n1\n[bgp]\nasn = 64512 64513\n").unwrap_err();
+    let lines: Vec<_> = error.faults.iter().map(|fault| fault.place.line.unwrap()).collect();
+    assert_eq!(lines, [2, 4], "{error}");
+}
+
+#[test]
+fn a_key_given_twice_is_told_with_its_line() {
+    let error = parse("[node]\nname = \"a\"\nname = \"b\"\n").unwrap_err().to_string();
+    assert!(error.starts_with("routed.toml:3:1: syntax: duplicate key"), "{error}");
+}
+
+#[test]
+fn what_is_not_text_is_told_with_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("routed.toml");
+    fs::write(&path, b"[node]\nname = \"\xff\"\n").unwrap();
+    assert_eq!(
+        Config::load(&path).unwrap_err().to_string(),
+        format!(
+            "{}:2:9: not UTF-8 text from here on; save the file as UTF-8, or remove the octet",
+            path.display()
+        )
+    );
+}
+
+#[test]
+fn a_file_that_is_not_there_or_a_folder_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("routed.toml");
+    let error = Config::load(&path).unwrap_err().to_string();
+    assert!(error.contains(": cannot be read: No such file"), "{error}");
+    let error = Config::load(folder.path()).unwrap_err().to_string();
+    assert!(error.contains(": cannot be read: Is a directory"), "{error}");
+}
+
+#[test]
+fn values_of_another_type_are_told_and_do_not_hide_other_faults() {
+    assert_eq!(
+        faults_of("[kernel]\ntable = \"main\"\nprotocol = 300\n[[pods]]\nmtu = 1\n"),
+        [
+            "kernel.table: must be a whole number, not string",
+            "kernel.protocol: 300 is not allowed; use 1 to 255",
+            "pods: must be a table, not array",
+        ]
+    );
+    assert_eq!(
+        faults_of("peers = 1\n"),
+        ["bgp.peers: unknown key; known here are asn, router_id, \
+        cluster_id, multipath, listen, hold_time, keepalive_time, connect_retry, import, export"]
+    );
+}
+
+#[test]
+fn numbers_beyond_their_range_are_told_with_the_range() {
+    assert_eq!(
+        faults_of(&peer("port = 70000\nconnect_retry = 0\nmultihop = -1\nhold_time = 65536")),
+        [
+            "peers[0].port: 70000 is not allowed; use 0 to 65535",
+            "peers[0].connect_retry: 0 is not allowed; use 1 to 65535",
+            "peers[0].multihop: -1 is not allowed; use 1 to 255",
+            "peers[0].hold_time: 65536 is not allowed; use 0 to 65535",
+        ]
+    );
+    assert_eq!(
+        faults_of(&peer("port = 0")),
+        ["peers[0].port: port 0 is not allowed; use 1 to 65535 (BGP: 179)"]
+    );
+}
+
+#[test]
+fn a_peer_is_neither_this_node_nor_one_of_its_pods() {
+    assert_eq!(
+        faults_of(&peer("local_address = \"10.1.1.0\"")),
+        ["peers[0].local_address: 10.1.1.0 is this node's own address; give the peer's"]
+    );
+    let own_id = peer("").replace("10.1.1.0", "10.0.0.1");
+    assert_eq!(
+        faults_of(&own_id),
+        ["peers[0].address: 10.0.0.1 is this node's own address; give the peer's"]
+    );
+    assert_eq!(
+        faults_of(&format!("{}[pods]\nipv4 = [\"10.1.1.0/24\"]\n", peer(""))),
+        ["peers[0].address: 10.1.1.0 lies in the pod range 10.1.1.0/24; a peer cannot be there"]
+    );
+}
+
+#[test]
+fn a_name_that_is_another_peers_address_is_refused() {
+    let second = "[[peers]]\nname = \"10.1.1.0\"\naddress = \"10.1.1.2\"\nasn = \"internal\"\n";
+    assert_eq!(
+        faults_of(&format!("{}{second}", peer(""))),
+        ["peers[1].name: \"10.1.1.0\" is the address of another peer; choose another name"]
+    );
+}
+
+#[test]
+fn options_of_the_other_kind_of_session_are_refused() {
+    let internal = peer("route_server_client = true").replace("4200000001", "64512");
+    assert_eq!(
+        faults_of(&internal),
+        ["peers[0].route_server_client: is for eBGP peers only, and this one is internal \
+          (RFC 7947); remove it"]
+    );
+    assert_eq!(
+        faults_of(&peer("route_reflector_client = true")),
+        ["peers[0].route_reflector_client: is for iBGP peers only, and this one is external \
+          (RFC 4456); remove it"]
+    );
+}
+
+#[test]
+fn a_passive_peer_needs_a_listener() {
+    let text = format!("listen = []\n{}", peer("passive = true"));
+    assert_eq!(
+        faults_of(&text),
+        ["peers[0].passive: cannot be, since bgp.listen is empty and so no side would open the \
+          session"]
+    );
+}
+
+#[test]
+fn ranges_that_no_pod_can_use_are_refused() {
+    assert_eq!(
+        faults_of("[pods]\nipv4 = [\"169.254.0.0/17\", \"0.0.0.0/0\"]\nipv6 = [\"fe80::/64\"]\n"),
+        [
+            "pods.ipv4[0]: 169.254.0.0/17 contains or is in 169.254.0.0/16 (link-local, with the \
+             pods' gateway), which pods cannot have; use a unicast range",
+            "pods.ipv4[1]: 0.0.0.0/0 contains or is in 0.0.0.0/8 (this network), which pods \
+             cannot have; use a unicast range",
+            "pods.ipv6[0]: fe80::/64 contains or is in fe80::/10 (link-local, with the pods' \
+             gateway), which pods cannot have; use a unicast range",
+        ]
+    );
+    assert_eq!(
+        faults_of("[pods]\nmtu = 1500\n"),
+        ["pods: has no range; write ipv4 = [\"10.244.1.0/24\"], ipv6 = [...] or both"]
+    );
+}
+
+#[test]
+fn sockets_must_be_two_and_clear_of_each_other() {
+    assert_eq!(
+        faults_of("[sockets]\nadmin = \"/run/slash32/cni.sock\"\nhttp = \"127.0.0.1:179\"\n"),
+        [
+            "sockets.admin: /run/slash32/cni.sock is the path of both sockets.cni and sockets.admin; change one",
+            "sockets.http: 127.0.0.1:179 and 0.0.0.0:179 cannot both be listened on; remove one \
+             or change its port",
+        ]
+    );
+}
+
+#[test]
+fn password_files_are_judged_by_their_first_line_and_their_mode() {
+    let folder = tempfile::tempdir().unwrap();
+    let long = "x".repeat(81);
+    for (name, content, mode) in [
+        ("good", "key\n", 0o600),
+        ("open", "key\n", 0o644),
+        ("empty", "\nkey", 0o600),
+        ("long", &long, 0o600),
+    ] {
+        fs::write(folder.path().join(name), content).unwrap();
+        fs::set_permissions(folder.path().join(name), fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let with = |name: &str| {
+        let text = format!("{LEAST}{}", peer(&format!("password_file = \"{name}\"")));
+        Config::parse(&folder.path().join("routed.toml"), &text)
+    };
+    let good = with("good").unwrap();
+    assert_eq!(good.config.peers[0].password.as_ref().unwrap().octets(), b"key");
+    assert_eq!(good.warnings, []);
+    let open = with("open").unwrap();
+    assert!(open.warnings[0].caution.to_string().ends_with("chmod 600 it"));
+    for (name, told) in [("empty", "empty first line"), ("long", "longer than 80 octets")] {
+        let error = with(name).unwrap_err().to_string();
+        assert!(error.contains(told), "{error}");
+    }
+}
+
+#[test]
+fn what_is_allowed_but_perhaps_not_meant_is_a_warning() {
+    assert_eq!(warnings_of(""), [": no [[peers]]: nothing is announced and nothing learned"]);
+    assert_eq!(
+        warnings_of("[[peers]]\naddress = \"10.1.1.0\"\nasn = \"external\"\nhold_time = 0\n"),
+        [
+            "peers[0]: no import policy: nothing is taken from this eBGP peer (RFC 8212); name \
+             one with import here or in [bgp]",
+            "peers[0]: no export policy: nothing is announced to this eBGP peer (RFC 8212); name \
+             one with export here or in [bgp]",
+            "peers[0].hold_time: 0 turns keepalives off: a peer that dies silently keeps its \
+             routes for ever",
+        ]
+    );
+    assert_eq!(
+        warnings_of(&peer("hold_time = 9\nkeepalive_time = 4")),
+        ["peers[0].keepalive_time: 4 s is more than a third of the hold time of 9 s; keepalives \
+          go out every 3 s"]
+    );
+    assert_eq!(
+        warnings_of("[[peers]]\naddress = \"10.1.1.0\"\nasn = \"internal\"\n"),
+        [""; 0],
+        "iBGP needs no policy"
+    );
+}
+
+#[test]
+fn a_policy_that_nobody_uses_or_that_does_nothing_is_a_warning() {
+    let policy = "[[policies]]\nname = \"p\"\ndefault = \"accept\"\n[[policies.statements]]\n";
+    assert_eq!(
+        warnings_of(&format!("{}{policy}", peer(""))),
+        [
+            "policies[0]: no peer uses this policy",
+            "policies[0].statements[0]: has neither set nor action, so it does nothing",
+        ]
+    );
+}
+
+#[test]
+fn faults_of_a_policy_do_not_make_its_users_faulty() {
+    let policy = "[[policies]]\nname = \"p\"\ndefault = \"accept\"\n[[policies.statements]]\n\
+        as_path_length = { min = 4, max = 2 }\ncommunities = []\naction = \"accept\"\n";
+    assert_eq!(
+        faults_of(&format!("{}{policy}", peer("").replace("\"all\"", "\"p\""))),
+        [
+            "policies[0].statements[0].as_path_length: min = 4 is greater than max = 2; exchange \
+             them",
+            "policies[0].statements[0].communities: must not be empty; give at least one value, \
+             or remove the key",
+        ]
+    );
+}
