@@ -128,6 +128,14 @@ pub struct RibPeerConfig {
     pub route_server_client: bool,
     /// Announce ourselves as next hop also where the rules would keep it (iBGP).
     pub next_hop_self: bool,
-    /// Our addresses on this session, from which next-hop-self takes the one of the family.
+    /// Refuse paths of an eBGP peer that do not begin with its AS (RFC 4271 §6.3). To be
+    /// switched off for a peer that is a route server, whose AS is not in the path (RFC 7947).
+    pub enforce_first_as: bool,
+    /// The peer is an eBGP one on the link: its next hops must be on a connected network
+    /// (RFC 4271 §5.1.3).
+    pub next_hops_on_link: bool,
+    /// Our addresses on this session, from which next-hop-self takes the first of the family.
+    /// A link-local IPv6 one belongs here only if the peer is on the link; it then goes with
+    /// the global one (RFC 2545 §3). A peer's path with one of these as next hop is refused.
     pub local_addresses: Vec<IpAddr>,
 }

@@ -3,7 +3,10 @@
 //! In: a path's prefix, attributes and where it came from. Out: accepted with new attributes,
 //! or rejected by a named statement. Keeps no state.
 
-use std::sync::Arc;
+mod action;
+mod matching;
+
+use std::{fmt, sync::Arc};
 
 use crate::{
     aspath::Asn,
@@ -120,8 +123,26 @@ pub enum Action {
 pub enum Outcome {
     /// Accepted with these attributes (the same `Arc` if nothing was changed).
     Accepted(Arc<Attrs>),
-    /// Rejected by the statement of this name, or by `default`.
-    Rejected(Arc<str>),
+    /// Rejected.
+    Rejected(Rejection),
+}
+
+/// What rejected a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// The policy.
+    pub policy: Arc<str>,
+    /// Its statement; `None` if no statement decided, so that the default did.
+    pub statement: Option<Arc<str>>,
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.statement {
+            Some(statement) => write!(f, "statement {statement} of policy {}", self.policy),
+            None => write!(f, "the default of policy {}", self.policy),
+        }
+    }
 }
 
 impl Policy {
@@ -149,9 +170,49 @@ impl Policy {
         Self { name: "originated".into(), statements: vec![statement], default: Decision::Reject }
     }
 
-    /// Applies the policy to a path.
+    /// Applies the policy to a path: statements in order until one decides, each seeing the
+    /// changes of those before it; then the default.
     #[must_use]
-    pub fn apply(&self, _prefix: Prefix, _attrs: &Arc<Attrs>, _source: Source) -> Outcome {
-        todo!()
+    pub fn apply(&self, prefix: Prefix, attrs: &Arc<Attrs>, source: Source) -> Outcome {
+        let mut changed = Arc::clone(attrs);
+        for statement in &self.statements {
+            if !statement.matches(prefix, &changed, source) {
+                continue;
+            }
+            for action in &statement.actions {
+                // Copies on the first change only.
+                action.apply(Arc::make_mut(&mut changed));
+            }
+            if let Some(decision) = statement.decision {
+                return self.conclude(decision, Some(statement), changed, attrs);
+            }
+        }
+        self.conclude(self.default, None, changed, attrs)
+    }
+
+    fn conclude(
+        &self,
+        decision: Decision,
+        statement: Option<&Statement>,
+        changed: Arc<Attrs>,
+        original: &Arc<Attrs>,
+    ) -> Outcome {
+        match decision {
+            Decision::Accept if changed == *original => Outcome::Accepted(Arc::clone(original)),
+            Decision::Accept => Outcome::Accepted(changed),
+            Decision::Reject => Outcome::Rejected(Rejection {
+                policy: Arc::clone(&self.name),
+                statement: statement.map(|statement| Arc::clone(&statement.name)),
+            }),
+        }
     }
 }
+
+impl Statement {
+    fn matches(&self, prefix: Prefix, attrs: &Attrs, source: Source) -> bool {
+        self.conditions.iter().all(|condition| condition.holds(prefix, attrs, source))
+    }
+}
+
+#[cfg(test)]
+mod tests;

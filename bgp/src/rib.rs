@@ -4,319 +4,364 @@
 //! In: sessions coming and going, their UPDATEs, locally originated prefixes, and which next
 //! hops can be reached. Out: changes of the best paths, for the kernel, and for each peer the
 //! announcements and withdrawals that bring it up to date. Both are pulled by their readers and
-//! keyed by prefix, so a slow reader costs the newest state of each prefix and no more.
+//! keyed by prefix, so a slow reader costs the newest state of each prefix and no more. What a
+//! peer is told is worked out when it pulls, from the Loc-RIB of that moment.
 //!
 //! Reads no clock, opens no socket, waits for nobody.
 
+mod adj_in;
+mod adj_out;
+mod attrs;
+mod decide;
+mod dense;
+mod export;
+mod judge;
+mod loc;
+mod nexthop;
+mod peer;
+mod verdict;
+
 use std::{
-    fmt,
-    net::{IpAddr, Ipv4Addr},
+    collections::{BTreeMap, VecDeque},
     sync::Arc,
 };
 
+pub use self::{
+    adj_out::Advertisement,
+    loc::{BestChange, BestPath},
+    nexthop::{NextHopInterest, Resolution},
+    peer::{PeerCounts, PeerId, PeerUp, RibConfig},
+    verdict::{Ineligible, NotAdvertised, PathView, Step, Verdict},
+};
+use self::{
+    attrs::AttrTable,
+    dense::DestId,
+    export::Exporter,
+    judge::Judge,
+    loc::{Loc, Path},
+    nexthop::NextHops,
+    peer::Peer,
+};
 use crate::{
-    aspath::Asn,
     attrs::{Attrs, NextHop},
     config::RibPeerConfig,
-    family::{Family, FamilySet},
+    family::Family,
     prefix::Prefix,
     wire::Update,
 };
 
-/// A peer of this router, by a number given by the caller and never used for another peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PeerId(pub u32);
-
-/// Settings of the RIB as a whole.
-#[derive(Clone, Debug)]
-pub struct RibConfig {
-    /// Our AS.
-    pub asn: Asn,
-    /// Our BGP identifier.
-    pub router_id: Ipv4Addr,
-    /// Cluster id as a route reflector (RFC 4456 §7); the router id unless set.
-    pub cluster_id: Ipv4Addr,
-    /// Most paths used at once for one prefix; 1 means no multipath.
-    pub multipath: usize,
-    /// Whether paths whose next hop does not resolve are left out (RFC 4271 §9.1.2.1). Off for
-    /// a router that forwards nothing itself, such as a route server or reflector.
-    pub resolve_next_hops: bool,
-}
-
-/// A session that has just been established.
-#[derive(Clone, Debug)]
-pub struct PeerUp {
-    /// What was agreed with the peer.
-    pub families: FamilySet,
-    /// Our AS on this session.
-    pub local_asn: Asn,
-    /// The peer's AS.
-    pub peer_asn: Asn,
-    /// The peer's BGP identifier.
-    pub router_id: Ipv4Addr,
-    /// The peer's address.
-    pub address: IpAddr,
-    /// How its routes are treated.
-    pub config: RibPeerConfig,
-}
-
-/// What the Loc-RIB now holds for one prefix.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BestChange {
-    /// The prefix.
-    pub prefix: Prefix,
-    /// The paths to use, best first; none means that the prefix is gone.
-    pub paths: Vec<BestPath>,
-}
-
-/// One path in use.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BestPath {
-    /// Who announced it; `None` if this router originates it.
-    pub peer: Option<PeerId>,
-    /// Its attributes after import policy.
-    pub attrs: Arc<Attrs>,
-}
-
-/// Announcements or withdrawals for one peer: one UPDATE's worth of content or more, to be
-/// encoded and split by [`Update::encode`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Advertisement {
-    /// These prefixes now have these attributes.
-    Reach {
-        /// Attributes as the peer must see them.
-        attrs: Arc<Attrs>,
-        /// Prefixes of one family.
-        prefixes: Vec<Prefix>,
-    },
-    /// These prefixes are gone.
-    Withdraw(Vec<Prefix>),
-    /// The initial transfer of this family is complete (RFC 4724 §2).
-    EndOfRib(Family),
-}
-
-/// Where traffic to a next hop would go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Resolution {
-    /// It can be reached, at this interior cost (0: on a connected network).
-    Reachable {
-        /// Cost to compare in step e of RFC 4271 §9.1.2.2.
-        cost: u32,
-    },
-    /// No route leads there.
-    Unreachable,
-}
-
-/// One path of a prefix with what became of it: the answer to "why (not) this one?".
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PathView {
-    /// Who announced it; `None` if this router originates it.
-    pub peer: Option<PeerId>,
-    /// Attributes: after import policy, or as received if it was not accepted.
-    pub attrs: Arc<Attrs>,
-    /// Whether it is used, and if not, why.
-    pub verdict: Verdict,
-}
-
-/// What became of a path.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// The best: used, and announced to others.
-    Best,
-    /// Equal enough to the best to be used beside it.
-    Multipath,
-    /// Another path won at this step.
-    Lost(Step),
-    /// Not eligible at all.
-    Ineligible(Ineligible),
-}
-
-/// The step of the decision process that ruled a path out (RFC 4271 §9.1.2.2, in order).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Step {
-    /// Another has a higher weight (set by local policy).
-    Weight,
-    /// Another has a higher LOCAL_PREF (§9.1.1).
-    LocalPref,
-    /// Another is originated by this router.
-    LocallyOriginated,
-    /// Another has a shorter AS_PATH (a).
-    AsPathLength,
-    /// Another has a lower ORIGIN (b).
-    Origin,
-    /// Another of the same neighbouring AS has a lower MED (c).
-    Med,
-    /// Another was learned by eBGP (d).
-    EbgpOverIbgp,
-    /// Another has a nearer next hop (e).
-    NextHopCost,
-    /// Another comes from a lower BGP identifier or ORIGINATOR_ID (f; RFC 4456 §9).
-    RouterId,
-    /// Another has a shorter CLUSTER_LIST (RFC 4456 §9).
-    ClusterListLength,
-    /// Another comes from a lower peer address (g).
-    PeerAddress,
-    /// As good as the best, but the multipath limit is reached.
-    MultipathLimit,
-}
-
-/// Why a path takes no part in the decision.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ineligible {
-    /// Our own AS stands in its path (RFC 4271 §9.1.2).
-    AsLoop,
-    /// Our BGP identifier is its ORIGINATOR_ID (RFC 4456 §8).
-    OriginatorLoop,
-    /// Our cluster id stands in its CLUSTER_LIST (RFC 4456 §8).
-    ClusterLoop,
-    /// No route leads to its next hop.
-    NextHopUnreachable,
-    /// Its next hop is one of our own addresses, or none that traffic can be sent to.
-    NextHopInvalid,
-    /// eBGP without an import policy (RFC 8212).
-    NoImportPolicy,
-    /// The import policy's statement of this name rejected it.
-    Rejected(Arc<str>),
-}
-
-/// Why a best path is not announced to a peer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NotAdvertised {
-    /// The peer does not speak the family.
-    Family,
-    /// It came from this peer.
-    SplitHorizon,
-    /// Learned by iBGP, and neither side is a route reflector client (RFC 4271 §9.2).
-    IbgpToIbgp,
-    /// A community forbids it (NO_EXPORT, NO_ADVERTISE, NO_EXPORT_SUBCONFED).
-    Community,
-    /// eBGP without an export policy (RFC 8212).
-    NoExportPolicy,
-    /// The export policy's statement of this name rejected it.
-    Rejected(Arc<str>),
-    /// We have no address of the family to be the next hop on this session.
-    NoNextHop,
-}
-
-impl fmt::Display for Verdict {
-    fn fmt(&self, _f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        todo!()
-    }
-}
-
 /// The RIBs of one router.
 #[derive(Debug)]
-pub struct Rib {}
+pub struct Rib {
+    config: RibConfig,
+    attrs: AttrTable,
+    loc: Loc,
+    peers: BTreeMap<PeerId, Peer>,
+    next_hops: NextHops,
+    /// Peers that may have something to pull, each once.
+    ready: VecDeque<PeerId>,
+}
 
 impl Rib {
     /// An empty one.
     #[must_use]
-    pub fn new(_config: RibConfig) -> Self {
-        todo!()
+    pub fn new(config: RibConfig) -> Self {
+        Self {
+            config,
+            attrs: AttrTable::new(),
+            loc: Loc::default(),
+            peers: BTreeMap::new(),
+            next_hops: NextHops::default(),
+            ready: VecDeque::new(),
+        }
     }
 
     /// A session was established: its peer gets everything that is due to it, then End-of-RIB
-    /// for each family.
-    pub fn peer_up(&mut self, _peer: PeerId, _up: PeerUp) {
-        todo!()
+    /// for each family. An older session of the same peer counts as ended.
+    pub fn peer_up(&mut self, peer: PeerId, up: PeerUp) {
+        self.peer_down(peer);
+        self.peers.insert(peer, Peer::new(up));
+        self.offer_all(peer);
     }
 
     /// A session ended: the peer's routes are gone.
-    pub fn peer_down(&mut self, _peer: PeerId) {
-        todo!()
+    pub fn peer_down(&mut self, peer: PeerId) {
+        let Some(state) = self.peers.remove(&peer) else { return };
+        for id in state.received.iter() {
+            self.set_path(id, Some(peer), None);
+        }
+        state.out.clear(&mut self.loc);
+        self.ready.retain(|other| *other != peer);
+        self.attrs.sweep();
     }
 
-    /// The peer's routes changed. Ignored if the peer is not up.
-    pub fn update(&mut self, _peer: PeerId, _update: &Update) {
-        todo!()
+    /// The peer's routes changed. Ignored if the peer is not up; prefixes of families that were
+    /// not agreed with it are ignored.
+    pub fn update(&mut self, peer: PeerId, update: &Update) {
+        let Some(state) = self.peers.get(&peer) else { return };
+        let families = state.up.families;
+        for prefix in &update.withdrawn {
+            self.remove(Some(peer), *prefix);
+        }
+        for reach in &update.reach {
+            if families.contains(reach.family) {
+                let attrs = self.attrs.intern(Arc::clone(&reach.attrs));
+                self.learn(peer, &attrs, &reach.prefixes);
+            }
+        }
     }
 
     /// The peer wants a family's routes again (RFC 2918).
-    pub fn refresh(&mut self, _peer: PeerId, _family: Family) {
-        todo!()
+    pub fn refresh(&mut self, peer: PeerId, family: Family) {
+        let Some(state) = self.peers.get_mut(&peer) else { return };
+        let told: Vec<_> = state.out.told().collect();
+        for id in told {
+            if self.loc.get(id).prefix.family() == family {
+                state.out.mark_again(&mut self.loc, id);
+            }
+        }
+        state.list(peer, &mut self.ready);
     }
 
-    /// New policies: both directions are evaluated anew, without a session reset.
-    pub fn set_policies(&mut self, _peer: PeerId, _config: RibPeerConfig) {
-        todo!()
+    /// New settings: both directions are evaluated anew, without a session reset.
+    pub fn set_policies(&mut self, peer: PeerId, config: RibPeerConfig) {
+        let Some(state) = self.peers.get_mut(&peer) else { return };
+        let old = std::mem::replace(&mut state.up.config, config);
+        let reflection = old.route_reflector_client != state.up.config.route_reflector_client;
+        let received: Vec<_> = state.received.iter().collect();
+        for id in received {
+            let Some(path) = self.loc.get(id).path_of(Some(peer)) else { continue };
+            let attrs = Arc::clone(&path.received);
+            self.learn_anew(peer, &attrs, id);
+            if reflection {
+                // Whether others may hear of it depends on its source being a client.
+                self.offer(id);
+            }
+        }
+        self.offer_all(peer);
     }
 
-    /// This router originates the prefix. Idempotent.
-    pub fn originate(&mut self, _prefix: Prefix, _attrs: Arc<Attrs>) {
-        todo!()
+    /// This router originates the prefix. Idempotent. Peers get this router as next hop,
+    /// whatever the attributes say.
+    pub fn originate(&mut self, prefix: Prefix, attrs: Arc<Attrs>) {
+        let attrs = self.attrs.intern(attrs);
+        let id = self.loc.open(prefix);
+        let path = Path::new(None, Arc::clone(&attrs), Ok(attrs));
+        self.set_path(id, None, Some(path));
     }
 
     /// It no longer does. Idempotent.
-    pub fn withdraw(&mut self, _prefix: Prefix) {
-        todo!()
+    pub fn withdraw(&mut self, prefix: Prefix) {
+        self.remove(None, prefix);
     }
 
-    /// Next hops that paths have and whose resolution is not known yet or no longer asked for:
-    /// the caller answers with [`Self::set_next_hop`], and again whenever the answer changes.
-    pub fn next_hops(&self) -> impl Iterator<Item = NextHop> {
-        std::iter::empty()
+    /// The next hop whose resolution is needed, or needed no more. Nothing is asked for unless
+    /// [`RibConfig::resolve_next_hops`] is set.
+    pub fn poll_next_hop(&mut self) -> Option<NextHopInterest> {
+        self.next_hops.poll()
     }
 
     /// Whether and how a next hop can be reached.
-    pub fn set_next_hop(&mut self, _next_hop: NextHop, _resolution: Resolution) {
-        todo!()
+    pub fn set_next_hop(&mut self, next_hop: NextHop, resolution: Resolution) {
+        for id in self.next_hops.resolve(next_hop, resolution) {
+            let before = self.loc.get(id).best_paths();
+            self.settle(id, &before);
+        }
     }
 
     /// The next change of the Loc-RIB, each prefix once with its newest state.
     pub fn poll_best(&mut self) -> Option<BestChange> {
-        todo!()
+        self.loc.next_change()
     }
 
-    /// Peers for which [`Self::poll_advertisements`] would return something, each once until pulled.
+    /// The next peer with something to pull by [`Self::poll_advertisements`]. It is not named
+    /// again before it has pulled; after that, as soon as there is more.
     pub fn poll_ready(&mut self) -> Option<PeerId> {
-        todo!()
+        while let Some(peer) = self.ready.pop_front() {
+            if self.peers.get_mut(&peer).is_some_and(Peer::name) {
+                return Some(peer);
+            }
+        }
+        None
     }
 
-    /// What the peer must be told next, at most about `budget` prefixes; empty when it is up to date.
-    pub fn poll_advertisements(&mut self, _peer: PeerId, _budget: usize) -> Vec<Advertisement> {
-        todo!()
+    /// What the peer must be told next, at most about `budget` prefixes; empty when it is up to
+    /// date. Any order of applying the pieces of one call has the same result.
+    pub fn poll_advertisements(&mut self, peer: PeerId, budget: usize) -> Vec<Advertisement> {
+        let Some(state) = self.peers.get_mut(&peer) else { return Vec::new() };
+        let mut out = std::mem::take(&mut state.out);
+        let Self { config, attrs, loc, peers, next_hops, .. } = self;
+        let judge = Judge { config, peers, next_hops };
+        let share = |new| attrs.intern(Arc::new(new));
+        let mut exporter = Exporter::new(config.cluster_id, (peer, &peers[&peer].up), share);
+        let pulled =
+            out.pull(loc, budget, |dest| exporter.export(dest.prefix, judge.best(dest)?).ok());
+        if let Some(state) = self.peers.get_mut(&peer) {
+            state.out = out;
+            state.pulled(peer, &mut self.ready);
+        }
+        pulled
     }
 
     /// Every prefix of the Loc-RIB and Adj-RIBs-In with all its paths, in prefix order.
     pub fn routes(&self) -> impl Iterator<Item = (Prefix, Vec<PathView>)> {
-        std::iter::empty()
+        let judge = self.judge();
+        let dests = self.loc.sorted(|dest| !dest.paths().is_empty());
+        dests.into_iter().map(move |dest| (dest.prefix, judge.verdicts(dest)))
     }
 
     /// The peer's Adj-RIB-In in prefix order: attributes as received (before policy), and verdict.
     #[must_use]
-    pub fn received(&self, _peer: PeerId) -> Vec<(Prefix, PathView)> {
-        todo!()
+    pub fn received(&self, peer: PeerId) -> Vec<(Prefix, PathView)> {
+        let Some(state) = self.peers.get(&peer) else { return Vec::new() };
+        let mut paths: Vec<_> = state
+            .received
+            .iter()
+            .filter_map(|id| {
+                let dest = self.loc.get(id);
+                let attrs = Arc::clone(&dest.path_of(Some(peer))?.received);
+                let verdicts = self.judge().verdicts(dest);
+                let view = verdicts.into_iter().find(|view| view.peer == Some(peer))?;
+                Some((dest.prefix, PathView { attrs, ..view }))
+            })
+            .collect();
+        paths.sort_unstable_by_key(|(prefix, _)| *prefix);
+        paths
     }
 
     /// The peer's Adj-RIB-Out in prefix order: what it was or is about to be told, and for best
     /// paths that it is not told, why.
     #[must_use]
-    pub fn advertised(&self, _peer: PeerId) -> Vec<(Prefix, Result<Arc<Attrs>, NotAdvertised>)> {
-        todo!()
+    pub fn advertised(&self, peer: PeerId) -> Vec<(Prefix, Result<Arc<Attrs>, NotAdvertised>)> {
+        let Some(state) = self.peers.get(&peer) else { return Vec::new() };
+        let judge = self.judge();
+        let mut exporter = Exporter::new(self.config.cluster_id, (peer, &state.up), Arc::new);
+        let dests = self.loc.sorted(|dest| dest.best().is_some());
+        dests
+            .into_iter()
+            .filter_map(|dest| Some((dest.prefix, exporter.export(dest.prefix, judge.best(dest)?))))
+            .collect()
     }
 
     /// Counts of a peer for one family.
     #[must_use]
-    pub fn peer_counts(&self, _peer: PeerId, _family: Family) -> PeerCounts {
-        todo!()
+    pub fn peer_counts(&self, peer: PeerId, family: Family) -> PeerCounts {
+        self.peers.get(&peer).map(|state| state.counts(family)).unwrap_or_default()
     }
 
     /// Prefixes in the Loc-RIB of a family.
     #[must_use]
-    pub fn best_count(&self, _family: Family) -> usize {
-        todo!()
+    pub fn best_count(&self, family: Family) -> usize {
+        self.loc.in_use(family)
+    }
+
+    const fn judge(&self) -> Judge<'_> {
+        Judge { config: &self.config, peers: &self.peers, next_hops: &self.next_hops }
+    }
+
+    /// The peer announced these prefixes with these attributes.
+    fn learn(&mut self, peer: PeerId, attrs: &Arc<Attrs>, prefixes: &[Prefix]) {
+        for prefix in prefixes {
+            let id = self.loc.open(*prefix);
+            let known = self.loc.get(id).path_of(Some(peer));
+            if known.is_some_and(|path| Arc::ptr_eq(&path.received, attrs)) {
+                continue;
+            }
+            self.learn_anew(peer, attrs, id);
+        }
+    }
+
+    /// A peer (or this router) has no path for the prefix any more.
+    fn remove(&mut self, from: Option<PeerId>, prefix: Prefix) {
+        let Some(id) = self.loc.find(prefix) else { return };
+        if self.loc.get(id).path_of(from).is_some() {
+            self.set_path(id, from, None);
+        }
+    }
+
+    /// Takes a path through import into its destination.
+    fn learn_anew(&mut self, peer: PeerId, attrs: &Arc<Attrs>, id: DestId) {
+        let up = &self.peers[&peer].up;
+        let imported = adj_in::screen(&self.config, up, attrs)
+            .and_then(|()| adj_in::import(up, self.loc.get(id).prefix, attrs));
+        let imported = match imported {
+            Ok(changed) if Arc::ptr_eq(&changed, attrs) => Ok(changed),
+            Ok(changed) => Ok(self.attrs.intern(changed)),
+            Err(reason) => Err(Box::new(reason)),
+        };
+        let path = Path::new(Some(peer), Arc::clone(attrs), imported);
+        self.set_path(id, Some(peer), Some(path));
+    }
+
+    /// Puts in, replaces or takes out the path that a peer (or this router) has for a
+    /// destination, and settles what follows.
+    fn set_path(&mut self, id: DestId, from: Option<PeerId>, path: Option<Path>) {
+        let before = self.loc.get(id).best_paths();
+        let hop = path.as_ref().and_then(Path::next_hop);
+        let dest = self.loc.get_mut(id);
+        let exists = path.is_some();
+        let old = match path {
+            Some(path) => dest.put(path),
+            None => dest.take(from),
+        };
+        if self.config.resolve_next_hops {
+            let old_hop = old.as_ref().and_then(Path::next_hop);
+            if let Some(old_hop) = old_hop.filter(|hop| !dest.has_next_hop(*hop)) {
+                self.next_hops.remove(old_hop, id);
+            }
+            if let Some(hop) = hop {
+                self.next_hops.add(hop, id);
+            }
+        }
+        let family = dest.prefix.family();
+        if let Some(state) = from.and_then(|peer| self.peers.get_mut(&peer)) {
+            state.path_changed(id, family, old.map(|path| path.standing), exists);
+        }
+        self.settle(id, &before);
+    }
+
+    /// Decides anew, and tells the readers if that changed what is used.
+    fn settle(&mut self, id: DestId, before: &[BestPath]) {
+        let (decided, used) = self.judge().decide(self.loc.get(id));
+        let dest = self.loc.get_mut(id);
+        let family = dest.prefix.family();
+        dest.arrange(&decided, used, |from, old, new| {
+            if let Some(state) = from.and_then(|peer| self.peers.get_mut(&peer)) {
+                state.standing_changed(family, old, new);
+            }
+        });
+        let after = dest.best_paths();
+        if before != after {
+            self.loc.changed(id, !before.is_empty());
+        }
+        if before.first() != after.first() {
+            self.offer(id);
+        }
+        self.loc.retire(id);
+    }
+
+    /// Has every peer look at a destination.
+    fn offer(&mut self, id: DestId) {
+        let family = self.loc.get(id).prefix.family();
+        for (peer, state) in &mut self.peers {
+            if state.up.families.contains(family) {
+                state.out.mark(&mut self.loc, id);
+                state.list(*peer, &mut self.ready);
+            }
+        }
+    }
+
+    /// Has one peer look at every destination.
+    fn offer_all(&mut self, peer: PeerId) {
+        let Some(state) = self.peers.get_mut(&peer) else { return };
+        for id in self.loc.ids() {
+            if state.up.families.contains(self.loc.get(id).prefix.family()) {
+                state.out.mark(&mut self.loc, id);
+            }
+        }
+        state.list(peer, &mut self.ready);
     }
 }
 
-/// How many routes of one family a peer accounts for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PeerCounts {
-    /// In its Adj-RIB-In.
-    pub received: usize,
-    /// Of these, accepted by policy and eligible.
-    pub accepted: usize,
-    /// Of these, in use (best or multipath).
-    pub best: usize,
-    /// In its Adj-RIB-Out.
-    pub advertised: usize,
-}
+#[cfg(test)]
+mod tests;

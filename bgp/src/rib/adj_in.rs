@@ -1,0 +1,61 @@
+//! Import: what may enter the decision from a peer's Adj-RIB-In, and with which attributes.
+//!
+//! In: attributes as received, and whom they came from. Out: attributes after policy, or why
+//! the path is left out (RFC 4271 §9.1.1). A pure function of its arguments, so that a change
+//! of policy can be applied to stored paths at any time.
+
+use std::sync::Arc;
+
+use super::{
+    nexthop,
+    peer::{PeerUp, RibConfig},
+    verdict::Ineligible,
+};
+use crate::{attrs::Attrs, community::Community, policy::Outcome, prefix::Prefix};
+
+/// LOCAL_PREF of paths that are about to go away (RFC 8326 §4.2).
+const GRACEFUL_SHUTDOWN_LOCAL_PREF: u32 = 0;
+
+/// The checks that do not depend on the prefix: once for each set of attributes received.
+pub(super) fn screen(us: &RibConfig, up: &PeerUp, attrs: &Attrs) -> Result<(), Ineligible> {
+    let external = up.is_external();
+    if attrs.as_path.asns().any(|asn| asn == up.local_asn || asn == us.asn) {
+        return Err(Ineligible::AsLoop);
+    }
+    if external && up.config.enforce_first_as && attrs.as_path.first() != Some(up.peer_asn) {
+        return Err(Ineligible::FirstAs);
+    }
+    if attrs.originator_id == Some(us.router_id) {
+        return Err(Ineligible::OriginatorLoop);
+    }
+    if attrs.cluster_list.contains(&us.cluster_id) {
+        return Err(Ineligible::ClusterLoop);
+    }
+    if !nexthop::is_valid(attrs.next_hop, &up.config.local_addresses) {
+        return Err(Ineligible::NextHopInvalid);
+    }
+    if external && up.config.import.is_none() {
+        return Err(Ineligible::NoImportPolicy);
+    }
+    Ok(())
+}
+
+/// Import policy, then graceful shutdown: a policy that wants to act on the community itself
+/// can remove it. The same `Arc` comes back if nothing was changed.
+pub(super) fn import(
+    up: &PeerUp,
+    prefix: Prefix,
+    attrs: &Arc<Attrs>,
+) -> Result<Arc<Attrs>, Ineligible> {
+    let mut attrs = match &up.config.import {
+        None => Arc::clone(attrs),
+        Some(policy) => match policy.apply(prefix, attrs, up.source()) {
+            Outcome::Accepted(attrs) => attrs,
+            Outcome::Rejected(rejection) => return Err(Ineligible::Rejected(rejection)),
+        },
+    };
+    if up.is_external() && attrs.has(Community::GRACEFUL_SHUTDOWN) {
+        Arc::make_mut(&mut attrs).local_pref = Some(GRACEFUL_SHUTDOWN_LOCAL_PREF);
+    }
+    Ok(attrs)
+}

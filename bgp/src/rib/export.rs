@@ -1,0 +1,221 @@
+//! Export: what a peer is told of a best path, if anything.
+//!
+//! In: a prefix, its best path with the peer it came from, and the peer to tell. Out: the
+//! attributes as that peer must see them, or why it is not told (RFC 4271 §9.1.3, RFC 4456,
+//! RFC 7947, RFC 8212). Keeps nothing but the last result, since neighbouring prefixes mostly
+//! share their attributes.
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
+
+use super::{
+    decide::DEFAULT_LOCAL_PREF,
+    peer::{PeerId, PeerUp},
+    verdict::NotAdvertised,
+};
+use crate::{
+    attrs::{Attrs, NextHop},
+    community::Community,
+    family::Family,
+    policy::{Outcome, Source},
+    prefix::Prefix,
+};
+
+/// A best path and whom it came from: `None` is this router.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Best<'a> {
+    pub(super) from: Option<(PeerId, &'a PeerUp)>,
+    pub(super) attrs: &'a Arc<Attrs>,
+}
+
+impl Best<'_> {
+    fn source(&self) -> Source {
+        self.from.map_or(Source::Local, |(_, up)| up.source())
+    }
+}
+
+/// Export to one peer.
+pub(super) struct Exporter<'a, F> {
+    cluster_id: Ipv4Addr,
+    to: (PeerId, &'a PeerUp),
+    /// Turns new attributes into the shared set equal to them.
+    share: F,
+    last: Option<Rewritten>,
+}
+
+/// A result to use again: the rewrite depends on nothing else.
+struct Rewritten {
+    family: Family,
+    from: Option<PeerId>,
+    before: Arc<Attrs>,
+    after: Arc<Attrs>,
+}
+
+impl<'a, F: FnMut(Attrs) -> Arc<Attrs>> Exporter<'a, F> {
+    /// `share` turns new attributes into the shared set equal to them.
+    pub(super) const fn new(cluster_id: Ipv4Addr, to: (PeerId, &'a PeerUp), share: F) -> Self {
+        Self { cluster_id, to, share, last: None }
+    }
+
+    /// What the peer is told of this path.
+    pub(super) fn export(
+        &mut self,
+        prefix: Prefix,
+        best: Best<'_>,
+    ) -> Result<Arc<Attrs>, NotAdvertised> {
+        self.may_tell(prefix, best)?;
+        let attrs = self.apply_policy(prefix, best)?;
+        self.rewrite(prefix.family(), &attrs, best)
+    }
+
+    /// The rules that no policy can overrule.
+    fn may_tell(&self, prefix: Prefix, best: Best<'_>) -> Result<(), NotAdvertised> {
+        let (to_id, to) = self.to;
+        if !to.families.contains(prefix.family()) {
+            return Err(NotAdvertised::Family);
+        }
+        if let Some((id, from)) = best.from {
+            if id == to_id {
+                return Err(NotAdvertised::SplitHorizon);
+            }
+            let reflected = from.config.route_reflector_client || to.config.route_reflector_client;
+            if !from.is_external() && !to.is_external() && !reflected {
+                return Err(NotAdvertised::IbgpToIbgp);
+            }
+        }
+        let forbidden = best.attrs.has(Community::NO_ADVERTISE)
+            || to.is_external()
+                && (best.attrs.has(Community::NO_EXPORT)
+                    || best.attrs.has(Community::NO_EXPORT_SUBCONFED));
+        // Between its clients a route server does not act on communities (RFC 7947 §2.2.4).
+        if forbidden && !self.is_transparent(best) {
+            return Err(NotAdvertised::Community);
+        }
+        if to.is_external() && to.config.export.is_none() {
+            return Err(NotAdvertised::NoExportPolicy);
+        }
+        Ok(())
+    }
+
+    /// A route server passes paths between eBGP peers as they are (RFC 7947 §2.2). What it
+    /// originates itself goes out as from any router.
+    fn is_transparent(&self, best: Best<'_>) -> bool {
+        let (_, to) = self.to;
+        to.is_external() && to.config.route_server_client && best.source() == Source::Ebgp
+    }
+
+    /// Export policy sees the path as the Loc-RIB has it, without the MED that another AS meant
+    /// for us (RFC 4271 §5.1.4); a MED that the policy sets goes out.
+    fn apply_policy(&self, prefix: Prefix, best: Best<'_>) -> Result<Arc<Attrs>, NotAdvertised> {
+        let (_, to) = self.to;
+        let mut attrs = Arc::clone(best.attrs);
+        let learned = best.source() != Source::Local;
+        if to.is_external() && learned && attrs.med.is_some() && !self.is_transparent(best) {
+            Arc::make_mut(&mut attrs).med = None;
+        }
+        let Some(policy) = &to.config.export else { return Ok(attrs) };
+        match policy.apply(prefix, &attrs, best.source()) {
+            Outcome::Accepted(attrs) => Ok(attrs),
+            Outcome::Rejected(rejection) => Err(NotAdvertised::Rejected(rejection)),
+        }
+    }
+
+    /// Makes of accepted attributes what the peer must see.
+    fn rewrite(
+        &mut self,
+        family: Family,
+        before: &Arc<Attrs>,
+        best: Best<'_>,
+    ) -> Result<Arc<Attrs>, NotAdvertised> {
+        let from = best.from.map(|(id, _)| id);
+        if let Some(last) = &self.last
+            && (last.family, last.from) == (family, from)
+            && last.before == *before
+        {
+            return Ok(Arc::clone(&last.after));
+        }
+        let attrs = Attrs::clone(before);
+        let attrs = match (self.to.1.is_external(), best.from) {
+            (true, _) if self.is_transparent(best) => Self::for_external(attrs),
+            (true, _) => self.for_other_as(family, attrs)?,
+            (false, None) => self.for_own_as(self.with_our_next_hop(family, attrs)?),
+            (false, Some((_, from))) => {
+                let attrs = if self.to.1.config.next_hop_self {
+                    self.with_our_next_hop(family, attrs)?
+                } else {
+                    attrs
+                };
+                self.for_own_as(if from.is_external() {
+                    attrs
+                } else {
+                    self.reflected(attrs, from)
+                })
+            }
+        };
+        let after = (self.share)(attrs);
+        let before = Arc::clone(before);
+        self.last = Some(Rewritten { family, from, before, after: Arc::clone(&after) });
+        Ok(after)
+    }
+
+    /// Takes off what has no meaning outside our AS (RFC 4271 §5.1.5, RFC 4456 §8).
+    fn for_external(mut attrs: Attrs) -> Attrs {
+        attrs.local_pref = None;
+        attrs.originator_id = None;
+        attrs.cluster_list.clear();
+        attrs
+    }
+
+    /// RFC 4271 §5.1.2 b and §5.1.3; non-transitive communities stay at home (RFC 4360 §6).
+    fn for_other_as(&self, family: Family, attrs: Attrs) -> Result<Attrs, NotAdvertised> {
+        let mut attrs = Self::for_external(self.with_our_next_hop(family, attrs)?);
+        attrs.as_path = attrs.as_path.prepended(self.to.1.local_asn, 1);
+        attrs.ext_communities.retain(|community| community.is_transitive());
+        Ok(attrs)
+    }
+
+    /// LOCAL_PREF is mandatory inside the AS (RFC 4271 §5.1.5).
+    const fn for_own_as(&self, mut attrs: Attrs) -> Attrs {
+        if attrs.local_pref.is_none() {
+            attrs.local_pref = Some(DEFAULT_LOCAL_PREF);
+        }
+        attrs
+    }
+
+    /// RFC 4456 §8.
+    fn reflected(&self, mut attrs: Attrs, from: &PeerUp) -> Attrs {
+        attrs.originator_id.get_or_insert(from.router_id);
+        attrs.cluster_list.insert(0, self.cluster_id);
+        attrs
+    }
+
+    fn with_our_next_hop(&self, family: Family, mut attrs: Attrs) -> Result<Attrs, NotAdvertised> {
+        attrs.next_hop = own_next_hop(&self.to.1.config.local_addresses, family)
+            .ok_or(NotAdvertised::NoNextHop)?;
+        Ok(attrs)
+    }
+}
+
+/// Ourselves as the next hop: the first of our addresses of the family. For IPv6 a global one
+/// is taken first, and a link-local one goes with it if we have one (RFC 2545 §3).
+fn own_next_hop(addresses: &[IpAddr], family: Family) -> Option<NextHop> {
+    match family {
+        Family::Ipv4Unicast => addresses.iter().copied().find(IpAddr::is_ipv4).map(NextHop::new),
+        Family::Ipv6Unicast => {
+            let ours = || {
+                addresses.iter().filter_map(|addr| match addr {
+                    IpAddr::V6(addr) => Some(*addr),
+                    IpAddr::V4(_) => None,
+                })
+            };
+            let link_local = ours().find(std::net::Ipv6Addr::is_unicast_link_local);
+            match (ours().find(|addr| !addr.is_unicast_link_local()), link_local) {
+                (Some(global), link_local) => Some(NextHop { addr: global.into(), link_local }),
+                (None, Some(addr)) => Some(NextHop::new(addr.into())),
+                (None, None) => None,
+            }
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! From stored paths to contenders and verdicts: joins what is known of a destination's paths
+//! (attributes, peers, next hops) for the decision and for people.
+//!
+//! Keeps nothing: verdicts are worked out when somebody asks.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{
+    decide::{self, Contender, Origination},
+    export::Best,
+    loc::{Dest, Path},
+    nexthop::{self, NextHops},
+    peer::{Peer, PeerId, RibConfig},
+    verdict::{Ineligible, PathView, Verdict},
+};
+use crate::attrs::Attrs;
+
+/// Everything that a decision depends on besides the paths.
+#[derive(Clone, Copy)]
+pub(super) struct Judge<'a> {
+    pub(super) config: &'a RibConfig,
+    pub(super) peers: &'a BTreeMap<PeerId, Peer>,
+    pub(super) next_hops: &'a NextHops,
+}
+
+impl<'a> Judge<'a> {
+    /// The eligible paths in the order of the decision, and how many of them are used.
+    pub(super) fn decide(&self, dest: &Dest) -> (Vec<Contender>, usize) {
+        let paths = dest.paths().iter().enumerate();
+        let mut contenders: Vec<_> =
+            paths.filter_map(|(at, path)| self.contender(at, path).ok()).collect();
+        let used = decide::decide(&mut contenders, self.config.multipath);
+        (contenders, used)
+    }
+
+    /// Every path with its verdict, in the order in which they would win; paths that take no
+    /// part come last, by peer.
+    pub(super) fn verdicts(&self, dest: &Dest) -> Vec<PathView> {
+        let (contenders, _) = self.decide(dest);
+        let eligible = contenders.iter().enumerate().map(|(place, contender)| {
+            let verdict = match contender.lost {
+                Some(step) => Verdict::Lost(step),
+                None if place == 0 => Verdict::Best,
+                None => Verdict::Multipath,
+            };
+            view(&dest.paths()[contender.index], verdict)
+        });
+        let mut views: Vec<_> = eligible.collect();
+        let begin = views.len();
+        views.extend(dest.paths().iter().enumerate().filter_map(|(at, path)| {
+            let reason = self.contender(at, path).err()?;
+            Some(view(path, Verdict::Ineligible(reason)))
+        }));
+        views[begin..].sort_by_key(|view| view.peer);
+        views
+    }
+
+    /// The best path of a destination with its origin.
+    pub(super) fn best(&self, dest: &'a Dest) -> Option<Best<'a>> {
+        let path = dest.best()?;
+        let attrs = path.imported.as_ref().ok()?;
+        let from = path.from.map(|id| (id, &self.peers[&id].up));
+        Some(Best { from, attrs })
+    }
+
+    fn contender(&self, index: usize, path: &Path) -> Result<Contender, Ineligible> {
+        let attrs: &Attrs = path.imported.as_ref().map_err(|reason| Ineligible::clone(reason))?;
+        let Some(peer) = path.from else {
+            return Ok(Contender::new(index, attrs, Origination::Local, 0));
+        };
+        let up = &self.peers[&peer].up;
+        let external = up.is_external();
+        let cost = if self.config.resolve_next_hops {
+            let on_link = external && up.config.next_hops_on_link;
+            nexthop::cost(self.next_hops.resolution(attrs.next_hop), on_link)?
+        } else {
+            0
+        };
+        let (router_id, address) = (up.router_id, up.address);
+        let from = Origination::Peer { external, router_id, address };
+        Ok(Contender::new(index, attrs, from, cost))
+    }
+}
+
+fn view(path: &Path, verdict: Verdict) -> PathView {
+    let attrs = Arc::clone(path.imported.as_ref().unwrap_or(&path.received));
+    PathView { peer: path.from, attrs, verdict }
+}
