@@ -53,7 +53,7 @@ pub(super) fn read(
     let ttl = ttl(section, internal);
     let password = password(section, context);
     let session = session(section, context, asn.as_ref().map(|asn| asn.value));
-    let rib = rib(section, context, defaults, internal);
+    let rib = rib(section, context, defaults, internal, ttl);
     let families = session.as_ref().map_or(FamilySet::ALL, |session| session.families);
     let (next_hop_ipv4, next_hop_ipv6) = next_hops(section, families);
     let peer = address.as_ref().zip(session).map(|(address, session)| Peer {
@@ -177,6 +177,7 @@ fn rib(
     context: &Context<'_>,
     defaults: &PolicyDefaults,
     internal: Option<bool>,
+    ttl: Ttl,
 ) -> RibPeerConfig {
     let import = policy(section, "import", context, &defaults.import);
     let export = policy(section, "export", context, &defaults.export);
@@ -206,6 +207,12 @@ fn rib(
         route_reflector_client: reflector.is_some(),
         route_server_client: server.is_some(),
         next_hop_self: section.or("next_hop_self", false, value::flag),
+        enforce_first_as: section.or("enforce_first_as", true, value::flag),
+        next_hops_on_link: match ttl {
+            Ttl::OnLink => true,
+            Ttl::Security(hops) => hops == NonZeroU8::MIN,
+            Ttl::Multihop(_) | Ttl::Any => false,
+        },
         local_addresses: Vec::new(),
     }
 }
