@@ -1,0 +1,299 @@
+//! The RIB's own thread, and the handle by which everybody else reaches it.
+//!
+//! In: commands on one bounded channel, each peer's in the order of its session. Out: what each
+//! peer must be told and what the kernel must hold, both only when their readers ask for more,
+//! and the next hops whose reachability the RIB wants to know.
+//!
+//! The thread never waits for a socket, for netlink, or for a reader: it takes a batch of
+//! commands, then answers those who wait. Encodes nothing.
+
+use std::{collections::BTreeSet, io, sync::Arc, thread};
+
+use bgp::{
+    attrs::{Attrs, NextHop},
+    config::RibPeerConfig,
+    family::Family,
+    prefix::Prefix,
+    rib::{
+        Advertisement, BestChange, NotAdvertised, PathView, PeerCounts, PeerId, PeerUp, Resolution,
+        Rib, RibConfig,
+    },
+    wire::Update,
+};
+use tokio::sync::{mpsc, oneshot, watch};
+
+mod owner;
+
+/// What a session has to say to the RIB, in the order in which it happened.
+#[derive(Clone, Debug)]
+pub(crate) enum PeerEvent {
+    /// Established.
+    Up(Box<PeerUp>),
+    /// The peer's routes changed.
+    Update(Update),
+    /// The peer asks for a family again.
+    Refresh(Family),
+    /// No longer established.
+    Down,
+}
+
+impl PeerEvent {
+    /// True for what must not be skipped, even if the session is over before the RIB hears it.
+    pub(crate) const fn opens_or_ends(&self) -> bool {
+        match self {
+            Self::Up(_) | Self::Down => true,
+            Self::Update(_) | Self::Refresh(_) => false,
+        }
+    }
+}
+
+/// A look into the RIB, done by its thread.
+type Look = Box<dyn FnOnce(&Rib) + Send>;
+
+/// One message to the thread.
+pub(crate) enum Command {
+    /// From a peer's session.
+    Peer(PeerId, PeerEvent),
+    /// A peer has room for about `budget` prefixes. Answered once there is something to tell;
+    /// void when the session goes down or the receiver is dropped.
+    Pull { peer: PeerId, budget: usize, answer: oneshot::Sender<Vec<Advertisement>> },
+    /// The kernel's side has room for `budget` changes. Answered once there are some.
+    PullBest { budget: usize, answer: oneshot::Sender<Vec<BestChange>> },
+    /// See [`RibHandle::originate`].
+    Originate(Prefix, Arc<Attrs>),
+    /// See [`RibHandle::withdraw`].
+    Withdraw(Prefix),
+    /// See [`RibHandle::set_next_hop`].
+    SetNextHop(NextHop, Resolution),
+    /// See [`RibHandle::set_policies`].
+    SetPolicies(PeerId, RibPeerConfig),
+    /// Someone wants to know something.
+    Look(Look),
+    /// End the thread.
+    Stop,
+}
+
+/// The way to the RIB; cheap to clone.
+///
+/// Every method waits only for room in the command channel and for the answer, if there is one.
+#[derive(Clone)]
+pub struct RibHandle {
+    commands: mpsc::Sender<Command>,
+    next_hops: watch::Receiver<BTreeSet<NextHop>>,
+}
+
+/// The thread that owned the RIB has ended: the daemon is stopping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the RIB is stopped; nothing can be asked of it while the daemon goes down")]
+pub struct RibStopped;
+
+/// The Loc-RIB's changes, for the one reader that carries them to the kernel.
+///
+/// Each prefix comes with its newest state, once, however long the reader takes. When this is
+/// dropped the RIB stops keeping changes for it.
+pub struct BestChanges {
+    commands: mpsc::Sender<Command>,
+    asked: Option<oneshot::Receiver<Vec<BestChange>>>,
+    /// Its counterpart in the thread tells whether a reader is still there.
+    _reader: Arc<()>,
+}
+
+/// Starts the thread.
+///
+/// # Errors
+///
+/// The kernel's, if it gives us no thread.
+pub(crate) fn start(
+    config: RibConfig,
+) -> io::Result<(RibHandle, BestChanges, thread::JoinHandle<()>)> {
+    let (commands, inbox) = mpsc::channel(COMMAND_QUEUE);
+    let (next_hops_in, next_hops) = watch::channel(BTreeSet::new());
+    let reader = Arc::new(());
+    let of_reader = Arc::downgrade(&reader);
+    let thread = thread::Builder::new().name("rib".to_owned()).spawn(move || {
+        owner::RibOwner::new(Rib::new(config), next_hops_in, of_reader).run(inbox);
+    })?;
+    let best = BestChanges { commands: commands.clone(), asked: None, _reader: reader };
+    Ok((RibHandle { commands, next_hops }, best, thread))
+}
+
+impl RibHandle {
+    /// This router originates the prefix. Idempotent.
+    ///
+    /// # Errors
+    ///
+    /// [`RibStopped`], as of every method here.
+    pub async fn originate(&self, prefix: Prefix, attrs: Arc<Attrs>) -> Result<(), RibStopped> {
+        self.send(Command::Originate(prefix, attrs)).await
+    }
+
+    /// It no longer does. Idempotent.
+    ///
+    /// # Errors
+    ///
+    /// [`RibStopped`].
+    pub async fn withdraw(&self, prefix: Prefix) -> Result<(), RibStopped> {
+        self.send(Command::Withdraw(prefix)).await
+    }
+
+    /// Whether and how a next hop can be reached.
+    ///
+    /// # Errors
+    ///
+    /// [`RibStopped`].
+    pub async fn set_next_hop(
+        &self,
+        next_hop: NextHop,
+        resolution: Resolution,
+    ) -> Result<(), RibStopped> {
+        self.send(Command::SetNextHop(next_hop, resolution)).await
+    }
+
+    /// New policies for a peer, in force at once and without a session reset.
+    ///
+    /// # Errors
+    ///
+    /// [`RibStopped`].
+    pub async fn set_policies(
+        &self,
+        peer: PeerId,
+        config: RibPeerConfig,
+    ) -> Result<(), RibStopped> {
+        self.send(Command::SetPolicies(peer, config)).await
+    }
+
+    /// Next hops whose resolution the RIB wants to be told by [`Self::set_next_hop`], and told
+    /// again when it changes. Changes whenever that set does.
+    #[must_use]
+    pub fn next_hops(&self) -> watch::Receiver<BTreeSet<NextHop>> {
+        self.next_hops.clone()
+    }
+
+    /// Every prefix with all its paths, in prefix order.
+    ///
+    /// # Errors
+    ///
+    /// [`RibStopped`].
+    pub async fn routes(&self) -> Result<Vec<(Prefix, Vec<PathView>)>, RibStopped> {
+        self.look(|rib| rib.routes().collect()).await
+    }
+
+    /// A peer's Adj-RIB-In.
+    ///
+    /// # Errors
+    ///
+    /// [`RibStopped`].
+    pub async fn received(&self, peer: PeerId) -> Result<Vec<(Prefix, PathView)>, RibStopped> {
+        self.look(move |rib| rib.received(peer)).await
+    }
+
+    /// A peer's Adj-RIB-Out, with what is kept from it and why.
+    ///
+    /// # Errors
+    ///
+    /// [`RibStopped`].
+    pub async fn advertised(
+        &self,
+        peer: PeerId,
+    ) -> Result<Vec<(Prefix, Result<Arc<Attrs>, NotAdvertised>)>, RibStopped> {
+        self.look(move |rib| rib.advertised(peer)).await
+    }
+
+    /// Routes that each of these peers accounts for, by family in the order of [`Family::ALL`].
+    ///
+    /// # Errors
+    ///
+    /// [`RibStopped`].
+    pub async fn peer_counts(
+        &self,
+        peers: Vec<PeerId>,
+    ) -> Result<Vec<[PeerCounts; Family::ALL.len()]>, RibStopped> {
+        self.look(move |rib| {
+            let counts = |peer| Family::ALL.map(|family| rib.peer_counts(peer, family));
+            peers.into_iter().map(counts).collect()
+        })
+        .await
+    }
+
+    /// Prefixes in the Loc-RIB, by family in the order of [`Family::ALL`].
+    ///
+    /// # Errors
+    ///
+    /// [`RibStopped`].
+    pub async fn best_counts(&self) -> Result<[usize; Family::ALL.len()], RibStopped> {
+        self.look(|rib| Family::ALL.map(|family| rib.best_count(family))).await
+    }
+
+    /// For a peer's task, which must not wait: hands over what fits at once.
+    pub(crate) fn try_send(&self, command: Command) -> Result<(), Refused> {
+        self.commands.try_send(command).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(command) => Refused::Full(command),
+            mpsc::error::TrySendError::Closed(_) => Refused::Stopped,
+        })
+    }
+
+    /// Waits for room for one command. May be dropped at any point.
+    pub(crate) async fn reserve(&self) -> Result<mpsc::Permit<'_, Command>, RibStopped> {
+        self.commands.reserve().await.map_err(|_| RibStopped)
+    }
+
+    /// Ends the thread once what was sent before is done.
+    pub(crate) async fn stop(&self) {
+        // An error means that it has ended already.
+        let _ = self.send(Command::Stop).await;
+    }
+
+    async fn send(&self, command: Command) -> Result<(), RibStopped> {
+        self.commands.send(command).await.map_err(|_| RibStopped)
+    }
+
+    async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Rib) -> T + Send + 'static,
+    ) -> Result<T, RibStopped> {
+        let (answer, answered) = oneshot::channel();
+        let look = Box::new(move |rib: &Rib| {
+            // Who asked may have gone.
+            let _ = answer.send(look(rib));
+        });
+        self.send(Command::Look(look)).await?;
+        answered.await.map_err(|_| RibStopped)
+    }
+}
+
+/// Why a command was not taken at once.
+pub(crate) enum Refused {
+    /// No room; the command comes back.
+    Full(Command),
+    /// The thread has ended.
+    Stopped,
+}
+
+impl BestChanges {
+    /// The next changes, at most `budget`; waits until there are some. May be dropped at any
+    /// point without losing a change.
+    ///
+    /// # Errors
+    ///
+    /// [`RibStopped`].
+    pub async fn next(&mut self, budget: usize) -> Result<Vec<BestChange>, RibStopped> {
+        if self.asked.is_none() {
+            let room = self.commands.reserve().await.map_err(|_| RibStopped)?;
+            let (answer, asked) = oneshot::channel();
+            room.send(Command::PullBest { budget, answer });
+            self.asked = Some(asked);
+        }
+        let asked = self.asked.as_mut().expect("set above");
+        let changes = asked.await;
+        self.asked = None;
+        changes.map_err(|_| RibStopped)
+    }
+}
+
+/// Commands that may wait for the thread. An UPDATE is the largest: at most 4 KiB on the wire,
+/// and some 100 KiB taken apart (prefixes of one octet), so this bounds them to about 100 MiB
+/// even when peers do their worst, and lets the thread always find a full batch under load.
+const COMMAND_QUEUE: usize = 1024;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,159 @@
+//! What the RIB's thread does: take commands, then answer those who wait for news.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::ControlFlow,
+    sync::Weak,
+};
+
+use bgp::{
+    attrs::NextHop,
+    rib::{Advertisement, BestChange, NextHopInterest, PeerId, Rib},
+};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::{Command, PeerEvent};
+
+/// A reader that has room.
+struct Pull<T> {
+    budget: usize,
+    answer: oneshot::Sender<Vec<T>>,
+}
+
+/// The RIB with those who wait for it.
+pub(super) struct RibOwner {
+    rib: Rib,
+    /// Peers with room that had nothing to be told when last looked at, or have asked since.
+    pulls: BTreeMap<PeerId, Pull<Advertisement>>,
+    /// Peers that have news, or have asked since the last round.
+    ready: BTreeSet<PeerId>,
+    best: Option<Pull<BestChange>>,
+    best_reader: Weak<()>,
+    next_hops: watch::Sender<BTreeSet<NextHop>>,
+}
+
+impl RibOwner {
+    pub(super) fn new(
+        rib: Rib,
+        next_hops: watch::Sender<BTreeSet<NextHop>>,
+        best_reader: Weak<()>,
+    ) -> Self {
+        Self {
+            rib,
+            pulls: BTreeMap::new(),
+            ready: BTreeSet::new(),
+            best: None,
+            best_reader,
+            next_hops,
+        }
+    }
+
+    /// Runs until told to stop or until every handle is dropped.
+    pub(super) fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
+        let mut batch = Vec::with_capacity(BATCH);
+        while inbox.blocking_recv_many(&mut batch, BATCH) > 0 {
+            for command in batch.drain(..) {
+                if self.take(command).is_break() {
+                    return;
+                }
+            }
+            self.answer_peers();
+            self.answer_best();
+            self.publish_next_hops();
+        }
+    }
+
+    fn take(&mut self, command: Command) -> ControlFlow<()> {
+        match command {
+            Command::Peer(peer, event) => self.take_event(peer, event),
+            Command::Pull { peer, budget, answer } => {
+                self.pulls.insert(peer, Pull { budget, answer });
+                self.ready.insert(peer);
+            }
+            Command::PullBest { budget, answer } => self.best = Some(Pull { budget, answer }),
+            Command::Originate(prefix, attrs) => self.rib.originate(prefix, attrs),
+            Command::Withdraw(prefix) => self.rib.withdraw(prefix),
+            Command::SetNextHop(next_hop, resolution) => {
+                self.rib.set_next_hop(next_hop, resolution);
+            }
+            Command::SetPolicies(peer, config) => self.rib.set_policies(peer, config),
+            Command::Look(look) => look(&self.rib),
+            Command::Stop => return ControlFlow::Break(()),
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn take_event(&mut self, peer: PeerId, event: PeerEvent) {
+        match event {
+            PeerEvent::Up(up) => {
+                // Whoever asked before belongs to an earlier session, and must not be given
+                // what this one is owed.
+                self.pulls.remove(&peer);
+                self.rib.peer_up(peer, *up);
+            }
+            PeerEvent::Update(update) => self.rib.update(peer, &update),
+            PeerEvent::Refresh(family) => self.rib.refresh(peer, family),
+            PeerEvent::Down => {
+                self.pulls.remove(&peer);
+                self.rib.peer_down(peer);
+            }
+        }
+    }
+
+    /// Tells each peer that has both news and room.
+    fn answer_peers(&mut self) {
+        while let Some(peer) = self.rib.poll_ready() {
+            self.ready.insert(peer);
+        }
+        for peer in std::mem::take(&mut self.ready) {
+            let Some(pull) = self.pulls.remove(&peer) else { continue };
+            if pull.answer.is_closed() {
+                continue;
+            }
+            let news = self.rib.poll_advertisements(peer, pull.budget);
+            if news.is_empty() {
+                self.pulls.insert(peer, pull);
+            } else {
+                // If the reader goes in this very moment, so does its session, and with it
+                // everything that it was told.
+                let _ = pull.answer.send(news);
+            }
+        }
+    }
+
+    fn answer_best(&mut self) {
+        if self.best_reader.strong_count() == 0 {
+            while self.rib.poll_best().is_some() {}
+        }
+        let Some(pull) = self.best.take() else { return };
+        if pull.answer.is_closed() {
+            return;
+        }
+        let changes: Vec<_> =
+            std::iter::from_fn(|| self.rib.poll_best()).take(pull.budget).collect();
+        if changes.is_empty() {
+            self.best = Some(pull);
+        } else {
+            let _ = pull.answer.send(changes);
+        }
+    }
+
+    fn publish_next_hops(&mut self) {
+        let mut interests = std::iter::from_fn(|| self.rib.poll_next_hop()).peekable();
+        if interests.peek().is_none() {
+            return;
+        }
+        self.next_hops.send_modify(|watched| {
+            for interest in interests {
+                match interest {
+                    NextHopInterest::Watch(next_hop) => watched.insert(next_hop),
+                    NextHopInterest::Forget(next_hop) => watched.remove(&next_hop),
+                };
+            }
+        });
+    }
+}
+
+/// Commands taken before those who wait are answered: enough that under load one look at the
+/// peers serves many UPDATEs, few enough that an answer waits for milliseconds only.
+const BATCH: usize = 256;

@@ -1,0 +1,215 @@
+//! The RIB's thread through its handle: who is told what, when, and what is never lost.
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
+
+use bgp::{
+    aspath::Asn,
+    family::FamilySet,
+    policy::Policy,
+    rib::{NotAdvertised, Verdict},
+};
+
+use super::*;
+
+const PEER: PeerId = PeerId(7);
+
+struct Fixture {
+    rib: RibHandle,
+    best: BestChanges,
+    thread: thread::JoinHandle<()>,
+}
+
+fn fixture(resolve_next_hops: bool) -> Fixture {
+    let router_id = Ipv4Addr::new(10, 0, 0, 1);
+    let config = RibConfig {
+        asn: Asn(65_001),
+        router_id,
+        cluster_id: router_id,
+        multipath: 4,
+        resolve_next_hops,
+    };
+    let (rib, best, thread) = start(config).unwrap();
+    Fixture { rib, best, thread }
+}
+
+fn up() -> PeerEvent {
+    let all = Some(Arc::new(Policy::accept_all()));
+    PeerEvent::Up(Box::new(PeerUp {
+        families: FamilySet::ALL,
+        local_asn: Asn(65_001),
+        peer_asn: Asn(65_002),
+        router_id: Ipv4Addr::new(10, 0, 0, 2),
+        address: "10.1.0.2".parse().unwrap(),
+        config: RibPeerConfig {
+            import: all.clone(),
+            export: all,
+            route_reflector_client: false,
+            route_server_client: false,
+            next_hop_self: false,
+            enforce_first_as: false,
+            next_hops_on_link: false,
+            local_addresses: vec!["10.1.0.1".parse().unwrap()],
+        },
+    }))
+}
+
+fn prefix(text: &str) -> Prefix {
+    text.parse().unwrap()
+}
+
+fn originated() -> Arc<Attrs> {
+    Arc::new(Attrs::originated(NextHop::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED))))
+}
+
+fn learned(prefixes: &[&str]) -> PeerEvent {
+    let attrs = Arc::new(Attrs::originated(NextHop::new("10.1.0.2".parse().unwrap())));
+    let prefixes = prefixes.iter().map(|text| prefix(text)).collect();
+    let reach = bgp::wire::Reach { family: Family::Ipv4Unicast, attrs, prefixes };
+    PeerEvent::Update(Update { reach: vec![reach], ..Update::default() })
+}
+
+impl Fixture {
+    async fn event(&self, event: PeerEvent) {
+        self.rib.send(Command::Peer(PEER, event)).await.unwrap();
+    }
+
+    async fn pull(&self, budget: usize) -> oneshot::Receiver<Vec<Advertisement>> {
+        let (answer, pull) = oneshot::channel();
+        self.rib.send(Command::Pull { peer: PEER, budget, answer }).await.unwrap();
+        pull
+    }
+}
+
+/// Prefixes announced or withdrawn.
+fn told(news: &[Advertisement]) -> Vec<Prefix> {
+    let prefixes = news.iter().flat_map(|advertisement| match advertisement {
+        Advertisement::Reach { prefixes, .. } | Advertisement::Withdraw(prefixes) => {
+            prefixes.clone()
+        }
+        Advertisement::EndOfRib(_) => Vec::new(),
+    });
+    prefixes.collect()
+}
+
+#[tokio::test]
+async fn a_peer_with_room_is_told_as_soon_as_there_is_news() {
+    let rib = fixture(false);
+    rib.event(up()).await;
+    // The initial transfer: nothing but End-of-RIB of both families.
+    let first = rib.pull(100).await.await.unwrap();
+    assert!(told(&first).is_empty());
+
+    let mut pull = rib.pull(100).await;
+    assert!(tokio::time::timeout(Duration::from_millis(50), &mut pull).await.is_err());
+    rib.rib.originate(prefix("10.244.1.0/24"), originated()).await.unwrap();
+
+    assert_eq!(told(&pull.await.unwrap()), [prefix("10.244.1.0/24")]);
+}
+
+#[tokio::test]
+async fn a_request_of_an_earlier_session_takes_nothing_from_the_next() {
+    let rib = fixture(false);
+    rib.event(up()).await;
+    while !rib
+        .pull(100)
+        .await
+        .await
+        .unwrap()
+        .contains(&Advertisement::EndOfRib(Family::Ipv6Unicast))
+    {}
+    let stale = rib.pull(100).await;
+
+    rib.event(PeerEvent::Down).await;
+    rib.event(up()).await;
+    rib.rib.originate(prefix("10.244.1.0/24"), originated()).await.unwrap();
+
+    assert!(stale.await.is_err(), "void once its session is down");
+    assert_eq!(told(&rib.pull(100).await.await.unwrap()), [prefix("10.244.1.0/24")]);
+}
+
+#[tokio::test]
+async fn best_changes_survive_a_reader_that_looks_elsewhere() {
+    let mut rib = fixture(false);
+    let impatient = tokio::time::timeout(Duration::from_millis(20), rib.best.next(10)).await;
+    assert!(impatient.is_err());
+
+    rib.rib.originate(prefix("10.244.1.0/24"), originated()).await.unwrap();
+    rib.rib.best_counts().await.unwrap();
+
+    let changes = rib.best.next(10).await.unwrap();
+    assert_eq!(changes[0].prefix, prefix("10.244.1.0/24"));
+    assert_eq!(changes[0].paths[0].peer, None);
+}
+
+#[tokio::test]
+async fn best_changes_come_within_the_budget_and_end_with_the_newest_state() {
+    let mut rib = fixture(false);
+    for third in 0..5 {
+        rib.rib.originate(prefix(&format!("10.0.{third}.0/24")), originated()).await.unwrap();
+    }
+    rib.rib.withdraw(prefix("10.0.0.0/24")).await.unwrap();
+    rib.rib.best_counts().await.unwrap();
+
+    let mut changes = Vec::new();
+    while changes.len() < 4 {
+        let some = rib.best.next(2).await.unwrap();
+        assert!(some.len() <= 2);
+        changes.extend(some);
+    }
+
+    // What came and went before anyone looked is no change.
+    assert!(changes.iter().all(|change| change.paths.len() == 1), "{changes:?}");
+    assert_eq!(changes.len(), 4);
+}
+
+#[tokio::test]
+async fn next_hops_are_published_while_paths_have_them() {
+    let rib = fixture(true);
+    let mut next_hops = rib.rib.next_hops();
+    rib.event(up()).await;
+
+    rib.event(learned(&["192.0.2.0/24"])).await;
+    next_hops.changed().await.unwrap();
+    let hop = NextHop::new("10.1.0.2".parse().unwrap());
+    assert_eq!(next_hops.borrow_and_update().iter().collect::<Vec<_>>(), [&hop]);
+    let unresolved = rib.rib.received(PEER).await.unwrap();
+    assert!(matches!(unresolved[0].1.verdict, Verdict::Ineligible(_)));
+
+    rib.rib.set_next_hop(hop, Resolution::Reachable { cost: 0 }).await.unwrap();
+    assert_eq!(rib.rib.received(PEER).await.unwrap()[0].1.verdict, Verdict::Best);
+
+    rib.event(PeerEvent::Down).await;
+    next_hops.changed().await.unwrap();
+    assert!(next_hops.borrow().is_empty());
+}
+
+#[tokio::test]
+async fn questions_are_answered_from_the_state_that_earlier_commands_made() {
+    let rib = fixture(false);
+    rib.event(up()).await;
+    rib.event(learned(&["192.0.2.0/24", "198.51.100.0/24"])).await;
+    rib.rib.originate(prefix("fd00:1::/64"), originated()).await.unwrap();
+
+    assert_eq!(rib.rib.routes().await.unwrap().len(), 3);
+    assert_eq!(rib.rib.best_counts().await.unwrap(), [2, 1]);
+    let counts = rib.rib.peer_counts(vec![PEER, PeerId(99)]).await.unwrap();
+    assert_eq!((counts[0][0].received, counts[1][0].received), (2, 0));
+    let advertised = rib.rib.advertised(PEER).await.unwrap();
+    let why = |text| advertised.iter().find(|(p, _)| *p == prefix(text)).unwrap().1.clone();
+    assert_eq!(why("fd00:1::/64"), Err(NotAdvertised::NoNextHop));
+    assert_eq!(why("192.0.2.0/24"), Err(NotAdvertised::SplitHorizon));
+}
+
+#[tokio::test]
+async fn everybody_hears_that_the_rib_has_stopped() {
+    let mut rib = fixture(false);
+    rib.rib.stop().await;
+    rib.thread.join().unwrap();
+
+    assert_eq!(rib.rib.routes().await, Err(RibStopped));
+    assert_eq!(rib.rib.withdraw(prefix("10.0.0.0/8")).await, Err(RibStopped));
+    assert_eq!(rib.best.next(1).await, Err(RibStopped));
+}
