@@ -1,0 +1,153 @@
+//! One listening address: takes connections and hands each to the peer it comes from.
+//!
+//! In: connections. Out: streams on the peers' channels; to everybody else a NOTIFICATION
+//! "Connection Rejected" (RFC 4271 §6.5, RFC 4486 §4), so that the other side's log says what
+//! is wrong, and nothing that tells who we are.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bgp::{session::ConnId, wire::Notification};
+use bytes::Bytes;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, mpsc},
+};
+
+use super::conn::Conn;
+
+/// Where the connections of each peer go.
+pub(crate) type Doors = BTreeMap<IpAddr, mpsc::Sender<TcpStream>>;
+
+/// Accepts connections on one address.
+///
+/// Owns the listening socket; ends when aborted, at any point.
+pub(crate) struct Listener {
+    socket: TcpListener,
+    doors: Arc<Doors>,
+    /// One permit for each stranger who is being told off.
+    strangers: Arc<Semaphore>,
+    complaints: Complaints,
+}
+
+impl Listener {
+    pub(crate) fn new(socket: TcpListener, doors: Arc<Doors>) -> Self {
+        let strangers = Arc::new(Semaphore::new(STRANGERS));
+        Self { socket, doors, strangers, complaints: Complaints::default() }
+    }
+
+    /// Runs until aborted: no error of `accept` is one of the listening socket itself.
+    pub(crate) async fn run(mut self) {
+        loop {
+            match self.socket.accept().await {
+                Ok((stream, source)) => self.admit(stream, source),
+                Err(error) => self.pause(&error).await,
+            }
+        }
+    }
+
+    fn admit(&mut self, stream: TcpStream, source: SocketAddr) {
+        match self.doors.get(&source.ip().to_canonical()) {
+            Some(door) => {
+                // A full door means that the peer opens connections faster than its session
+                // can look at them; one more would not be better than the last.
+                if door.try_send(stream).is_err() {
+                    tracing::debug!(peer = %source, "connection dropped: earlier ones wait still");
+                }
+            }
+            None => self.refuse(stream, source),
+        }
+    }
+
+    fn refuse(&mut self, stream: TcpStream, source: SocketAddr) {
+        if let Some(unsaid) = self.complaints.next(Instant::now()) {
+            tracing::warn!(
+                peer = %source,
+                unsaid,
+                "refused a connection from an address that no peer has; add it to [[peers]] if \
+                 it should be one",
+            );
+        }
+        // Without a permit the stranger gets a plain close: manners must not cost descriptors.
+        let Ok(permit) = Arc::clone(&self.strangers).try_acquire_owned() else { return };
+        let mut conn = Conn::new(ConnId(0), stream);
+        conn.send(connection_rejected());
+        tokio::spawn(async move {
+            conn.farewell().await;
+            drop(permit);
+        });
+    }
+
+    async fn pause(&mut self, error: &io::Error) {
+        let of_the_connection = [
+            io::ErrorKind::ConnectionAborted,
+            io::ErrorKind::ConnectionReset,
+            io::ErrorKind::Interrupted,
+        ];
+        if of_the_connection.contains(&error.kind()) {
+            return;
+        }
+        if let Some(unsaid) = self.complaints.next(Instant::now()) {
+            tracing::warn!(
+                %error,
+                unsaid,
+                "cannot accept connections for the moment; if files ran out, raise LimitNOFILE",
+            );
+        }
+        tokio::time::sleep(ACCEPT_PAUSE).await;
+    }
+}
+
+/// Cease, Connection Rejected.
+fn connection_rejected() -> Bytes {
+    Notification { code: 6, subcode: 5, data: Bytes::new() }.encode()
+}
+
+/// Lets one complaint through in a while and counts the others: strangers must not fill the log.
+#[derive(Debug, Default)]
+struct Complaints {
+    last: Option<Instant>,
+    unsaid: u64,
+}
+
+impl Complaints {
+    /// How many were kept back since the last one, if this one may be made.
+    fn next(&mut self, now: Instant) -> Option<u64> {
+        if self.last.is_some_and(|last| now < last + COMPLAINT_PAUSE) {
+            self.unsaid += 1;
+            return None;
+        }
+        self.last = Some(now);
+        Some(std::mem::take(&mut self.unsaid))
+    }
+}
+
+/// Strangers told off at the same time, each for at most the time of a farewell.
+const STRANGERS: usize = 64;
+
+/// Rest after a failed `accept`: the usual cause, no free descriptors, does not pass at once.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// Least time between two complaints of one listener.
+const COMPLAINT_PAUSE: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_complaint_in_ten_seconds_is_made_and_the_others_are_counted() {
+        let mut complaints = Complaints::default();
+        let start = Instant::now();
+        assert_eq!(complaints.next(start), Some(0));
+        assert_eq!(complaints.next(start + Duration::from_secs(1)), None);
+        assert_eq!(complaints.next(start + Duration::from_secs(9)), None);
+        assert_eq!(complaints.next(start + Duration::from_secs(10)), Some(2));
+        assert_eq!(complaints.next(start + Duration::from_secs(20)), Some(0));
+    }
+}

@@ -1,0 +1,422 @@
+//! One peer: the task that owns its session and its connections.
+//!
+//! In: commands, connections that the listener accepted, octets, the RIB's news, the clock. Out:
+//! octets, the session's UPDATEs for the RIB, and the peer's [`PeerStatus`].
+//!
+//! Decides nothing: [`Session`] does. It waits in one place only, for whatever comes first, so
+//! timers run on time whatever the sockets and the RIB do.
+
+use std::{
+    future::poll_fn,
+    net::{IpAddr, SocketAddr},
+    pin::Pin,
+    sync::Arc,
+    task::Poll,
+    time::Instant,
+};
+
+use bgp::{
+    family::Family,
+    rib::{Advertisement, PeerId},
+    session::{Cease, ConnId, Input, Output, Session, State},
+};
+use bytes::Bytes;
+use tokio::{
+    net::TcpStream,
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
+
+mod advertise;
+mod report;
+mod rib_port;
+
+use rib_port::RibPort;
+
+use super::{
+    conn::{Conn, Read, Ready, Write},
+    interfaces,
+    rib::{PeerEvent, RibHandle, RibStopped},
+    settings::PeerSettings,
+    socket::{self, Dial, SocketError},
+    status::PeerStatus,
+};
+
+/// What can be asked of a peer's task.
+#[derive(Clone, Debug)]
+pub enum PeerCommand {
+    /// Have the session (again).
+    Start,
+    /// Have no session, with a text for the peer's operator (RFC 9003).
+    Stop(String),
+    /// Down and up again, with a text for the peer's operator.
+    Reset(String),
+    /// Ask the peer for its routes of a family again (RFC 2918).
+    Refresh(Family),
+    /// Something happened to an interface of this node.
+    Link(LinkEvent),
+    /// End the task, with this reason for the peer.
+    Shutdown(Cease),
+}
+
+/// A change of an interface that a session may run over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkEvent {
+    /// The interface of this name has a carrier and is up.
+    Up(String),
+    /// It has not, or it is gone.
+    Down(String),
+    /// The node no longer has this address.
+    AddressGone(IpAddr),
+}
+
+/// The ends of a peer's channels that belong to its task.
+pub(super) struct Inbox {
+    pub(super) commands: mpsc::Receiver<PeerCommand>,
+    pub(super) accepted: mpsc::Receiver<TcpStream>,
+    pub(super) status: watch::Sender<PeerStatus>,
+}
+
+/// The task. Ends by [`PeerCommand::Shutdown`], or when the RIB has ended.
+pub(super) struct PeerTask {
+    settings: Arc<PeerSettings>,
+    session: Session,
+    /// Open connections: the session keeps at most two.
+    conns: Vec<Conn>,
+    dialling: Option<Dialling>,
+    /// Connections that the session is done with and whose last words are on their way.
+    farewells: JoinSet<()>,
+    rib: RibPort,
+    inbox: Inbox,
+    /// Interface of the established connection.
+    interface: Option<String>,
+    /// Why the last attempt to connect failed.
+    dial_error: Option<Arc<SocketError>>,
+    /// The failure last told to the log, which is told once and not at each attempt.
+    warned: Option<String>,
+    ending: bool,
+}
+
+struct Dialling {
+    conn: ConnId,
+    result: Pin<Box<dyn Future<Output = Result<TcpStream, SocketError>> + Send>>,
+}
+
+/// What the task waited for.
+enum Event {
+    Command(PeerCommand),
+    Accepted(TcpStream),
+    Dialled(Result<TcpStream, SocketError>),
+    Ready(Ready),
+    News(Vec<Advertisement>),
+    /// The RIB took some of the backlog.
+    Room,
+    Deadline,
+    RibStopped,
+}
+
+impl PeerTask {
+    /// A task at rest. `seed` makes the session's jitter differ from that of others.
+    pub(super) fn new(
+        id: PeerId,
+        settings: Arc<PeerSettings>,
+        rib: RibHandle,
+        inbox: Inbox,
+        seed: u64,
+    ) -> Self {
+        Self {
+            session: Session::new(settings.session.clone(), seed),
+            settings,
+            conns: Vec::new(),
+            dialling: None,
+            farewells: JoinSet::new(),
+            rib: RibPort::new(id, rib),
+            inbox,
+            interface: None,
+            dial_error: None,
+            warned: None,
+            ending: false,
+        }
+    }
+
+    /// Starts the session and serves it until the end.
+    pub(super) async fn run(mut self) {
+        self.handle(Input::Start);
+        while !self.ending {
+            self.ask_for_news();
+            self.publish();
+            let event = self.next_event().await;
+            self.take(event);
+        }
+        self.publish();
+        // The RIB must hear that the session is down, and the peer why.
+        while !self.rib.is_clear() && self.rib.room().await.is_ok() {}
+        while self.farewells.join_next().await.is_some() {}
+    }
+
+    /// Waits for whatever comes first. Nothing is lost if it is dropped: every part either
+    /// leaves what it waits for in place or is polled again.
+    async fn next_event(&mut self) -> Event {
+        let deadline = self.session.poll_timeout();
+        let read = self.rib.is_clear();
+        let conns = &self.conns;
+        let ready = poll_fn(|cx| {
+            let mut polls = conns.iter().map(|conn| conn.poll_ready(cx, read));
+            polls.find(Poll::is_ready).unwrap_or(Poll::Pending)
+        });
+        let dialled = async {
+            match &mut self.dialling {
+                Some(dialling) => dialling.result.as_mut().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            command = self.inbox.commands.recv() => {
+                // Without a sender nobody is left who could want the session.
+                Event::Command(command.unwrap_or(PeerCommand::Shutdown(Cease::Deconfigured)))
+            }
+            Some(stream) = self.inbox.accepted.recv() => Event::Accepted(stream),
+            result = dialled => Event::Dialled(result),
+            ready = ready => Event::Ready(ready),
+            () = until(deadline) => Event::Deadline,
+            room = async {
+                // One borrow of the port: what waits to go in goes before what comes out.
+                if self.rib.is_clear() {
+                    self.rib.news().await.map(Event::News)
+                } else {
+                    self.rib.room().await.map(|()| Event::Room)
+                }
+            } => room.unwrap_or_else(|RibStopped| Event::RibStopped),
+            Some(_) = self.farewells.join_next() => Event::Room,
+        }
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Command(command) => self.command(command),
+            Event::Accepted(stream) => self.accepted(stream),
+            Event::Dialled(result) => self.dialled(result),
+            Event::Ready(Ready::Read(conn)) => self.read(conn, Conn::read),
+            Event::Ready(Ready::Write(_)) => self.carry_out(),
+            Event::News(news) => self.advertise(&news),
+            Event::Room => (),
+            Event::Deadline => self.deadline(),
+            Event::RibStopped => self.shut_down(Cease::OutOfResources),
+        }
+    }
+
+    fn command(&mut self, command: PeerCommand) {
+        match command {
+            PeerCommand::Start => {
+                self.wanted(true);
+                self.handle(Input::Start);
+            }
+            PeerCommand::Stop(text) => {
+                self.wanted(false);
+                self.handle(Input::Stop(Cease::AdminShutdown(text)));
+            }
+            PeerCommand::Reset(text) => {
+                self.wanted(true);
+                self.handle(Input::Stop(Cease::AdminReset(text)));
+                self.handle(Input::Start);
+            }
+            PeerCommand::Refresh(family) => {
+                if !self.session.request_refresh(family, Instant::now()) {
+                    let peer = &self.settings.name;
+                    tracing::warn!(%peer, %family, "the peer cannot be asked for its routes again");
+                }
+                self.carry_out();
+            }
+            PeerCommand::Link(event) => self.link(&event),
+            PeerCommand::Shutdown(cease) => self.shut_down(cease),
+        }
+    }
+
+    fn shut_down(&mut self, cease: Cease) {
+        self.wanted(false);
+        self.handle(Input::Stop(cease));
+        self.ending = true;
+    }
+
+    /// Ends a session whose link is gone at once instead of after the hold time, and tries at
+    /// once when the link is back.
+    fn link(&mut self, event: &LinkEvent) {
+        let name = &self.settings.name;
+        let established = self.session.state() == State::Established;
+        let concerned = match event {
+            LinkEvent::Down(ifname) => {
+                established && self.settings.is_on_link() && self.interface.as_ref() == Some(ifname)
+            }
+            LinkEvent::AddressGone(address) => {
+                established && self.local().is_some_and(|local| local.ip() == *address)
+            }
+            LinkEvent::Up(ifname) => {
+                !established
+                    && self.inbox.status.borrow().wanted
+                    && self.settings.is_on_link()
+                    && interfaces::interface_towards(self.settings.address).as_ref() == Some(ifname)
+            }
+        };
+        if concerned {
+            tracing::debug!(peer = %name, ?event, "the link to the peer changed");
+            self.handle(Input::Stop(Cease::LinkDown));
+            self.handle(Input::Start);
+        }
+    }
+
+    fn accepted(&mut self, stream: TcpStream) {
+        let (address, ttl) = (self.settings.address, self.settings.ttl);
+        if let Err(error) = socket::prepare_accepted(&stream, address, ttl) {
+            self.warn_once(&error);
+            return;
+        }
+        let conn = self.session.next_conn();
+        self.conns.push(Conn::new(conn, stream));
+        self.handle(Input::Accepted(conn));
+    }
+
+    fn dialled(&mut self, result: Result<TcpStream, SocketError>) {
+        let Some(Dialling { conn, .. }) = self.dialling.take() else { return };
+        match result {
+            Ok(stream) => {
+                self.dial_error = None;
+                self.conns.push(Conn::new(conn, stream));
+                self.handle(Input::Connected(conn));
+            }
+            Err(error) => {
+                self.dial_error = Some(Arc::new(error));
+                self.handle(Input::ConnectFailed(conn));
+            }
+        }
+    }
+
+    fn read(&mut self, id: ConnId, read: fn(&mut Conn) -> Read) {
+        let Some(conn) = self.conns.iter_mut().find(|conn| conn.id == id) else { return };
+        match read(conn) {
+            Read::Octets(octets) => self.handle(Input::Received(id, octets)),
+            Read::Nothing => (),
+            Read::Ended(error) => {
+                tracing::debug!(peer = %self.settings.name, ?error, "connection ended");
+                self.conns.retain(|conn| conn.id != id);
+                self.handle(Input::Closed(id));
+            }
+        }
+    }
+
+    /// A timer of the session may be due. If it is the hold timer, octets that have arrived and
+    /// that we were too busy to read count as life: they are read first.
+    fn deadline(&mut self) {
+        let ids: Vec<_> = self.conns.iter().map(|conn| conn.id).collect();
+        for id in ids {
+            self.read(id, Conn::read_now);
+        }
+        self.handle(Input::Timeout);
+    }
+
+    fn handle(&mut self, input: Input) {
+        self.session.handle(input, Instant::now());
+        self.carry_out();
+    }
+
+    /// Does what the session wants, and writes as much as the sockets take, until neither has
+    /// anything more.
+    fn carry_out(&mut self) {
+        loop {
+            while let Some(output) = self.session.poll_output() {
+                self.execute(output);
+            }
+            let Some((conn, written)) = self.write_some() else { return };
+            match written {
+                Ok(pending) => {
+                    self.session.handle(Input::Sent { conn, pending }, Instant::now());
+                }
+                Err(error) => {
+                    tracing::debug!(peer = %self.settings.name, %error, "connection broke");
+                    self.broken(conn);
+                }
+            }
+        }
+    }
+
+    /// Writes to the first connection that takes anything; how much still waits there.
+    fn write_some(&mut self) -> Option<(ConnId, std::io::Result<usize>)> {
+        self.conns.iter_mut().find_map(|conn| match conn.write() {
+            Write::Progress => Some((conn.id, Ok(conn.pending()))),
+            Write::Nothing => None,
+            Write::Broken(error) => Some((conn.id, Err(error))),
+        })
+    }
+
+    /// A connection that takes no octets any more may still hold some, often a NOTIFICATION
+    /// that tells why.
+    fn broken(&mut self, id: ConnId) {
+        while let Some(conn) = self.conns.iter_mut().find(|conn| conn.id == id) {
+            if let Read::Octets(octets) = conn.read_now() {
+                self.session.handle(Input::Received(id, octets), Instant::now());
+                while let Some(output) = self.session.poll_output() {
+                    self.execute(output);
+                }
+            } else {
+                self.conns.retain(|conn| conn.id != id);
+                self.session.handle(Input::Closed(id), Instant::now());
+            }
+        }
+    }
+
+    fn execute(&mut self, output: Output) {
+        match output {
+            Output::Connect(conn) => self.dial(conn),
+            Output::Send(id, octets) => self.send(id, octets),
+            Output::Close(id) => self.close(id),
+            Output::State(change) => self.note(&change),
+            Output::Up(established) => self.up(&established),
+            Output::Down => {
+                self.interface = None;
+                self.rib.down();
+            }
+            Output::Update(update) => {
+                self.note_faults(&update.faults);
+                self.rib.push(PeerEvent::Update(update));
+            }
+            Output::Refresh(family) => self.rib.push(PeerEvent::Refresh(family)),
+        }
+    }
+
+    fn dial(&mut self, conn: ConnId) {
+        let settings = &self.settings;
+        let dial = Dial {
+            peer: SocketAddr::new(settings.address, settings.port),
+            local: settings.local_address,
+            ttl: settings.ttl,
+            key: settings.password.clone(),
+        };
+        self.dialling = Some(Dialling { conn, result: Box::pin(dial.connect()) });
+    }
+
+    fn send(&mut self, id: ConnId, octets: Bytes) {
+        if let Some(conn) = self.conns.iter_mut().find(|conn| conn.id == id) {
+            conn.send(octets);
+        }
+    }
+
+    fn close(&mut self, id: ConnId) {
+        self.dialling.take_if(|dialling| dialling.conn == id);
+        if let Some(at) = self.conns.iter().position(|conn| conn.id == id) {
+            self.farewells.spawn(self.conns.swap_remove(at).farewell());
+        }
+    }
+
+    /// Our end of the established connection.
+    fn local(&self) -> Option<SocketAddr> {
+        let (id, _) = self.session.established()?;
+        self.conns.iter().find(|conn| conn.id == id)?.stream().local_addr().ok()
+    }
+}
+
+/// Sleeps until then; forever if there is no deadline.
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}

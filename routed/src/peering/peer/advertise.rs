@@ -1,0 +1,110 @@
+//! What the RIB and the peer's session have to tell each other when routes may flow.
+
+use std::{net::IpAddr, time::Instant};
+
+use bgp::{
+    rib::{Advertisement, PeerUp},
+    session::Established,
+    wire::{Codec, Update},
+};
+use bytes::Bytes;
+
+use super::PeerTask;
+use crate::peering::{
+    conn::Conn,
+    interfaces::{self, Interface},
+    settings::PeerSettings,
+};
+
+impl PeerTask {
+    /// The session is established: the RIB hears from whom and how its routes are treated.
+    pub(super) fn up(&mut self, established: &Established) {
+        let settings = &self.settings;
+        let local = self.local().map(|local| local.ip());
+        let interface = local.and_then(interfaces::interface_of);
+        let mut config = settings.rib.clone();
+        config.local_addresses = next_hops(settings, local, interface.as_ref());
+        self.interface = interface.map(|interface| interface.name);
+        self.rib.up(PeerUp {
+            families: established.families,
+            local_asn: settings.session.local_asn,
+            peer_asn: established.peer_asn,
+            router_id: established.peer_router_id,
+            address: settings.address,
+            config,
+        });
+    }
+
+    /// Asks the RIB for more when little waits for the socket: what is not asked for costs no
+    /// memory however slow the peer is, and comes with its newest state.
+    pub(super) fn ask_for_news(&mut self) {
+        let Some((id, _)) = self.session.established() else { return };
+        let waiting = self.conns.iter().find(|conn| conn.id == id).map(Conn::pending);
+        if waiting.is_some_and(|octets| octets < LOW_WATER) {
+            self.rib.ask(BUDGET);
+        }
+    }
+
+    /// Turns news of the RIB into UPDATEs.
+    pub(super) fn advertise(&mut self, news: &[Advertisement]) {
+        let Some((_, established)) = self.session.established() else { return };
+        let codec = established.codec;
+        let now = Instant::now();
+        for advertisement in news {
+            for octets in self.encode(advertisement, &codec) {
+                self.session.send_update(octets, now);
+            }
+        }
+        self.carry_out();
+    }
+
+    fn encode(&self, advertisement: &Advertisement, codec: &Codec) -> Vec<Bytes> {
+        match advertisement {
+            Advertisement::Reach { attrs, prefixes } => {
+                Update::encode_reach(attrs, prefixes, codec).unwrap_or_else(|error| {
+                    let (peer, first) = (&self.settings.name, prefixes.first());
+                    tracing::error!(
+                        %peer, prefix = ?first, %error,
+                        "routes cannot be announced to this peer and are withdrawn from it",
+                    );
+                    Update::encode_withdraw(prefixes, codec)
+                })
+            }
+            Advertisement::Withdraw(prefixes) => Update::encode_withdraw(prefixes, codec),
+            Advertisement::EndOfRib(family) => vec![Update::encode_end_of_rib(*family)],
+        }
+    }
+}
+
+/// The addresses that next-hop-self takes: what the configuration says, else our end of the
+/// session, else what the same interface has of the other family. To a peer on the link the
+/// interface's link-local address is told as well (RFC 2545 §3).
+fn next_hops(
+    settings: &PeerSettings,
+    local: Option<IpAddr>,
+    interface: Option<&Interface>,
+) -> Vec<IpAddr> {
+    let (local_v4, local_v6) = match local {
+        Some(IpAddr::V4(v4)) => (Some(v4), None),
+        Some(IpAddr::V6(v6)) => (None, Some(v6)),
+        None => (None, None),
+    };
+    let v4 = settings.next_hop_ipv4.or(local_v4).or(interface.and_then(Interface::ipv4));
+    let own_v6 = local_v6.or(interface.and_then(Interface::ipv6));
+    let v6 = settings.next_hop_ipv6.or(own_v6);
+    // An address from the configuration may be one of another router.
+    let link_local = match interface {
+        Some(interface) if settings.is_on_link() && v6 == own_v6 => interface.ipv6_link_local(),
+        Some(_) | None => None,
+    };
+    let v6 = v6.into_iter().chain(link_local).map(IpAddr::V6);
+    v4.map(IpAddr::V4).into_iter().chain(v6).collect()
+}
+
+/// Octets waiting for the socket below which the RIB is asked for more: a few round trips'
+/// worth, so that the socket never runs dry while the answer is under way.
+const LOW_WATER: usize = 64 * 1024;
+
+/// Prefixes asked for at once. With attributes of a hundred octets for each, an answer is some
+/// 100 KiB; at worst, each with attributes that fill a message, 4 MiB.
+const BUDGET: usize = 1024;

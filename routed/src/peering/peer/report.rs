@@ -1,0 +1,112 @@
+//! What the peer's task tells people: the log and [`PeerStatus`](super::PeerStatus).
+
+use std::{fmt::Display, sync::Arc};
+
+use bgp::{
+    session::{Cause, State, StateChange},
+    wire::{Fault, Treatment},
+};
+
+use super::PeerTask;
+use crate::peering::{conn::Conn, status::LastError};
+
+impl PeerTask {
+    /// Logs a change of state: what an operator would want to know as info, a failure once as
+    /// a warning, steps of the handshake as debug.
+    pub(super) fn note(&mut self, change: &StateChange) {
+        let peer = Arc::clone(&self.settings.name);
+        let StateChange { from, to, cause } = change;
+        match (from, to) {
+            (_, State::Established) => {
+                self.warned = None;
+                tracing::info!(%peer, "session established");
+            }
+            (State::Established, _) => {
+                self.warned = Some(cause.to_string());
+                tracing::warn!(%peer, error = %cause, "session lost");
+            }
+            _ => {
+                tracing::debug!(%peer, %from, %to, %cause, "session changed state");
+                if let Some(error) = self.failure(cause) {
+                    self.warn_once(&error);
+                }
+            }
+        }
+    }
+
+    /// Logs a failure unless it is the one logged last.
+    pub(super) fn warn_once(&mut self, error: &impl Display) {
+        let text = error.to_string();
+        if self.warned.as_ref() != Some(&text) {
+            tracing::warn!(peer = %self.settings.name, error = %text, "no session yet; it is tried again");
+            self.warned = Some(text);
+        }
+    }
+
+    /// Logs and counts the flaws of an UPDATE that were contained.
+    pub(super) fn note_faults(&self, faults: &[Fault]) {
+        for fault in faults {
+            tracing::debug!(peer = %self.settings.name, %fault, octets = ?fault.octets, "flawed update");
+        }
+        if !faults.is_empty() {
+            self.inbox.status.send_modify(|status| {
+                for fault in faults {
+                    match fault.treatment {
+                        Treatment::DiscardAttribute => status.faults.discarded += 1,
+                        Treatment::TreatAsWithdraw => status.faults.withdrawn += 1,
+                    }
+                }
+            });
+        }
+    }
+
+    /// The operator wants the session, or not.
+    pub(super) fn wanted(&self, wanted: bool) {
+        self.inbox
+            .status
+            .send_if_modified(|status| std::mem::replace(&mut status.wanted, wanted) != wanted);
+    }
+
+    /// Brings the status up to date.
+    pub(super) fn publish(&self) {
+        let session = &self.session;
+        let established = session.established();
+        let conn = established.and_then(|(id, _)| self.conns.iter().find(|conn| conn.id == id));
+        let (received, sent) = session.counters();
+        self.inbox.status.send_if_modified(|status| {
+            status.received = received;
+            status.sent = sent;
+            status.queued = conn.map_or(0, Conn::pending);
+            status.next_attempt = match session.state() {
+                State::Idle | State::Connect | State::Active => session.poll_timeout(),
+                State::OpenSent | State::OpenConfirm | State::Established => None,
+            };
+            let changed = status.since != session.since() || status.state != session.state();
+            if changed {
+                status.state = session.state();
+                status.since = session.since();
+                status.established_count = session.established_count();
+                status.last_error = session.last_error().and_then(|cause| self.failure(cause));
+                status.negotiated = established.map(|(_, agreed)| Box::new(agreed.clone()));
+                status.local = conn.and_then(|conn| conn.stream().local_addr().ok());
+                status.remote = conn.and_then(|conn| conn.stream().peer_addr().ok());
+            }
+            changed
+        });
+    }
+
+    /// A cause that is a failure, in the most telling words: if TCP was the matter, the
+    /// socket's.
+    fn failure(&self, cause: &Cause) -> Option<LastError> {
+        match cause {
+            Cause::Started | Cause::Stopped | Cause::Handshake => None,
+            Cause::ConnectFailed => Some(match &self.dial_error {
+                Some(error) => LastError::Socket(Arc::clone(error)),
+                None => LastError::Session(cause.clone()),
+            }),
+            Cause::Closed | Cause::Sent(_) | Cause::Received(_) | Cause::SendHoldExpired => {
+                Some(LastError::Session(cause.clone()))
+            }
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Why a socket could not be had, with what the operator can do about it.
+
+use std::{
+    fmt, io,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+/// What went wrong with a socket.
+#[derive(Debug, thiserror::Error)]
+pub enum SocketError {
+    /// No socket was to be had at all.
+    #[error("cannot open a socket: {source}; {}", remedy(source))]
+    Open {
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// A socket option could not be set.
+    #[error("cannot set {setting} on a socket: {source}; {}", setting.remedy(source))]
+    Option {
+        /// Which.
+        setting: Setting,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// The source address configured for a peer cannot be used.
+    #[error("cannot dial from {address}: {source}; {}", remedy(source))]
+    BindSource {
+        /// `local_address` of the peer.
+        address: IpAddr,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// A listening address cannot be used.
+    #[error("cannot listen on {address}: {source}; {}", remedy(source))]
+    Listen {
+        /// From `bgp.listen`.
+        address: SocketAddr,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// The peer cannot be reached or refuses.
+    #[error("cannot connect to {peer}: {source}; {}", remedy(source))]
+    Connect {
+        /// Address and port dialled.
+        peer: SocketAddr,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// The peer does not answer.
+    #[error(
+        "no answer from {peer} within {} s; is it up, does a firewall drop us, or does it have \
+         another TCP MD5 password?",
+        after.as_secs()
+    )]
+    NoAnswer {
+        /// Address and port dialled.
+        peer: SocketAddr,
+        /// How long we waited.
+        after: Duration,
+    },
+    /// GTSM (RFC 5082): the connection came from too far away.
+    #[error(
+        "refused a connection from {peer}: its SYN came with hop limit {}, ttl_security asks for \
+         at least {least}; if the peer is genuine, have it send with hop limit 255 or allow more \
+         hops",
+        got.map_or_else(|| "unknown".to_owned(), |got| got.to_string())
+    )]
+    TooFar {
+        /// Source address.
+        peer: IpAddr,
+        /// Hop limit of its SYN; `None` if the kernel did not keep it (SYN cookies).
+        got: Option<u8>,
+        /// Least one allowed.
+        least: u8,
+    },
+}
+
+/// A socket option.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Setting {
+    /// IP_TTL or IPV6_UNICAST_HOPS.
+    HopLimit,
+    /// IP_MINTTL or IPV6_MINHOPCOUNT.
+    LeastHopLimit,
+    /// TCP_MD5SIG.
+    Md5Key,
+    /// IP_TOS or IPV6_TCLASS.
+    Priority,
+    /// TCP_NODELAY.
+    NoDelay,
+    /// SO_REUSEADDR.
+    ReuseAddress,
+    /// IPV6_V6ONLY.
+    OnlyV6,
+    /// IP_FREEBIND.
+    FreeBind,
+    /// TCP_SAVE_SYN.
+    SaveSyn,
+}
+
+impl Setting {
+    /// For `map_err`: the error of this option.
+    pub(super) fn failed(self) -> impl Fn(io::Error) -> SocketError {
+        move |source| SocketError::Option { setting: self, source }
+    }
+
+    fn remedy(self, source: &io::Error) -> &'static str {
+        match (self, source.raw_os_error()) {
+            (Self::Md5Key, Some(libc::ENOPROTOOPT)) => {
+                "this kernel is built without TCP_MD5SIG; remove password_file or use another kernel"
+            }
+            (Self::Md5Key, Some(libc::ENOMEM)) => {
+                "raise net.core.optmem_max: every MD5 key takes some of it"
+            }
+            _ => remedy(source),
+        }
+    }
+}
+
+/// The name in socket(7), ip(7), ipv6(7) and tcp(7).
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::HopLimit => "IP_TTL",
+            Self::LeastHopLimit => "IP_MINTTL",
+            Self::Md5Key => "TCP_MD5SIG",
+            Self::Priority => "IP_TOS",
+            Self::NoDelay => "TCP_NODELAY",
+            Self::ReuseAddress => "SO_REUSEADDR",
+            Self::OnlyV6 => "IPV6_V6ONLY",
+            Self::FreeBind => "IP_FREEBIND",
+            Self::SaveSyn => "TCP_SAVE_SYN",
+        })
+    }
+}
+
+/// What an operator can do about the kernel's answer.
+fn remedy(source: &io::Error) -> &'static str {
+    match source.raw_os_error() {
+        Some(libc::EADDRINUSE) => {
+            "another program has this port (`ss -ltnp` names it); stop it or change bgp.listen"
+        }
+        Some(libc::EADDRNOTAVAIL) => {
+            "no interface has this address (`ip address` lists them); correct local_address"
+        }
+        Some(libc::EACCES | libc::EPERM) => {
+            "run as root or with CAP_NET_BIND_SERVICE, and look for a firewall that rejects us"
+        }
+        Some(libc::ECONNREFUSED) => {
+            "nothing listens on that port of the peer, or it does not know our address"
+        }
+        Some(libc::ENETUNREACH | libc::EHOSTUNREACH) => {
+            "no way leads to the peer; is the link up and has it an address of the peer's network?"
+        }
+        Some(libc::ECONNRESET) => "the peer ended the connection; its log should say why",
+        Some(libc::ETIMEDOUT) => {
+            "no answer; is the peer up, or does it have another TCP MD5 password?"
+        }
+        Some(libc::EMFILE | libc::ENFILE) => "raise the limit of open files (LimitNOFILE)",
+        Some(libc::EINVAL) => "the source address and the peer's must be of one family",
+        _ => "it is tried again",
+    }
+}

@@ -1,0 +1,105 @@
+//! What is known of a peer at this moment, for tables, metrics and health.
+
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Instant,
+};
+
+use bgp::{
+    rib::PeerId,
+    session::{Cause, Counters, Established, State},
+};
+
+use super::{settings::PeerSettings, socket::SocketError};
+
+/// One peer's session as people and programs are shown it.
+///
+/// Watchers are woken when the session's state or what is to be done about it changes; counters
+/// are as fresh as the last thing that happened, but wake nobody.
+#[derive(Clone, Debug)]
+pub struct PeerStatus {
+    /// Its number in the RIB.
+    pub id: PeerId,
+    /// Name from the configuration.
+    pub name: Arc<str>,
+    /// Address from the configuration.
+    pub address: IpAddr,
+    /// Whether the operator wants the session.
+    pub wanted: bool,
+    /// State of the session.
+    pub state: State,
+    /// When the state last changed; `None` if it never did.
+    pub since: Option<Instant>,
+    /// Why the session last ended or could not be had.
+    pub last_error: Option<LastError>,
+    /// How often it has been established.
+    pub established_count: u64,
+    /// Messages received.
+    pub received: Counters,
+    /// Messages sent.
+    pub sent: Counters,
+    /// Flaws of UPDATEs that were contained (RFC 7606).
+    pub faults: FaultCounters,
+    /// What was agreed on; `None` unless established.
+    pub negotiated: Option<Box<Established>>,
+    /// Our end of the established connection.
+    pub local: Option<SocketAddr>,
+    /// The peer's end of it.
+    pub remote: Option<SocketAddr>,
+    /// When the session will try something next; `None` when established or stopped.
+    pub next_attempt: Option<Instant>,
+    /// Octets that wait for the peer to take them.
+    pub queued: usize,
+}
+
+/// Why there is no session, in the most telling words.
+#[derive(Clone, Debug)]
+pub enum LastError {
+    /// BGP said so.
+    Session(Cause),
+    /// No connection was to be had.
+    Socket(Arc<SocketError>),
+}
+
+impl fmt::Display for LastError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Session(cause) => fmt::Display::fmt(cause, f),
+            Self::Socket(error) => fmt::Display::fmt(error, f),
+        }
+    }
+}
+
+/// Flaws of UPDATEs by what was done about them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FaultCounters {
+    /// Attribute discarded, routes kept.
+    pub discarded: u64,
+    /// Routes treated as withdrawn.
+    pub withdrawn: u64,
+}
+
+impl PeerStatus {
+    pub(crate) fn new(id: PeerId, settings: &PeerSettings) -> Self {
+        Self {
+            id,
+            name: Arc::clone(&settings.name),
+            address: settings.address,
+            wanted: true,
+            state: State::Idle,
+            since: None,
+            last_error: None,
+            established_count: 0,
+            received: Counters::default(),
+            sent: Counters::default(),
+            faults: FaultCounters::default(),
+            negotiated: None,
+            local: None,
+            remote: None,
+            next_attempt: None,
+            queued: 0,
+        }
+    }
+}
