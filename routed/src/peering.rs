@@ -1,6 +1,6 @@
 //! BGP peering: sockets, a task for each peer, and the RIB's thread.
 //!
-//! In: checked settings, link events, commands of operators. Out: sessions with the peers, and
+//! In: the configuration, link events, commands of operators. Out: sessions with the peers, and
 //! what the RIB knows (see [`RibHandle`] and [`BestChanges`]). What to say to a peer and which
 //! routes are best is decided in the `bgp` package; here it is carried out.
 
@@ -13,7 +13,10 @@ use std::{
     thread,
 };
 
-use bgp::{rib::PeerId, session::Cease};
+use bgp::{
+    rib::{PeerId, RibConfig},
+    session::Cease,
+};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
@@ -24,17 +27,16 @@ mod interfaces;
 mod listener;
 mod peer;
 mod rib;
-mod settings;
 mod socket;
 mod status;
 
+use crate::config::{Config, Mode, Peer, Speaker};
 use listener::{Doors, Listener};
 use peer::{Inbox, PeerTask};
 
 pub use self::{
     peer::{LinkEvent, PeerCommand},
     rib::{BestChanges, RibHandle, RibStopped},
-    settings::{BadMd5Key, Md5Key, PeerSettings, SpeakerSettings},
     socket::{Setting, SocketError},
     status::{FaultCounters, LastError, PeerStatus},
 };
@@ -56,7 +58,7 @@ pub struct PeerHandle {
     /// Its number in the RIB.
     pub id: PeerId,
     /// Its settings.
-    pub settings: Arc<PeerSettings>,
+    pub settings: Arc<Peer>,
     commands: mpsc::Sender<PeerCommand>,
     status: watch::Receiver<PeerStatus>,
 }
@@ -80,23 +82,23 @@ impl Peering {
     ///
     /// [`PeeringError`] if an address cannot be listened on or the RIB gets no thread. Then
     /// nothing is left running.
-    pub fn start(
-        speaker: SpeakerSettings,
-        peers: Vec<PeerSettings>,
-    ) -> Result<(Self, BestChanges), PeeringError> {
-        let keys = || peers.iter().filter_map(|peer| Some((peer.address, peer.password.as_ref()?)));
-        let sockets: Vec<_> = speaker
+    pub fn start(config: &Config) -> Result<(Self, BestChanges), PeeringError> {
+        let peers = || config.peers.iter();
+        let keys = || peers().filter_map(|peer| Some((peer.address, peer.password.as_ref()?)));
+        let sockets: Vec<_> = config
+            .speaker
             .listen
             .iter()
             .map(|address| socket::listen(*address, keys()))
             .collect::<Result<_, _>>()?;
-        let (rib, best, rib_thread) = rib::start(speaker.rib).map_err(PeeringError::Thread)?;
+        let (rib, best, rib_thread) =
+            rib::start(rib_config(config)).map_err(PeeringError::Thread)?;
 
         let mut doors = Doors::new();
         let mut tasks = JoinSet::new();
         let mut handles = Vec::new();
-        for (id, settings) in (0..).map(PeerId).zip(peers) {
-            let settings = Arc::new(settings);
+        for (id, settings) in (0..).map(PeerId).zip(&config.peers) {
+            let settings = Arc::new(settings.clone());
             let (commands, commands_in) = mpsc::channel(COMMANDS);
             let (door, accepted) = mpsc::channel(DOOR);
             let (status_out, status) = watch::channel(PeerStatus::new(id, &settings));
@@ -185,6 +187,15 @@ impl PeerHandle {
     pub async fn command(&self, command: PeerCommand) {
         let _ = self.commands.send(command).await;
     }
+}
+
+fn rib_config(config: &Config) -> RibConfig {
+    let Speaker { asn, router_id, cluster_id, multipath, .. } = config.speaker;
+    let resolve_next_hops = match config.node.mode {
+        Mode::Node => true,
+        Mode::Speaker => false,
+    };
+    RibConfig { asn, router_id, cluster_id, multipath, resolve_next_hops }
 }
 
 /// A number that nobody can guess and that differs for each session.

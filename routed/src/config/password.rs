@@ -25,7 +25,7 @@ pub struct Password(Box<[u8]>);
 
 impl Password {
     /// The first line of a file's content, without its line end.
-    fn from_content(content: &[u8], path: &Path) -> Result<Self, Problem> {
+    pub(crate) fn from_content(content: &[u8], path: &Path) -> Result<Self, Problem> {
         let line = content.split(|octet| *octet == b'\n').next().unwrap_or_default();
         let key = line.strip_suffix(b"\r").unwrap_or(line);
         match key.len() {

@@ -16,6 +16,7 @@ use std::{
 };
 
 use bgp::{
+    config::Ttl,
     family::Family,
     rib::{Advertisement, PeerId},
     session::{Cease, ConnId, Input, Output, Session, State},
@@ -37,10 +38,10 @@ use super::{
     conn::{Conn, Read, Ready, Write},
     interfaces,
     rib::{PeerEvent, RibHandle, RibStopped},
-    settings::PeerSettings,
     socket::{self, Dial, SocketError},
     status::PeerStatus,
 };
+use crate::config::Peer;
 
 /// What can be asked of a peer's task.
 #[derive(Clone, Debug)]
@@ -79,7 +80,7 @@ pub(super) struct Inbox {
 
 /// The task. Ends by [`PeerCommand::Shutdown`], or when the RIB has ended.
 pub(super) struct PeerTask {
-    settings: Arc<PeerSettings>,
+    settings: Arc<Peer>,
     session: Session,
     /// Open connections: the session keeps at most two.
     conns: Vec<Conn>,
@@ -119,7 +120,7 @@ impl PeerTask {
     /// A task at rest. `seed` makes the session's jitter differ from that of others.
     pub(super) fn new(
         id: PeerId,
-        settings: Arc<PeerSettings>,
+        settings: Arc<Peer>,
         rib: RibHandle,
         inbox: Inbox,
         seed: u64,
@@ -245,7 +246,7 @@ impl PeerTask {
         let established = self.session.state() == State::Established;
         let concerned = match event {
             LinkEvent::Down(ifname) => {
-                established && self.settings.is_on_link() && self.interface.as_ref() == Some(ifname)
+                established && is_on_link(&self.settings) && self.interface.as_ref() == Some(ifname)
             }
             LinkEvent::AddressGone(address) => {
                 established && self.local().is_some_and(|local| local.ip() == *address)
@@ -253,7 +254,7 @@ impl PeerTask {
             LinkEvent::Up(ifname) => {
                 !established
                     && self.inbox.status.borrow().wanted
-                    && self.settings.is_on_link()
+                    && is_on_link(&self.settings)
                     && interfaces::interface_towards(self.settings.address).as_ref() == Some(ifname)
             }
         };
@@ -410,6 +411,16 @@ impl PeerTask {
     fn local(&self) -> Option<SocketAddr> {
         let (id, _) = self.session.established()?;
         self.conns.iter().find(|conn| conn.id == id)?.stream().local_addr().ok()
+    }
+}
+
+/// True if the peer must be on a network that one of our interfaces is on, so that the session
+/// ends with the link.
+const fn is_on_link(settings: &Peer) -> bool {
+    match settings.ttl {
+        Ttl::OnLink => true,
+        Ttl::Security(hops) => hops.get() == 1,
+        Ttl::Multihop(_) | Ttl::Any => false,
     }
 }
 

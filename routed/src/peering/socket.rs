@@ -19,7 +19,7 @@ use libc::c_int;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-use super::settings::Md5Key;
+use crate::config::Password;
 
 mod error;
 
@@ -35,7 +35,7 @@ pub(crate) struct Dial {
     /// How far away the peer may be.
     pub(crate) ttl: Ttl,
     /// Key of its MD5 signatures.
-    pub(crate) key: Option<Md5Key>,
+    pub(crate) key: Option<Password>,
 }
 
 impl Dial {
@@ -84,7 +84,7 @@ impl Dial {
 /// [`SocketError`] if the address is taken or an option cannot be set.
 pub(crate) fn listen<'a>(
     address: SocketAddr,
-    keys: impl Iterator<Item = (IpAddr, &'a Md5Key)>,
+    keys: impl Iterator<Item = (IpAddr, &'a Password)>,
 ) -> Result<TcpListener, SocketError> {
     let socket = open(address)?;
     socket.set_reuse_address(true).map_err(Setting::ReuseAddress.failed())?;
@@ -204,15 +204,15 @@ fn set_priority(socket: &Socket, peer: IpAddr) -> Result<(), SocketError> {
 }
 
 /// Makes the kernel sign what goes to `peer` and drop what comes from it unsigned (RFC 2385).
-fn set_md5_key(socket: &Socket, peer: IpAddr, key: &Md5Key) -> Result<(), SocketError> {
+fn set_md5_key(socket: &Socket, peer: IpAddr, key: &Password) -> Result<(), SocketError> {
     let octets = key.octets();
     let mut signature = TcpMd5Sig {
         address: SockAddr::from(SocketAddr::new(peer, 0)).as_storage(),
         flags: 0,
         prefix_len: 0,
-        key_len: u16::try_from(octets.len()).expect("an Md5Key has at most 80 octets"),
+        key_len: u16::try_from(octets.len()).expect("a Password has at most 80 octets"),
         ifindex: 0,
-        key: [0; Md5Key::MAX_LEN],
+        key: [0; MD5_KEY_LEN],
     };
     signature.key[..octets.len()].copy_from_slice(octets);
     set_option(socket, libc::IPPROTO_TCP, libc::TCP_MD5SIG, &signature)
@@ -227,7 +227,7 @@ struct TcpMd5Sig {
     prefix_len: u8,
     key_len: u16,
     ifindex: c_int,
-    key: [u8; Md5Key::MAX_LEN],
+    key: [u8; MD5_KEY_LEN],
 }
 
 const _: () = assert!(size_of::<TcpMd5Sig>() == 216, "the layout of linux/tcp.h");
@@ -255,6 +255,9 @@ pub(crate) const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Connections that may wait to be accepted: all clients of a large reflector returning at once.
 const BACKLOG: c_int = 1024;
+
+/// `TCP_MD5SIG_MAXKEYLEN` of linux/tcp.h.
+const MD5_KEY_LEN: usize = 80;
 
 /// Class selector 6 in the upper six bits of TOS and Traffic Class (RFC 2474 §4.2.2).
 const CS6: u32 = 48 << 2;

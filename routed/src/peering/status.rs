@@ -12,7 +12,8 @@ use bgp::{
     session::{Cause, Counters, Established, State},
 };
 
-use super::{settings::PeerSettings, socket::SocketError};
+use super::socket::SocketError;
+use crate::config::Peer;
 
 /// One peer's session as people and programs are shown it.
 ///
@@ -82,7 +83,7 @@ pub struct FaultCounters {
 }
 
 impl PeerStatus {
-    pub(crate) fn new(id: PeerId, settings: &PeerSettings) -> Self {
+    pub(crate) fn new(id: PeerId, settings: &Peer) -> Self {
         Self {
             id,
             name: Arc::clone(&settings.name),

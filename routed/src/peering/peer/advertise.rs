@@ -9,11 +9,13 @@ use bgp::{
 };
 use bytes::Bytes;
 
-use super::PeerTask;
-use crate::peering::{
-    conn::Conn,
-    interfaces::{self, Interface},
-    settings::PeerSettings,
+use super::{PeerTask, is_on_link};
+use crate::{
+    config::Peer,
+    peering::{
+        conn::Conn,
+        interfaces::{self, Interface},
+    },
 };
 
 impl PeerTask {
@@ -79,11 +81,7 @@ impl PeerTask {
 /// The addresses that next-hop-self takes: what the configuration says, else our end of the
 /// session, else what the same interface has of the other family. To a peer on the link the
 /// interface's link-local address is told as well (RFC 2545 §3).
-fn next_hops(
-    settings: &PeerSettings,
-    local: Option<IpAddr>,
-    interface: Option<&Interface>,
-) -> Vec<IpAddr> {
+fn next_hops(settings: &Peer, local: Option<IpAddr>, interface: Option<&Interface>) -> Vec<IpAddr> {
     let (local_v4, local_v6) = match local {
         Some(IpAddr::V4(v4)) => (Some(v4), None),
         Some(IpAddr::V6(v6)) => (None, Some(v6)),
@@ -94,7 +92,7 @@ fn next_hops(
     let v6 = settings.next_hop_ipv6.or(own_v6);
     // An address from the configuration may be one of another router.
     let link_local = match interface {
-        Some(interface) if settings.is_on_link() && v6 == own_v6 => interface.ipv6_link_local(),
+        Some(interface) if is_on_link(settings) && v6 == own_v6 => interface.ipv6_link_local(),
         Some(_) | None => None,
     };
     let v6 = v6.into_iter().chain(link_local).map(IpAddr::V6);

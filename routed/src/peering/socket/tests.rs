@@ -1,7 +1,7 @@
 //! The socket options on real sockets over loopback. TCP MD5 works there as on a wire, and the
 //! hop limit arrives as it was sent.
 
-use std::net::Ipv4Addr;
+use std::{net::Ipv4Addr, path::Path};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -10,8 +10,8 @@ use super::*;
 const SERVER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 77, 0, 1));
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 77, 0, 2));
 
-fn key(text: &str) -> Md5Key {
-    Md5Key::new(text.as_bytes()).unwrap()
+fn key(text: &str) -> Password {
+    Password::from_content(text.as_bytes(), Path::new("test.key")).unwrap()
 }
 
 fn dial(peer: SocketAddr) -> Dial {
