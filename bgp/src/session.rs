@@ -3,269 +3,504 @@
 //! In: what happens to the peer's TCP connections, the octets that arrive, the operator's wish
 //! to start or stop, and the time. Out: connections to open and close, octets to send, and, once
 //! established, the peer's UPDATEs. Holds up to two connections while a collision is being
-//! decided (RFC 4271 §6.8).
+//! decided (RFC 4271 §6.8), and a third for a moment while an established one is probed.
 //!
 //! Reads no clock and owns no socket. The caller drains [`Session::poll_output`] after every
 //! [`Session::handle`] and calls it with [`Input::Timeout`] when [`Session::poll_timeout`] is due.
+//!
+//! Of the optional parts of RFC 4271 §8, idle hold with damping and passive mode are done;
+//! DelayOpen is not: an OPEN goes out as soon as there is a connection. Departures, each
+//! explained where it is made: a failed dial leads to Active, not Idle; the large hold timer
+//! keeps watch in OpenConfirm when the hold time is off; a peer that connects anew while its
+//! session stands gets the old connection probed.
 
-use std::{fmt, net::Ipv4Addr, time::Instant};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use crate::{
-    aspath::Asn,
     config::SessionConfig,
-    family::{Family, FamilySet},
-    wire::{Codec, Notification, Update},
+    family::Family,
+    wire::{MAX_LEN, Refresh},
 };
 
-/// One TCP connection of a session, by a number that is never used twice in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ConnId(pub u64);
+mod backoff;
+mod cease;
+mod collision;
+mod connection;
+mod event;
+mod inbox;
+mod links;
+mod negotiate;
+mod state;
+mod timers;
 
-/// Something that happened to the session.
-#[derive(Clone, Debug)]
-pub enum Input {
-    /// The operator wants the session (RFC 4271 §8.1.2, events 1 and 4).
-    Start,
-    /// The operator wants it down (event 2); the reason goes to the peer as a Cease.
-    Stop(Cease),
-    /// The connection asked for by [`Output::Connect`] is there.
-    Connected(ConnId),
-    /// That connection could not be made.
-    ConnectFailed(ConnId),
-    /// The peer opened a connection; the session gives it its number by [`Session::next_conn`].
-    Accepted(ConnId),
-    /// Octets arrived. Any split of the stream gives the same result.
-    Received(ConnId, Bytes),
-    /// The connection ended (FIN, RST or error).
-    Closed(ConnId),
-    /// The socket took octets that were waiting: progress for the send hold timer (RFC 9687).
-    /// `pending` is how many octets still wait.
-    Sent {
-        /// Which connection.
-        conn: ConnId,
-        /// Octets handed to the session's connection and not yet taken by the socket.
-        pending: usize,
-    },
-    /// Time has passed; a deadline may be due. Early calls are harmless.
-    Timeout,
-}
+pub use cease::Cease;
+pub use event::{ConnId, Input, Output};
+pub use state::{Cause, Counters, Established, State, StateChange};
 
-/// Something the owner of the sockets and of the RIB must do, in this order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Output {
-    /// Open a connection to the peer.
-    Connect(ConnId),
-    /// Send octets after those already given.
-    Send(ConnId, Bytes),
-    /// Close the connection once what was given before is sent, or at once if it cannot be sent.
-    /// No [`Input::Closed`] needs to follow.
-    Close(ConnId),
-    /// The state shown to people changed.
-    State(StateChange),
-    /// Established: routes may flow.
-    Up(Box<Established>),
-    /// No longer established: the peer's routes are no longer its word.
-    Down,
-    /// The peer's routes changed.
-    Update(Update),
-    /// The peer asks for all our routes of a family again (RFC 2918).
-    Refresh(Family),
-}
-
-/// RFC 4271 §8.2.2.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum State {
-    /// Nothing is attempted.
-    #[default]
-    Idle,
-    /// A connection is being opened.
-    Connect,
-    /// Waiting for the retry timer or for the peer to connect.
-    Active,
-    /// Our OPEN is out, the peer's is not here.
-    OpenSent,
-    /// The peer's OPEN is good; its KEEPALIVE is not here.
-    OpenConfirm,
-    /// Routes flow.
-    Established,
-}
-
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
-    }
-}
-
-/// A change of the session's state with its cause.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StateChange {
-    /// Before.
-    pub from: State,
-    /// After.
-    pub to: State,
-    /// Why.
-    pub cause: Cause,
-}
-
-/// Why a session changed its state: what people are shown as the last error.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Cause {
-    /// As asked by the operator.
-    #[error("started")]
-    Started,
-    /// As asked by the operator.
-    #[error("stopped by the operator")]
-    Stopped,
-    /// The handshake went on.
-    #[error("handshake")]
-    Handshake,
-    /// TCP could not be opened.
-    #[error("connection failed")]
-    ConnectFailed,
-    /// TCP ended without a NOTIFICATION.
-    #[error("connection closed by the peer")]
-    Closed,
-    /// We sent a NOTIFICATION.
-    #[error("sent {0}")]
-    Sent(Notification),
-    /// The peer sent a NOTIFICATION.
-    #[error("received {0}")]
-    Received(Notification),
-    /// The peer took no octets for the send hold time (RFC 9687).
-    #[error("send hold timer expired: the peer did not take our messages (RFC 9687)")]
-    SendHoldExpired,
-}
-
-/// Why we end a session: subcodes of Cease (RFC 4486, RFC 8203/9003).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Cease {
-    /// Subcode 2: down until further notice, with a text for the peer's operator (at most 255
-    /// octets of UTF-8; longer texts are cut at a character border).
-    AdminShutdown(String),
-    /// Subcode 4: down and up again, with a text.
-    AdminReset(String),
-    /// Subcode 3: the peer no longer exists in our configuration.
-    Deconfigured,
-    /// Subcode 6: settings changed that need a new OPEN.
-    ConfigChange,
-    /// Subcode 8: out of resources.
-    OutOfResources,
-    /// The link to the peer is gone: closed without a NOTIFICATION that nobody could receive.
-    LinkDown,
-}
-
-/// What both OPENs came to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Established {
-    /// The peer's AS.
-    pub peer_asn: Asn,
-    /// The peer's BGP identifier.
-    pub peer_router_id: Ipv4Addr,
-    /// Families that both offered.
-    pub families: FamilySet,
-    /// Hold time agreed on, in seconds; 0 means off.
-    pub hold_time: u16,
-    /// Keepalive interval in seconds; 0 means none are sent.
-    pub keepalive_time: u16,
-    /// How UPDATEs are read and written.
-    pub codec: Codec,
-    /// The peer can be asked for its routes again (RFC 2918).
-    pub route_refresh: bool,
-}
-
-/// Messages counted since the session was made, by kind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// OPEN.
-    pub opens: u64,
-    /// UPDATE.
-    pub updates: u64,
-    /// NOTIFICATION.
-    pub notifications: u64,
-    /// KEEPALIVE.
-    pub keepalives: u64,
-    /// ROUTE-REFRESH.
-    pub refreshes: u64,
-}
+use backoff::{Aftermath, Backoff, STABLE_AFTER, Severity};
+use collision::{Identity, Opener, Verdict};
+use connection::{Challenger, Ending, Event, Reaction};
+use links::Links;
+use timers::Timer;
 
 /// One peer's session.
 #[derive(Debug)]
-pub struct Session {}
+pub struct Session {
+    config: SessionConfig,
+    mode: Mode,
+    /// The connection that is being opened.
+    dialling: Option<ConnId>,
+    links: Links,
+    challenger: Option<Challenger>,
+    backoff: Backoff,
+    last_conn: u64,
+    state: State,
+    since: Option<Instant>,
+    last_error: Option<Cause>,
+    idle_hold: Duration,
+    established_count: u64,
+}
+
+/// What the session as a whole is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    /// The operator does not want it.
+    Stopped,
+    /// It rests in Idle after a failure.
+    Resting,
+    /// It is up, or on its way.
+    Running,
+}
 
 impl Session {
     /// A session at rest. `seed` makes its jitter repeatable; sessions get different ones.
     #[must_use]
-    pub fn new(_config: SessionConfig, _seed: u64) -> Self {
-        todo!()
+    pub fn new(config: SessionConfig, seed: u64) -> Self {
+        Self {
+            config,
+            mode: Mode::Stopped,
+            dialling: None,
+            links: Links::new(seed),
+            challenger: None,
+            backoff: Backoff::default(),
+            last_conn: 0,
+            state: State::Idle,
+            since: None,
+            last_error: None,
+            idle_hold: Duration::ZERO,
+            established_count: 0,
+        }
     }
 
     /// A number for a connection that the peer opened.
-    pub fn next_conn(&mut self) -> ConnId {
-        todo!()
+    pub const fn next_conn(&mut self) -> ConnId {
+        self.last_conn += 1;
+        ConnId(self.last_conn)
     }
 
     /// One thing happened. Drain [`Self::poll_output`] afterwards.
-    pub fn handle(&mut self, _input: Input, _now: Instant) {
-        todo!()
+    ///
+    /// What comes from a connection that the session has given up is ignored.
+    pub fn handle(&mut self, input: Input, now: Instant) {
+        match (self.mode, input) {
+            (Mode::Stopped, Input::Start) => {
+                self.backoff.reset();
+                self.begin(Cause::Started, now);
+            }
+            (Mode::Resting, Input::Start) => self.begin(Cause::Started, now),
+            (Mode::Running, Input::Start) | (Mode::Stopped, Input::Stop(_)) => {}
+            (Mode::Resting | Mode::Running, Input::Stop(cease)) => self.stop(&cease, now),
+            (Mode::Stopped, Input::Accepted(conn)) => {
+                self.links.part(conn, Ending::Tell(cease::connection_rejected()));
+            }
+            // Quietly: a NOTIFICATION would make the peer rest as well.
+            (Mode::Resting, Input::Accepted(conn)) => {
+                self.links.outputs.push_back(Output::Close(conn));
+            }
+            (Mode::Running, Input::Accepted(conn)) => self.accept(conn, now),
+            (Mode::Running, Input::Connected(conn)) => self.connected(conn, now),
+            (Mode::Running, Input::ConnectFailed(conn)) => self.connect_failed(conn, now),
+            (Mode::Running, Input::Received(conn, octets)) => self.receive(conn, octets, now),
+            (Mode::Running, Input::Closed(conn)) => self.closed(conn, now),
+            (Mode::Running, Input::Sent { conn, pending }) => {
+                self.links.progress(conn, pending, now);
+            }
+            (
+                Mode::Stopped | Mode::Resting,
+                Input::Connected(_)
+                | Input::ConnectFailed(_)
+                | Input::Received(..)
+                | Input::Closed(_)
+                | Input::Sent { .. },
+            ) => {}
+            (Mode::Stopped | Mode::Resting | Mode::Running, Input::Timeout) => self.timeout(now),
+        }
     }
 
     /// What to do next; `None` when all is done.
     pub fn poll_output(&mut self) -> Option<Output> {
-        todo!()
+        self.links.outputs.pop_front()
     }
 
-    /// When to call [`Self::handle`] with [`Input::Timeout`]. Changes only by `handle`.
-    #[must_use]
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        todo!()
-    }
-
-    /// Sends one UPDATE as encoded by [`Update::encode`] for this session's codec.
-    /// Does nothing unless established.
-    pub fn send_update(&mut self, _octets: Bytes, _now: Instant) {
-        todo!()
+    /// Sends one UPDATE as encoded by [`Update::encode`](wire::Update::encode) for this
+    /// session's codec. Does nothing unless established.
+    pub fn send_update(&mut self, octets: Bytes, now: Instant) {
+        if let Some((conn, _)) = self.established() {
+            self.links.send_update(conn, octets, now);
+        }
     }
 
     /// Asks the peer for its routes of a family again. False if it cannot be asked.
-    pub fn request_refresh(&mut self, _family: Family, _now: Instant) -> bool {
-        todo!()
+    pub fn request_refresh(&mut self, family: Family, now: Instant) -> bool {
+        let Some((conn, terms)) = self.established() else { return false };
+        let possible = terms.route_refresh && terms.families.contains(family);
+        if possible {
+            self.links.send_refresh(conn, Refresh::request(family), now);
+        }
+        possible
+    }
+
+    /// When to call [`Self::handle`] with [`Input::Timeout`]. Changes only by `handle`,
+    /// [`Self::send_update`] and [`Self::request_refresh`].
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.links.timers.next()
     }
 
     /// State shown to people: that of the most advanced connection.
     #[must_use]
-    pub fn state(&self) -> State {
-        todo!()
+    pub const fn state(&self) -> State {
+        self.state
     }
 
     /// The connection that is established, if one is.
     #[must_use]
     pub fn established(&self) -> Option<(ConnId, &Established)> {
-        todo!()
+        self.links.established()
     }
 
     /// When the state last changed.
     #[must_use]
-    pub fn since(&self) -> Option<Instant> {
-        todo!()
+    pub const fn since(&self) -> Option<Instant> {
+        self.since
     }
 
     /// Why the session last left [`State::Established`] or failed to get there.
     #[must_use]
-    pub fn last_error(&self) -> Option<&Cause> {
-        todo!()
+    pub const fn last_error(&self) -> Option<&Cause> {
+        self.last_error.as_ref()
+    }
+
+    /// When the session will next dial or leave Idle by itself; `None` if it will not, as in
+    /// passive mode or when stopped, or need not.
+    #[must_use]
+    pub fn retry_at(&self) -> Option<Instant> {
+        match self.state {
+            State::Idle => self.links.timers.at(Timer::IdleHold),
+            State::Connect | State::Active => self.links.timers.at(Timer::ConnectRetry),
+            State::OpenSent | State::OpenConfirm | State::Established => None,
+        }
+    }
+
+    /// How long the rest in Idle is that the session is in; zero if it is not resting.
+    #[must_use]
+    pub const fn idle_hold(&self) -> Duration {
+        self.idle_hold
     }
 
     /// How often the session has been established.
     #[must_use]
-    pub fn established_count(&self) -> u64 {
-        todo!()
+    pub const fn established_count(&self) -> u64 {
+        self.established_count
     }
 
     /// Messages received and sent.
     #[must_use]
-    pub fn counters(&self) -> (Counters, Counters) {
-        todo!()
+    pub const fn counters(&self) -> (Counters, Counters) {
+        (self.links.received, self.links.sent)
+    }
+
+    /// From Idle on: dial, or wait for the peer.
+    fn begin(&mut self, cause: Cause, now: Instant) {
+        self.mode = Mode::Running;
+        self.idle_hold = Duration::ZERO;
+        self.links.timers.stop(Timer::IdleHold);
+        if !self.config.passive {
+            self.dial(now);
+        }
+        self.publish(cause, now);
+    }
+
+    fn stop(&mut self, cease: &Cease, now: Instant) {
+        let ending = cease.notification().map_or(Ending::Abort(Cause::Stopped), Ending::Tell);
+        if let Some(challenger) = self.challenger.take() {
+            self.links.part(challenger.id, ending.clone());
+        }
+        for conn in self.links.ids() {
+            self.links.remove(conn);
+            self.links.part(conn, ending.clone());
+        }
+        if self.state == State::Established {
+            self.links.outputs.push_back(Output::Down);
+        }
+        self.give_up_dialling();
+        for timer in [Timer::Challenge, Timer::Stable, Timer::ConnectRetry, Timer::IdleHold] {
+            self.links.timers.stop(timer);
+        }
+        self.mode = Mode::Stopped;
+        self.idle_hold = Duration::ZERO;
+        self.publish(Cause::Stopped, now);
+    }
+
+    fn timeout(&mut self, now: Instant) {
+        while let Some(timer) = self.links.timers.pop_due(now) {
+            match timer {
+                Timer::Hold(conn) => self.step(conn, Event::HoldExpired, now),
+                Timer::SendHold(conn) => self.step(conn, Event::SendHoldExpired, now),
+                Timer::Keepalive(conn) => self.step(conn, Event::KeepaliveDue, now),
+                Timer::Challenge => self.refuse_challenger(),
+                Timer::Stable => self.backoff.reset(),
+                Timer::ConnectRetry => self.retry(now),
+                Timer::IdleHold => self.begin(Cause::RetryDue, now),
+            }
+        }
+    }
+
+    /// The connect retry timer ended (event 9). A dial that takes so long is given up; with
+    /// another connection on its way there is no need for a new one.
+    fn retry(&mut self, now: Instant) {
+        self.give_up_dialling();
+        if self.links.is_empty() {
+            self.dial(now);
+        }
+        self.publish(Cause::RetryDue, now);
+    }
+
+    fn dial(&mut self, now: Instant) {
+        let conn = self.next_conn();
+        self.dialling = Some(conn);
+        self.links.outputs.push_back(Output::Connect(conn));
+        self.schedule_retry(now);
+    }
+
+    fn give_up_dialling(&mut self) {
+        self.links.outputs.extend(self.dialling.take().map(Output::Close));
+    }
+
+    fn connected(&mut self, conn: ConnId, now: Instant) {
+        if self.dialling.take_if(|dialled| *dialled == conn).is_some() {
+            self.links.timers.stop(Timer::ConnectRetry);
+            self.links.open(conn, Opener::We, &self.config, now);
+            self.publish(Cause::Handshake, now);
+        }
+    }
+
+    /// To Active, with the retry timer running on from the dial. RFC 4271 goes to Idle here
+    /// (Connect, event 18) and would then not listen for a while; whoever restarts its peers in
+    /// turn would wait for nothing.
+    fn connect_failed(&mut self, conn: ConnId, now: Instant) {
+        if self.dialling.take_if(|dialled| *dialled == conn).is_some() {
+            self.last_error = Some(Cause::ConnectFailed);
+            self.publish(Cause::ConnectFailed, now);
+        }
+    }
+
+    /// The peer opened a connection. It opens one at a time, so an earlier one that is still in
+    /// the handshake is dead to it.
+    fn accept(&mut self, conn: ConnId, now: Instant) {
+        if let Some((established, _)) = self.established() {
+            return self.challenge(established, conn, now);
+        }
+        if let Some(earlier) = self.links.opened_by(Opener::Peer) {
+            self.links.lose(earlier);
+        }
+        self.links.open(conn, Opener::Peer, &self.config, now);
+        self.publish(Cause::Handshake, now);
+    }
+
+    /// The peer connects while its session stands. Either this is a late collision, which the
+    /// established connection wins (RFC 4271 §6.8), or the peer has restarted without a word and
+    /// would be locked out until the hold timer ends. A KEEPALIVE on the old connection tells:
+    /// a host that does not know it answers with a reset.
+    fn challenge(&mut self, established: ConnId, conn: ConnId, now: Instant) {
+        match self.challenger.replace(Challenger { id: conn, said: Vec::new() }) {
+            Some(earlier) => {
+                self.links.part(earlier.id, Ending::Tell(cease::collision_resolution()));
+            }
+            None => {
+                self.links.timers.set(Timer::Challenge, now + CHALLENGE_TIME);
+                self.links.send_keepalive(established, now);
+            }
+        }
+    }
+
+    fn refuse_challenger(&mut self) {
+        self.links.timers.stop(Timer::Challenge);
+        if let Some(challenger) = self.challenger.take() {
+            self.links.part(challenger.id, Ending::Tell(cease::collision_resolution()));
+        }
+    }
+
+    fn receive(&mut self, conn: ConnId, mut octets: Bytes, now: Instant) {
+        if let Some(challenger) = self.challenger.as_mut().filter(|c| c.id == conn) {
+            challenger.said.extend_from_slice(&octets);
+            if challenger.said.len() > MAX_LEN {
+                self.refuse_challenger();
+            }
+            return;
+        }
+        // Ends when the octets are used up or the connection is given up.
+        while let Some(event) = self.links.get_mut(conn).and_then(|c| c.read(&mut octets)) {
+            self.step(conn, event, now);
+        }
+    }
+
+    fn closed(&mut self, conn: ConnId, now: Instant) {
+        if self.challenger.take_if(|challenger| challenger.id == conn).is_some() {
+            self.links.timers.stop(Timer::Challenge);
+        }
+        self.step(conn, Event::Closed, now);
+    }
+
+    /// One event of one connection.
+    fn step(&mut self, conn: ConnId, event: Event, now: Instant) {
+        if let Event::Message(message) = &event {
+            self.links.received.count(message);
+            self.links.heard(conn, now);
+        }
+        let Some(connection) = self.links.get(conn) else { return };
+        match connection.react(event, &self.config) {
+            Reaction::Stay => {}
+            Reaction::Agree(terms) => self.agree(conn, terms, now),
+            Reaction::Establish => self.establish(conn, now),
+            Reaction::Deliver(update) => self.links.outputs.push_back(Output::Update(update)),
+            Reaction::Refresh(family) => self.links.outputs.push_back(Output::Refresh(family)),
+            Reaction::Keepalive => self.links.send_keepalive(conn, now),
+            Reaction::End(ending) => self.end(conn, ending, now),
+        }
+    }
+
+    /// The peer's OPEN is good: look for a collision, then go to OpenConfirm.
+    fn agree(&mut self, conn: ConnId, terms: Box<Established>, now: Instant) {
+        let ours = Identity { router_id: self.config.router_id, asn: self.config.local_asn };
+        let theirs = Identity { router_id: terms.peer_router_id, asn: terms.peer_asn };
+        let Some(newcomer) = self.links.get(conn) else { return };
+        let verdict = self.links.rival_of(conn).map(|rival| {
+            let verdict = collision::decide(newcomer.opener, rival.as_rival(), ours, theirs);
+            (verdict, rival.id)
+        });
+        match verdict {
+            Some((Verdict::CloseNewcomer, _)) => return self.links.lose(conn),
+            Some((Verdict::CloseRival, rival)) => self.links.lose(rival),
+            Some((Verdict::KeepBoth, _)) | None => {}
+        }
+        self.links.confirm(conn, terms, now);
+        self.publish(Cause::Handshake, now);
+    }
+
+    fn establish(&mut self, conn: ConnId, now: Instant) {
+        let Some(terms) = self.links.establish(conn).cloned() else { return };
+        self.links.timers.stop(Timer::ConnectRetry);
+        self.links.timers.set(Timer::Stable, now + STABLE_AFTER);
+        self.established_count += 1;
+        self.give_up_dialling();
+        self.publish(Cause::Handshake, now);
+        self.links.outputs.push_back(Output::Up(Box::new(terms)));
+    }
+
+    /// The connection ends, and with it the session unless another connection is on its way.
+    fn end(&mut self, conn: ConnId, ending: Ending, now: Instant) {
+        let Some(connection) = self.links.remove(conn) else { return };
+        let cause = ending.cause();
+        let was_established = connection.state() == State::Established;
+        let open_sent = connection.state() == State::OpenSent;
+        let dead = was_established && ending.found_dead();
+        self.links.part(conn, ending);
+        if was_established {
+            self.links.timers.stop(Timer::Stable);
+            self.links.outputs.push_back(Output::Down);
+        }
+        if was_established || self.links.is_empty() {
+            self.last_error = Some(cause.clone());
+        }
+        let successor = if was_established { self.succeed(dead, now) } else { None };
+        if self.links.is_empty() {
+            match backoff::aftermath(&cause, open_sent) {
+                Aftermath::Retry => self.keep_trying(now),
+                Aftermath::Rest(severity) => self.rest(severity, now),
+            }
+        }
+        self.publish(cause, now);
+        if let Some(challenger) = successor {
+            self.receive(challenger.id, challenger.said.into(), now);
+        }
+    }
+
+    /// The established connection is gone: its challenger takes its place if the peer was found
+    /// dead, and not again and again, since that would get around the rest between failures.
+    fn succeed(&mut self, dead: bool, now: Instant) -> Option<Challenger> {
+        self.links.timers.stop(Timer::Challenge);
+        let challenger = self.challenger.take()?;
+        if !dead || !self.backoff.is_clear() {
+            self.links.outputs.push_back(Output::Close(challenger.id));
+            return None;
+        }
+        self.backoff.fail(Severity::Fault);
+        self.links.open(challenger.id, Opener::Peer, &self.config, now);
+        Some(challenger)
+    }
+
+    /// To Active, or on with the dial.
+    fn keep_trying(&mut self, now: Instant) {
+        if self.dialling.is_none() && !self.config.passive {
+            self.schedule_retry(now);
+        }
+    }
+
+    /// To Idle for a while.
+    fn rest(&mut self, severity: Severity, now: Instant) {
+        self.give_up_dialling();
+        self.links.timers.stop(Timer::ConnectRetry);
+        self.mode = Mode::Resting;
+        self.idle_hold = self.links.jitter.apply(self.backoff.fail(severity));
+        self.links.timers.set(Timer::IdleHold, now + self.idle_hold);
+    }
+
+    fn schedule_retry(&mut self, now: Instant) {
+        let interval = self.links.jitter.apply(self.config.connect_retry);
+        self.links.timers.set(Timer::ConnectRetry, now + interval);
+    }
+
+    /// Tells of a change of the state, if there is one.
+    fn publish(&mut self, cause: Cause, now: Instant) {
+        let from = self.state;
+        self.state = self.current_state();
+        if from != self.state {
+            self.since = Some(now);
+            self.links.outputs.push_back(Output::State(StateChange {
+                from,
+                to: self.state,
+                cause,
+            }));
+        }
+    }
+
+    fn current_state(&self) -> State {
+        match self.mode {
+            Mode::Stopped | Mode::Resting => State::Idle,
+            Mode::Running => {
+                let tcp = if self.dialling.is_some() { State::Connect } else { State::Active };
+                self.links.furthest().unwrap_or(tcp)
+            }
+        }
     }
 }
+
+/// How long an established connection has to show that it is dead: a few round trips and
+/// retransmissions.
+const CHALLENGE_TIME: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests;

@@ -82,7 +82,7 @@ pub(super) struct Inbox {
 pub(super) struct PeerTask {
     settings: Arc<Peer>,
     session: Session,
-    /// Open connections: the session keeps at most two.
+    /// Open connections: the session keeps at most three, and that for a moment.
     conns: Vec<Conn>,
     dialling: Option<Dialling>,
     /// Connections that the session is done with and whose last words are on their way.
@@ -369,6 +369,7 @@ impl PeerTask {
             Output::Connect(conn) => self.dial(conn),
             Output::Send(id, octets) => self.send(id, octets),
             Output::Close(id) => self.close(id),
+            Output::Abort(id) => self.conns.retain(|conn| conn.id != id),
             Output::State(change) => self.note(&change),
             Output::Up(established) => self.up(&established),
             Output::Down => {

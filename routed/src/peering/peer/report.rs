@@ -77,10 +77,7 @@ impl PeerTask {
             status.received = received;
             status.sent = sent;
             status.queued = conn.map_or(0, Conn::pending);
-            status.next_attempt = match session.state() {
-                State::Idle | State::Connect | State::Active => session.poll_timeout(),
-                State::OpenSent | State::OpenConfirm | State::Established => None,
-            };
+            status.next_attempt = session.retry_at();
             let changed = status.since != session.since() || status.state != session.state();
             if changed {
                 status.state = session.state();
@@ -99,14 +96,11 @@ impl PeerTask {
     /// socket's.
     fn failure(&self, cause: &Cause) -> Option<LastError> {
         match cause {
-            Cause::Started | Cause::Stopped | Cause::Handshake => None,
             Cause::ConnectFailed => Some(match &self.dial_error {
                 Some(error) => LastError::Socket(Arc::clone(error)),
                 None => LastError::Session(cause.clone()),
             }),
-            Cause::Closed | Cause::Sent(_) | Cause::Received(_) | Cause::SendHoldExpired => {
-                Some(LastError::Session(cause.clone()))
-            }
+            other => other.is_failure().then(|| LastError::Session(other.clone())),
         }
     }
 }

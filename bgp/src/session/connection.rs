@@ -1,0 +1,298 @@
+//! One connection's part of the session machine, from the moment both ends are joined
+//! (RFC 4271 §8.2.2, states OpenSent to Established).
+//!
+//! In: octets, deadlines, the end of the connection. Out: what the session must do about it, as
+//! one [`Reaction`] each. Changes nothing but its own inbox and phase, which the session moves
+//! on once it agrees: a collision may still say otherwise.
+
+use bytes::Bytes;
+
+use crate::{
+    config::SessionConfig,
+    family::Family,
+    session::{
+        Cause, ConnId, Established, State,
+        collision::{Opener, Rival},
+        inbox::{BadHeader, Inbox, TYPE_AT, TYPE_UPDATE},
+        negotiate,
+    },
+    wire::{self, Codec, ErrorCode, Message, Notification, Update},
+};
+
+/// A connection over which our OPEN has been sent.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) id: ConnId,
+    pub(super) opener: Opener,
+    pub(super) phase: Phase,
+    inbox: Inbox,
+}
+
+/// How far the handshake is.
+#[derive(Debug)]
+pub(super) enum Phase {
+    OpenSent,
+    OpenConfirm(Box<Established>),
+    Established(Box<Established>),
+}
+
+/// Something that happened to the connection.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// A well-formed message (RFC 4271 §8.1.5, events 19 and 24 to 27).
+    Message(Message),
+    /// Octets that earn a NOTIFICATION (events 21, 22 and 28).
+    Malformed(Notification),
+    /// A NOTIFICATION that would earn one itself, which it does not get.
+    MalformedNotification(Notification),
+    /// Event 10.
+    HoldExpired,
+    /// Event 11.
+    KeepaliveDue,
+    /// RFC 9687.
+    SendHoldExpired,
+    /// Event 18.
+    Closed,
+}
+
+/// What the session does about it.
+#[derive(Debug)]
+pub(super) enum Reaction {
+    /// Nothing more.
+    Stay,
+    /// The OPEN is good: go to OpenConfirm, unless a collision is lost.
+    Agree(Box<Established>),
+    /// Go to Established.
+    Establish,
+    /// Pass the UPDATE up.
+    Deliver(Update),
+    /// Pass the request up.
+    Refresh(Family),
+    /// Send a KEEPALIVE.
+    Keepalive,
+    /// The connection ends.
+    End(Ending),
+}
+
+/// How a connection ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// With a NOTIFICATION from us.
+    Tell(Notification),
+    /// Without one, since none may or needs to be sent.
+    Quietly(Cause),
+    /// At once, since nothing can be sent.
+    Abort(Cause),
+    /// It has already ended.
+    Gone,
+}
+
+impl Ending {
+    pub(super) fn cause(&self) -> Cause {
+        match self {
+            Self::Tell(notification) => Cause::Sent(notification.clone()),
+            Self::Quietly(cause) | Self::Abort(cause) => cause.clone(),
+            Self::Gone => Cause::Closed,
+        }
+    }
+
+    /// True if the connection ended because nobody was there any more, false if one of both
+    /// sides wanted it to end.
+    pub(super) fn found_dead(&self) -> bool {
+        match self {
+            Self::Tell(notification) => notification.error() == ErrorCode::HOLD_TIMER_EXPIRED,
+            Self::Abort(cause) => *cause == Cause::SendHoldExpired,
+            Self::Gone => true,
+            Self::Quietly(_) => false,
+        }
+    }
+}
+
+impl Connection {
+    pub(super) fn new(id: ConnId, opener: Opener) -> Self {
+        Self { id, opener, phase: Phase::OpenSent, inbox: Inbox::default() }
+    }
+
+    /// The next message in `octets`; `None` when they are used up. Reads no further after an
+    /// error, since the connection ends there.
+    pub(super) fn read(&mut self, octets: &mut Bytes) -> Option<Event> {
+        let codec = self.codec();
+        match self.inbox.next(octets, codec.max_len) {
+            Ok(None) => None,
+            Ok(Some(message)) => Some(self.decode(&message, &codec)),
+            Err(BadHeader::Answer(notification)) => Some(Event::Malformed(notification)),
+            Err(BadHeader::Unanswerable(notification)) => {
+                Some(Event::MalformedNotification(notification))
+            }
+        }
+    }
+
+    /// What an event means in this phase. Every pair is written out.
+    pub(super) fn react(&self, event: Event, config: &SessionConfig) -> Reaction {
+        use Message::{Keepalive, Notification, Open, Refresh, Update};
+        match (&self.phase, event) {
+            (Phase::OpenSent, Event::Message(Open(open))) => {
+                match negotiate::agree(config, &open) {
+                    Ok(terms) => Reaction::Agree(Box::new(terms)),
+                    Err(notification) => tell(notification),
+                }
+            }
+            (Phase::OpenConfirm(_), Event::Message(Keepalive)) => Reaction::Establish,
+            (Phase::Established(_), Event::Message(Keepalive)) => Reaction::Stay,
+            (Phase::Established(_), Event::Message(Update(update))) => Reaction::Deliver(update),
+            (Phase::Established(terms), Event::Message(Refresh(refresh))) => {
+                asked_for(refresh, terms).map_or(Reaction::Stay, Reaction::Refresh)
+            }
+            (Phase::OpenSent, Event::Message(message @ (Update(_) | Keepalive | Refresh(_))))
+            | (
+                Phase::OpenConfirm(_),
+                Event::Message(message @ (Open(_) | Update(_) | Refresh(_))),
+            )
+            | (Phase::Established(_), Event::Message(message @ Open(_))) => {
+                tell(self.unexpected(kind(&message)))
+            }
+            (
+                Phase::OpenSent | Phase::OpenConfirm(_) | Phase::Established(_),
+                Event::Message(Notification(notification)),
+            ) => Reaction::End(Ending::Quietly(Cause::Received(notification))),
+            (
+                Phase::OpenSent | Phase::OpenConfirm(_) | Phase::Established(_),
+                Event::MalformedNotification(earned),
+            ) => Reaction::End(Ending::Quietly(Cause::ReceivedMalformed(earned))),
+            (
+                Phase::OpenSent | Phase::OpenConfirm(_) | Phase::Established(_),
+                Event::Malformed(notification),
+            ) => tell(notification),
+            (
+                Phase::OpenSent | Phase::OpenConfirm(_) | Phase::Established(_),
+                Event::HoldExpired,
+            ) => tell(wire::Notification::new(ErrorCode::HOLD_TIMER_EXPIRED, Bytes::new())),
+            (
+                Phase::OpenSent | Phase::OpenConfirm(_) | Phase::Established(_),
+                Event::SendHoldExpired,
+            ) => Reaction::End(Ending::Abort(Cause::SendHoldExpired)),
+            (Phase::OpenSent | Phase::OpenConfirm(_) | Phase::Established(_), Event::Closed) => {
+                Reaction::End(Ending::Gone)
+            }
+            (Phase::OpenSent, Event::KeepaliveDue) => Reaction::Stay,
+            (Phase::OpenConfirm(_) | Phase::Established(_), Event::KeepaliveDue) => {
+                Reaction::Keepalive
+            }
+        }
+    }
+
+    /// OpenSent to OpenConfirm.
+    pub(super) fn confirm(&mut self, terms: Box<Established>) {
+        self.phase = Phase::OpenConfirm(terms);
+    }
+
+    /// OpenConfirm to Established. False, and nothing happens, in any other phase.
+    pub(super) fn establish(&mut self) -> bool {
+        match std::mem::replace(&mut self.phase, Phase::OpenSent) {
+            Phase::OpenConfirm(terms) => {
+                self.phase = Phase::Established(terms);
+                true
+            }
+            other @ (Phase::OpenSent | Phase::Established(_)) => {
+                self.phase = other;
+                false
+            }
+        }
+    }
+
+    /// What was agreed on; `None` before the peer's OPEN.
+    pub(super) fn terms(&self) -> Option<&Established> {
+        match &self.phase {
+            Phase::OpenSent => None,
+            Phase::OpenConfirm(terms) | Phase::Established(terms) => Some(terms),
+        }
+    }
+
+    /// The terms of the session that stands; `None` before.
+    pub(super) fn established(&self) -> Option<&Established> {
+        match &self.phase {
+            Phase::OpenSent | Phase::OpenConfirm(_) => None,
+            Phase::Established(terms) => Some(terms),
+        }
+    }
+
+    pub(super) const fn state(&self) -> State {
+        match self.phase {
+            Phase::OpenSent => State::OpenSent,
+            Phase::OpenConfirm(_) => State::OpenConfirm,
+            Phase::Established(_) => State::Established,
+        }
+    }
+
+    /// As seen from another connection in a collision.
+    pub(super) const fn as_rival(&self) -> Rival {
+        match self.phase {
+            Phase::OpenSent => Rival::OpenSent,
+            Phase::OpenConfirm(_) => Rival::OpenConfirm,
+            Phase::Established(_) => Rival::Established,
+        }
+    }
+
+    fn codec(&self) -> Codec {
+        self.terms().map_or_else(Codec::default, |terms| terms.codec)
+    }
+
+    /// An UPDATE too early is not even looked into: without terms nobody can tell whether it is
+    /// well formed.
+    fn decode(&self, message: &Bytes, codec: &Codec) -> Event {
+        if message[TYPE_AT] == TYPE_UPDATE && self.established().is_none() {
+            return Event::Malformed(self.unexpected(TYPE_UPDATE));
+        }
+        match wire::decode(message, codec) {
+            Ok(message) => Event::Message(message),
+            Err(notification) => Event::Malformed(notification),
+        }
+    }
+
+    /// A message that has no place in this phase, with its type as data (RFC 6608 §4).
+    fn unexpected(&self, kind: u8) -> Notification {
+        let error = match self.phase {
+            Phase::OpenSent => ErrorCode::UNEXPECTED_IN_OPEN_SENT,
+            Phase::OpenConfirm(_) => ErrorCode::UNEXPECTED_IN_OPEN_CONFIRM,
+            Phase::Established(_) => ErrorCode::UNEXPECTED_IN_ESTABLISHED,
+        };
+        Notification::new(error, vec![kind])
+    }
+}
+
+/// A connection that the peer opened while another one is established. It is not spoken to
+/// until the established one has been probed: if the peer has restarted and its old connection
+/// is dead, this one takes its place.
+#[derive(Debug)]
+pub(super) struct Challenger {
+    pub(super) id: ConnId,
+    /// What the peer has said so far.
+    pub(super) said: Vec<u8>,
+}
+
+const fn tell(notification: Notification) -> Reaction {
+    Reaction::End(Ending::Tell(notification))
+}
+
+/// The family of a ROUTE-REFRESH that is to be answered. One for a family that was not
+/// negotiated is ignored (RFC 2918 §4), as are the marks of an enhanced refresh, which we do not
+/// offer, and unknown subtypes (RFC 7313 §5).
+fn asked_for(refresh: wire::Refresh, terms: &Established) -> Option<Family> {
+    refresh
+        .family()
+        .filter(|family| refresh.subtype == REFRESH_REQUEST && terms.families.contains(*family))
+}
+
+/// The type octet (RFC 4271 §4.1, RFC 2918 §3).
+const fn kind(message: &Message) -> u8 {
+    match message {
+        Message::Open(_) => 1,
+        Message::Update(_) => TYPE_UPDATE,
+        Message::Notification(_) => 3,
+        Message::Keepalive => 4,
+        Message::Refresh(_) => 5,
+    }
+}
+
+/// RFC 7313 §3.2.
+const REFRESH_REQUEST: u8 = 0;

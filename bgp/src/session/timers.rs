@@ -1,0 +1,94 @@
+//! All deadlines of one session in one table, and the jitter that keeps sessions apart.
+//!
+//! In: when something is due. Out: the next deadline, and what is due by now, earliest first.
+//! Reads no clock: every time comes in as an argument.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use crate::session::ConnId;
+
+/// Something that happens at a time (RFC 4271 §8.1.3, §10).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Timer {
+    /// The peer was silent for too long.
+    Hold(ConnId),
+    /// The peer took nothing for too long (RFC 9687).
+    SendHold(ConnId),
+    /// We must say something.
+    Keepalive(ConnId),
+    /// A challenger has waited long enough for the established connection to die.
+    Challenge,
+    /// The session has lasted long enough to forget earlier failures.
+    Stable,
+    /// Time to dial (again).
+    ConnectRetry,
+    /// The rest after a failure is over.
+    IdleHold,
+}
+
+/// The table. Holds a handful of entries: at most three a connection and four of the session.
+#[derive(Debug, Default)]
+pub(super) struct Timers {
+    due: BTreeMap<Timer, Instant>,
+}
+
+impl Timers {
+    /// Starts a timer, or starts it anew.
+    pub(super) fn set(&mut self, timer: Timer, at: Instant) {
+        self.due.insert(timer, at);
+    }
+
+    /// Starts a timer unless it runs already.
+    pub(super) fn start(&mut self, timer: Timer, at: Instant) {
+        self.due.entry(timer).or_insert(at);
+    }
+
+    pub(super) fn stop(&mut self, timer: Timer) {
+        self.due.remove(&timer);
+    }
+
+    /// Takes the earliest timer out of the table if it is due.
+    pub(super) fn pop_due(&mut self, now: Instant) -> Option<Timer> {
+        let (timer, at) = self.earliest()?;
+        (at <= now).then(|| self.stop(timer))?;
+        Some(timer)
+    }
+
+    /// When a timer will be due, if it runs.
+    pub(super) fn at(&self, timer: Timer) -> Option<Instant> {
+        self.due.get(&timer).copied()
+    }
+
+    /// The next deadline.
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.earliest().map(|(_, at)| at)
+    }
+
+    /// The earliest; of several at one instant the first in the order of [`Timer`].
+    fn earliest(&self) -> Option<(Timer, Instant)> {
+        self.due.iter().min_by_key(|(_, at)| **at).map(|(timer, at)| (*timer, *at))
+    }
+}
+
+/// A repeatable source of jitter (splitmix64). Not for secrets.
+#[derive(Debug)]
+pub(super) struct Jitter(u64);
+
+impl Jitter {
+    pub(super) const fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// The duration times a factor between 0.75 and 1.0 (RFC 4271 §10).
+    pub(super) fn apply(&mut self, base: Duration) -> Duration {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        let quarter = f64::from(u16::try_from(z >> 48).expect("16 bits are left")) / 262_140.0;
+        base.mul_f64(0.75 + quarter)
+    }
+}
