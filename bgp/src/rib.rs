@@ -330,12 +330,12 @@ impl Rib {
                 state.standing_changed(family, old, new);
             }
         });
-        let after = dest.best_paths();
-        if before != after {
+        let unchanged = dest.unchanged_since(before);
+        if unchanged < before.len().max(dest.in_use().len()) {
             self.loc.changed(id, !before.is_empty());
-        }
-        if before.first() != after.first() {
-            self.offer(id);
+            if unchanged == 0 {
+                self.offer(id);
+            }
         }
         self.loc.retire(id);
     }

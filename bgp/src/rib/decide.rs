@@ -158,3 +158,6 @@ fn break_tie(paths: &mut [Contender], multipath: usize) -> usize {
     }
     used
 }
+
+#[cfg(test)]
+mod tests;

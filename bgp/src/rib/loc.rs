@@ -123,6 +123,14 @@ impl Dest {
             .collect()
     }
 
+    /// How many of the paths in use, from the best on, are those of `before`.
+    pub(super) fn unchanged_since(&self, before: &[BestPath]) -> usize {
+        let same = |(path, old): &(&Path, &BestPath)| {
+            path.from == old.peer && path.imported.as_ref().is_ok_and(|new| *new == old.attrs)
+        };
+        self.in_use().iter().zip(before).take_while(same).count()
+    }
+
     /// Adds the path, or puts it in place of its peer's, which is given back. The caller
     /// arranges the paths afterwards.
     pub(super) fn put(&mut self, path: Path) -> Option<Path> {

@@ -1,6 +1,11 @@
 //! The RIB's promises, each as seen by its callers.
 
-use std::net::{IpAddr, Ipv4Addr};
+mod export;
+mod import;
+mod model;
+mod outputs;
+
+use std::net::Ipv4Addr;
 
 use super::*;
 use crate::{
@@ -11,21 +16,37 @@ use crate::{
 };
 
 const US: Asn = Asn(65000);
+const OUR_ID: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 
 fn prefix(text: &str) -> Prefix {
     text.parse().unwrap()
 }
 
-fn router(resolve_next_hops: bool) -> Rib {
-    let router_id = Ipv4Addr::new(10, 0, 0, 1);
-    let multipath = 4;
-    let cluster_id = Ipv4Addr::new(10, 0, 0, 1);
-    Rib::new(RibConfig { asn: US, router_id, cluster_id, multipath, resolve_next_hops })
+fn hop(text: &str) -> NextHop {
+    NextHop::new(text.parse().unwrap())
+}
+
+fn settings() -> RibConfig {
+    RibConfig {
+        asn: US,
+        router_id: OUR_ID,
+        cluster_id: OUR_ID,
+        multipath: 4,
+        resolve_next_hops: false,
+    }
+}
+
+/// A router that takes every next hop as reachable.
+fn router() -> Rib {
+    Rib::new(settings())
+}
+
+fn resolving_router() -> Rib {
+    Rib::new(RibConfig { resolve_next_hops: true, ..settings() })
 }
 
 /// Peer `n` in AS `asn`, at 192.0.2.n, with everything allowed in and out.
 fn peer(n: u8, asn: u32) -> PeerUp {
-    let external = Asn(asn) != US;
     PeerUp {
         families: FamilySet::ALL,
         local_asn: US,
@@ -39,7 +60,7 @@ fn peer(n: u8, asn: u32) -> PeerUp {
             route_server_client: false,
             next_hop_self: false,
             enforce_first_as: true,
-            next_hops_on_link: external,
+            next_hops_on_link: false,
             local_addresses: vec!["198.51.100.1".parse().unwrap(), "2001:db8::1".parse().unwrap()],
         },
     }
@@ -58,35 +79,51 @@ fn announce(prefixes: &[&str], attrs: Attrs) -> Update {
     Update { reach: vec![reach], ..Update::default() }
 }
 
-/// All that the peer is told now.
+fn withdraw(prefixes: &[&str]) -> Update {
+    let withdrawn = prefixes.iter().map(|text| prefix(text)).collect();
+    Update { withdrawn, ..Update::default() }
+}
+
+/// All that the peer is told now, End-of-RIB left out.
 fn pull(rib: &mut Rib, n: u32) -> Vec<Advertisement> {
     let mut all = Vec::new();
     loop {
         let some = rib.poll_advertisements(PeerId(n), 1000);
         if some.is_empty() {
+            all.retain(|piece| !matches!(piece, Advertisement::EndOfRib(_)));
             return all;
         }
         all.extend(some);
     }
 }
 
+/// The attributes of the single announcement that the peer is told now.
 fn told(rib: &mut Rib, n: u32) -> Attrs {
     let told = pull(rib, n);
     let [Advertisement::Reach { attrs, .. }] = &told[..] else { panic!("{told:?}") };
     Attrs::clone(attrs)
 }
 
-#[test]
-fn rfc4271_5_1_ebgp_paths_get_our_as_and_next_hop_and_lose_local_pref_and_med() {
-    let mut rib = router(false);
-    rib.peer_up(PeerId(1), peer(1, 65001));
-    rib.peer_up(PeerId(2), peer(2, 65002));
-    pull(&mut rib, 2);
-    let mut attrs = path(1, &[65001]);
-    (attrs.med, attrs.local_pref) = (Some(7), Some(300));
-    rib.update(PeerId(1), &announce(&["10.1.0.0/16"], attrs));
-    let told = told(&mut rib, 2);
-    assert_eq!(told.as_path, AsPath::sequence([65000, 65001]));
-    assert_eq!(told.next_hop.addr, "198.51.100.1".parse::<IpAddr>().unwrap());
-    assert_eq!((told.med, told.local_pref), (None, None));
+/// Why the single route of the Loc-RIB is not announced to the peer.
+fn untold(rib: &Rib, n: u32) -> NotAdvertised {
+    let routes = rib.advertised(PeerId(n));
+    let [(_, Err(reason))] = &routes[..] else { panic!("{routes:?}") };
+    reason.clone()
+}
+
+/// The verdict on peer `n`'s only path.
+fn verdict(rib: &Rib, n: u32) -> Verdict {
+    let received = rib.received(PeerId(n));
+    let [(_, view)] = &received[..] else { panic!("{received:?}") };
+    view.verdict.clone()
+}
+
+/// Prefixes in use after the last change, with the peers of their paths.
+fn drain_best(rib: &mut Rib) -> Vec<(String, Vec<Option<u32>>)> {
+    std::iter::from_fn(|| rib.poll_best())
+        .map(|change| {
+            let peers = change.paths.iter().map(|path| path.peer.map(|peer| peer.0)).collect();
+            (change.prefix.to_string(), peers)
+        })
+        .collect()
 }

@@ -1,0 +1,261 @@
+//! What peers are told, and what they are not.
+
+use std::net::IpAddr;
+
+use super::*;
+use crate::{
+    community::{Community, ExtCommunity},
+    policy::{Action, Decision, Statement},
+};
+
+/// A router with peer 1, which announces, and peer 2, which listens.
+fn between(from: PeerUp, to: PeerUp) -> Rib {
+    let mut rib = router();
+    rib.peer_up(PeerId(1), from);
+    rib.peer_up(PeerId(2), to);
+    pull(&mut rib, 2);
+    rib
+}
+
+fn client(n: u8) -> PeerUp {
+    let mut up = peer(n, US.0);
+    up.config.route_reflector_client = true;
+    up
+}
+
+fn server_client(n: u8, asn: u32) -> PeerUp {
+    let mut up = peer(n, asn);
+    up.config.route_server_client = true;
+    up
+}
+
+fn our_v4() -> IpAddr {
+    "198.51.100.1".parse().unwrap()
+}
+
+#[test]
+fn rfc4271_5_1_ebgp_gets_our_as_and_next_hop_and_neither_local_pref_nor_med() {
+    let mut rib = between(peer(1, 65001), peer(2, 65002));
+    let mut attrs = path(1, &[65001]);
+    (attrs.med, attrs.local_pref) = (Some(7), Some(300));
+    rib.update(PeerId(1), &announce(&["10.1.0.0/16"], attrs));
+    let told = told(&mut rib, 2);
+    assert_eq!(told.as_path, AsPath::sequence([65000, 65001]));
+    assert_eq!(told.next_hop.addr, our_v4());
+    assert_eq!((told.med, told.local_pref), (None, None));
+}
+
+#[test]
+fn rfc4271_5_1_4_a_med_of_our_own_or_of_export_policy_goes_out() {
+    let mut up = peer(2, 65002);
+    let mut rib = between(peer(1, 65001), up.clone());
+    let mut ours = Attrs::originated(hop("0.0.0.0"));
+    ours.med = Some(4);
+    rib.originate(prefix("10.9.0.0/16"), Arc::new(ours));
+    assert_eq!(told(&mut rib, 2).med, Some(4));
+    rib.withdraw(prefix("10.9.0.0/16"));
+    pull(&mut rib, 2);
+    let set = Statement {
+        name: "set".into(),
+        conditions: vec![],
+        actions: vec![Action::SetMed(5)],
+        decision: None,
+    };
+    let policy = Policy { name: "p".into(), statements: vec![set], default: Decision::Accept };
+    up.config.export = Some(Arc::new(policy));
+    rib.set_policies(PeerId(2), up.config);
+    rib.update(PeerId(1), &announce(&["10.1.0.0/16"], path(1, &[65001])));
+    assert_eq!(told(&mut rib, 2).med, Some(5));
+}
+
+#[test]
+fn rfc4271_5_1_3_ibgp_keeps_the_next_hop_and_gets_a_local_pref_of_100() {
+    let mut rib = between(peer(1, 65001), peer(2, US.0));
+    let mut attrs = path(1, &[65001]);
+    attrs.med = Some(7);
+    rib.update(PeerId(1), &announce(&["10.1.0.0/16"], attrs));
+    let told = told(&mut rib, 2);
+    assert_eq!(told.as_path, AsPath::sequence([65001]));
+    assert_eq!(told.next_hop, hop("192.0.2.1"));
+    assert_eq!((told.med, told.local_pref), (Some(7), Some(100)));
+}
+
+#[test]
+fn next_hop_self_replaces_the_next_hop_on_ibgp() {
+    let mut to = peer(2, US.0);
+    to.config.next_hop_self = true;
+    let mut rib = between(peer(1, 65001), to);
+    rib.update(PeerId(1), &announce(&["10.1.0.0/16"], path(1, &[65001])));
+    assert_eq!(told(&mut rib, 2).next_hop.addr, our_v4());
+}
+
+#[test]
+fn what_we_originate_has_us_as_next_hop_in_each_family() {
+    for asn in [US.0, 65002] {
+        let mut to = peer(2, asn);
+        to.config.local_addresses.insert(0, "fe80::1".parse().unwrap());
+        let mut rib = between(peer(1, 65001), to);
+        rib.originate(prefix("10.9.0.0/16"), Arc::new(Attrs::originated(hop("0.0.0.0"))));
+        assert_eq!(told(&mut rib, 2).next_hop, hop("198.51.100.1"));
+        rib.originate(prefix("fd00::/64"), Arc::new(Attrs::originated(hop("::"))));
+        let next_hop = told(&mut rib, 2).next_hop;
+        // RFC 2545 §3: the global address first, the link-local one with it.
+        assert_eq!(next_hop.addr, "2001:db8::1".parse::<IpAddr>().unwrap());
+        assert_eq!(next_hop.link_local, Some("fe80::1".parse().unwrap()));
+    }
+}
+
+#[test]
+fn without_an_own_address_of_the_family_nothing_is_announced() {
+    let mut to = peer(2, 65002);
+    to.config.local_addresses = vec!["fe80::1".parse().unwrap()];
+    let mut rib = between(peer(1, 65001), to);
+    rib.originate(prefix("10.9.0.0/16"), Arc::new(Attrs::originated(hop("0.0.0.0"))));
+    assert_eq!(pull(&mut rib, 2), []);
+    assert_eq!(untold(&rib, 2), NotAdvertised::NoNextHop);
+    rib.withdraw(prefix("10.9.0.0/16"));
+    rib.originate(prefix("fd00::/64"), Arc::new(Attrs::originated(hop("::"))));
+    assert_eq!(told(&mut rib, 2).next_hop, hop("fe80::1"));
+}
+
+#[test]
+fn rfc4271_9_2_ibgp_routes_do_not_go_to_ibgp_peers() {
+    let mut rib = between(peer(1, US.0), peer(2, US.0));
+    rib.update(PeerId(1), &announce(&["10.1.0.0/16"], path(1, &[65001])));
+    assert_eq!(pull(&mut rib, 2), []);
+    assert_eq!(untold(&rib, 2), NotAdvertised::IbgpToIbgp);
+}
+
+#[test]
+fn rfc4456_8_reflected_routes_name_their_originator_and_our_cluster() {
+    for (from, to) in
+        [(client(1), peer(2, US.0)), (peer(1, US.0), client(2)), (client(1), client(2))]
+    {
+        let mut rib = between(from, to);
+        rib.update(PeerId(1), &announce(&["10.1.0.0/16"], path(1, &[65001])));
+        let told = told(&mut rib, 2);
+        assert_eq!(told.originator_id, Some(Ipv4Addr::new(192, 0, 2, 1)));
+        assert_eq!(told.cluster_list, [OUR_ID]);
+        assert_eq!(told.next_hop, hop("192.0.2.1"));
+    }
+}
+
+#[test]
+fn rfc4456_8_a_second_reflector_keeps_the_originator_and_puts_its_cluster_in_front() {
+    let mut rib = between(client(1), peer(2, US.0));
+    let mut attrs = path(1, &[65001]);
+    attrs.originator_id = Some(Ipv4Addr::new(7, 7, 7, 7));
+    attrs.cluster_list = vec![Ipv4Addr::new(8, 8, 8, 8)];
+    rib.update(PeerId(1), &announce(&["10.1.0.0/16"], attrs));
+    let told = told(&mut rib, 2);
+    assert_eq!(told.originator_id, Some(Ipv4Addr::new(7, 7, 7, 7)));
+    assert_eq!(told.cluster_list, [OUR_ID, Ipv4Addr::new(8, 8, 8, 8)]);
+}
+
+#[test]
+fn rfc4456_8_reflection_attributes_and_local_pref_stay_in_the_as() {
+    let mut rib = between(client(1), peer(2, 65002));
+    let mut attrs = path(1, &[65001]);
+    attrs.originator_id = Some(Ipv4Addr::new(7, 7, 7, 7));
+    attrs.cluster_list = vec![Ipv4Addr::new(8, 8, 8, 8)];
+    attrs.local_pref = Some(200);
+    rib.update(PeerId(1), &announce(&["10.1.0.0/16"], attrs));
+    let told = told(&mut rib, 2);
+    assert_eq!((told.originator_id, told.local_pref), (None, None));
+    assert!(told.cluster_list.is_empty());
+}
+
+#[test]
+fn rfc7947_2_2_a_route_server_changes_neither_path_nor_next_hop_nor_med_nor_communities() {
+    let mut rib = between(server_client(1, 65001), server_client(2, 65002));
+    let mut attrs = path(1, &[65001]);
+    attrs.med = Some(7);
+    attrs.communities = vec![Community::NO_EXPORT];
+    attrs.ext_communities = vec![ExtCommunity([0x40, 4, 0, 0, 0, 0, 0, 1])];
+    rib.update(PeerId(1), &announce(&["10.1.0.0/16"], attrs.clone()));
+    assert_eq!(told(&mut rib, 2), attrs);
+}
+
+#[test]
+fn what_a_route_server_originates_goes_out_as_from_any_router() {
+    let mut rib = between(server_client(1, 65001), server_client(2, 65002));
+    rib.originate(prefix("10.9.0.0/16"), Arc::new(Attrs::originated(hop("0.0.0.0"))));
+    let told = told(&mut rib, 2);
+    assert_eq!(told.as_path, AsPath::sequence([US.0]));
+    assert_eq!(told.next_hop.addr, our_v4());
+}
+
+#[test]
+fn rfc1997_communities_that_forbid_are_obeyed() {
+    for (community, to_ebgp, to_ibgp) in [
+        (Community::NO_EXPORT, false, true),
+        (Community::NO_EXPORT_SUBCONFED, false, true),
+        (Community::NO_ADVERTISE, false, false),
+        (Community(1), true, true),
+    ] {
+        for (asn, allowed) in [(65002, to_ebgp), (US.0, to_ibgp)] {
+            let mut rib = between(peer(1, 65001), peer(2, asn));
+            let mut attrs = path(1, &[65001]);
+            attrs.communities = vec![community];
+            rib.update(PeerId(1), &announce(&["10.1.0.0/16"], attrs));
+            assert_eq!(pull(&mut rib, 2).len(), usize::from(allowed), "{community} to {asn}");
+            if !allowed {
+                assert_eq!(untold(&rib, 2), NotAdvertised::Community);
+            }
+        }
+    }
+}
+
+#[test]
+fn rfc4360_6_non_transitive_extended_communities_stay_in_the_as() {
+    let (stays, goes) =
+        (ExtCommunity([0x40, 4, 0, 0, 0, 0, 0, 1]), ExtCommunity([0, 2, 0, 0, 0, 0, 0, 1]));
+    for (asn, expected) in [(65002, vec![goes]), (US.0, vec![goes, stays])] {
+        let mut rib = between(peer(1, 65001), peer(2, asn));
+        let mut attrs = path(1, &[65001]);
+        attrs.ext_communities = vec![goes, stays];
+        rib.update(PeerId(1), &announce(&["10.1.0.0/16"], attrs));
+        assert_eq!(told(&mut rib, 2).ext_communities, expected);
+    }
+}
+
+#[test]
+fn rfc8212_ebgp_without_export_policy_is_told_nothing_and_ibgp_everything() {
+    for (asn, told) in [(65002, 0), (US.0, 1)] {
+        let mut to = peer(2, asn);
+        to.config.export = None;
+        let mut rib = between(peer(1, 65001), to);
+        rib.update(PeerId(1), &announce(&["10.1.0.0/16"], path(1, &[65001])));
+        assert_eq!(pull(&mut rib, 2).len(), told);
+        if told == 0 {
+            assert_eq!(untold(&rib, 2), NotAdvertised::NoExportPolicy);
+        }
+    }
+}
+
+#[test]
+fn a_route_does_not_go_back_to_the_peer_that_is_its_best_path() {
+    let mut rib = between(peer(1, 65001), peer(2, 65002));
+    rib.update(PeerId(1), &announce(&["10.1.0.0/16"], path(1, &[65001, 65009])));
+    pull(&mut rib, 1);
+    pull(&mut rib, 2);
+    assert_eq!(untold(&rib, 1), NotAdvertised::SplitHorizon);
+    // Peer 2 takes over: it is told that the route is gone, and peer 1 gets it.
+    rib.update(PeerId(2), &announce(&["10.1.0.0/16"], path(2, &[65002])));
+    assert_eq!(pull(&mut rib, 2), [Advertisement::Withdraw(vec![prefix("10.1.0.0/16")])]);
+    assert_eq!(told(&mut rib, 1).as_path, AsPath::sequence([US.0, 65002]));
+}
+
+#[test]
+fn families_that_a_peer_does_not_speak_are_neither_told_nor_taken() {
+    let mut to = peer(2, 65002);
+    to.families = [Family::Ipv4Unicast].into_iter().collect();
+    let mut rib = between(peer(1, 65001), to);
+    let mut attrs = path(1, &[65001]);
+    attrs.next_hop = hop("2001:db8::2");
+    rib.update(PeerId(1), &announce(&["fd00::/64"], attrs.clone()));
+    assert_eq!(pull(&mut rib, 2), []);
+    assert_eq!(untold(&rib, 2), NotAdvertised::Family);
+    rib.update(PeerId(2), &announce(&["fd01::/64"], attrs));
+    assert_eq!(rib.received(PeerId(2)), []);
+}

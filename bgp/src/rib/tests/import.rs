@@ -1,0 +1,196 @@
+//! What is taken from peers, and what is left out with which reason.
+
+use super::*;
+use crate::{
+    community::Community,
+    policy::{Action, Condition, Decision, Rejection, Statement},
+};
+
+/// What becomes of a path from this peer (number 1).
+fn fate(up: PeerUp, attrs: Attrs) -> Verdict {
+    let mut rib = router();
+    rib.peer_up(PeerId(1), up);
+    rib.update(PeerId(1), &announce(&["10.1.0.0/16"], attrs));
+    verdict(&rib, 1)
+}
+
+fn refused(up: PeerUp, attrs: Attrs) -> Ineligible {
+    match fate(up, attrs) {
+        Verdict::Ineligible(reason) => reason,
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn rfc4271_9_1_2_our_as_in_the_path_is_a_loop_from_ebgp_and_ibgp() {
+    let attrs = path(1, &[65001, US.0, 65002]);
+    assert_eq!(refused(peer(1, 65001), attrs.clone()), Ineligible::AsLoop);
+    assert_eq!(refused(peer(1, US.0), attrs), Ineligible::AsLoop);
+}
+
+#[test]
+fn rfc4271_6_3_ebgp_paths_begin_with_the_peers_as_unless_it_is_a_route_server() {
+    let mut up = peer(1, 65001);
+    assert_eq!(refused(up.clone(), path(1, &[65002])), Ineligible::FirstAs);
+    assert_eq!(refused(up.clone(), path(1, &[])), Ineligible::FirstAs);
+    assert_eq!(fate(up.clone(), path(1, &[65001, 65002])), Verdict::Best);
+    assert_eq!(fate(peer(1, US.0), path(1, &[65002])), Verdict::Best);
+    up.config.enforce_first_as = false;
+    assert_eq!(fate(up, path(1, &[65002])), Verdict::Best);
+}
+
+#[test]
+fn rfc4456_8_our_own_reflected_routes_are_loops() {
+    let mut attrs = path(1, &[65001]);
+    attrs.originator_id = Some(OUR_ID);
+    assert_eq!(refused(peer(1, US.0), attrs.clone()), Ineligible::OriginatorLoop);
+    attrs.originator_id = Some(Ipv4Addr::new(7, 7, 7, 7));
+    attrs.cluster_list = vec![Ipv4Addr::new(8, 8, 8, 8), OUR_ID];
+    assert_eq!(refused(peer(1, US.0), attrs), Ineligible::ClusterLoop);
+}
+
+#[test]
+fn rfc4271_6_3_next_hops_that_are_ours_or_nobodys_are_refused_without_harm_to_the_session() {
+    for addr in ["198.51.100.1", "0.0.0.0", "127.0.0.1", "224.0.0.1", "169.254.0.1"] {
+        let mut attrs = path(1, &[65001]);
+        attrs.next_hop = hop(addr);
+        assert_eq!(refused(peer(1, 65001), attrs), Ineligible::NextHopInvalid, "{addr}");
+    }
+}
+
+#[test]
+fn rfc8212_ebgp_without_import_policy_brings_nothing_and_ibgp_everything() {
+    let without = |asn| {
+        let mut up = peer(1, asn);
+        up.config.import = None;
+        up
+    };
+    assert_eq!(refused(without(65001), path(1, &[65001])), Ineligible::NoImportPolicy);
+    assert_eq!(fate(without(US.0), path(1, &[65001])), Verdict::Best);
+}
+
+#[test]
+fn rfc8326_graceful_shutdown_means_local_pref_0_from_ebgp_only() {
+    for (asn, expected) in [(65001, Some(0)), (US.0, Some(300))] {
+        let mut rib = router();
+        rib.peer_up(PeerId(1), peer(1, asn));
+        let mut attrs = path(1, &[65001]);
+        attrs.communities = vec![Community::GRACEFUL_SHUTDOWN];
+        attrs.local_pref = Some(300);
+        rib.update(PeerId(1), &announce(&["10.1.0.0/16"], attrs));
+        let change = rib.poll_best().unwrap();
+        assert_eq!(change.paths[0].attrs.local_pref, expected);
+    }
+}
+
+#[test]
+fn import_policy_changes_what_is_used_and_not_what_was_received() {
+    let mut up = peer(1, 65001);
+    let set = Statement {
+        name: "prefer".into(),
+        conditions: vec![],
+        actions: vec![Action::SetLocalPref(200)],
+        decision: None,
+    };
+    let policy = Policy { name: "p".into(), statements: vec![set], default: Decision::Accept };
+    up.config.import = Some(Arc::new(policy));
+    let mut rib = router();
+    rib.peer_up(PeerId(1), up);
+    rib.update(PeerId(1), &announce(&["10.1.0.0/16"], path(1, &[65001])));
+    assert_eq!(rib.received(PeerId(1))[0].1.attrs.local_pref, None);
+    let (_, views) = rib.routes().next().unwrap();
+    assert_eq!(views[0].attrs.local_pref, Some(200));
+}
+
+#[test]
+fn a_rejected_path_is_kept_and_names_what_rejected_it() {
+    let mut up = peer(1, 65001);
+    let reject = Statement {
+        name: "martians".into(),
+        conditions: vec![Condition::AsPathContains(vec![Asn(65001)])],
+        actions: vec![],
+        decision: Some(Decision::Reject),
+    };
+    let policy = Policy { name: "in".into(), statements: vec![reject], default: Decision::Accept };
+    up.config.import = Some(Arc::new(policy));
+    let reason = refused(up, path(1, &[65001]));
+    let rejection = Rejection { policy: "in".into(), statement: Some("martians".into()) };
+    assert_eq!(reason, Ineligible::Rejected(rejection));
+    assert_eq!(reason.to_string(), "rejected by statement martians of policy in");
+}
+
+#[test]
+fn rfc4271_9_1_2_1_a_path_waits_until_its_next_hop_is_known_to_be_reachable() {
+    let mut rib = resolving_router();
+    rib.peer_up(PeerId(1), peer(1, 65001));
+    rib.update(PeerId(1), &announce(&["10.1.0.0/16"], path(1, &[65001])));
+    let unreachable = Verdict::Ineligible(Ineligible::NextHopUnreachable);
+    assert_eq!(verdict(&rib, 1), unreachable, "not answered yet");
+    assert_eq!(rib.poll_next_hop(), Some(NextHopInterest::Watch(hop("192.0.2.1"))));
+    for (answer, expected) in [
+        (Resolution::Reachable { cost: 3 }, Verdict::Best),
+        (Resolution::Own, Verdict::Ineligible(Ineligible::NextHopInvalid)),
+        (Resolution::Reachable { cost: 0 }, Verdict::Best),
+        (Resolution::Unreachable, unreachable.clone()),
+    ] {
+        rib.set_next_hop(hop("192.0.2.1"), answer);
+        assert_eq!(verdict(&rib, 1), expected, "{answer:?}");
+        assert_eq!(drain_best(&mut rib).len(), 1);
+    }
+    rib.update(PeerId(1), &withdraw(&["10.1.0.0/16"]));
+    assert_eq!(rib.poll_next_hop(), Some(NextHopInterest::Forget(hop("192.0.2.1"))));
+}
+
+#[test]
+fn rfc4271_5_1_3_next_hops_of_an_ebgp_peer_on_the_link_must_be_on_a_connected_network() {
+    let mut up = peer(1, 65001);
+    up.config.next_hops_on_link = true;
+    let mut rib = resolving_router();
+    rib.peer_up(PeerId(1), up);
+    rib.update(PeerId(1), &announce(&["10.1.0.0/16"], path(1, &[65001])));
+    rib.set_next_hop(hop("192.0.2.1"), Resolution::Reachable { cost: 20 });
+    assert_eq!(verdict(&rib, 1), Verdict::Ineligible(Ineligible::NextHopNotOnLink));
+    rib.set_next_hop(hop("192.0.2.1"), Resolution::Reachable { cost: 0 });
+    assert_eq!(verdict(&rib, 1), Verdict::Best);
+}
+
+#[test]
+fn the_nearer_next_hop_wins_and_a_change_of_cost_decides_anew() {
+    let mut rib = resolving_router();
+    for n in [1, 2] {
+        rib.peer_up(PeerId(n.into()), peer(n, US.0));
+        rib.update(PeerId(n.into()), &announce(&["10.1.0.0/16"], path(n, &[65001])));
+    }
+    rib.set_next_hop(hop("192.0.2.1"), Resolution::Reachable { cost: 20 });
+    rib.set_next_hop(hop("192.0.2.2"), Resolution::Reachable { cost: 10 });
+    assert_eq!(verdict(&rib, 1), Verdict::Lost(Step::NextHopCost));
+    drain_best(&mut rib);
+    rib.set_next_hop(hop("192.0.2.1"), Resolution::Reachable { cost: 10 });
+    assert_eq!(drain_best(&mut rib), [("10.1.0.0/16".to_owned(), vec![Some(1), Some(2)])]);
+    assert_eq!(verdict(&rib, 2), Verdict::Multipath);
+}
+
+#[test]
+fn what_we_originate_beats_what_peers_say_of_it() {
+    let mut rib = router();
+    rib.peer_up(PeerId(1), peer(1, US.0));
+    let mut attrs = path(1, &[]);
+    attrs.local_pref = Some(u32::MAX);
+    rib.update(PeerId(1), &announce(&["10.1.0.0/16"], attrs));
+    rib.originate(prefix("10.1.0.0/16"), Arc::new(Attrs::originated(hop("0.0.0.0"))));
+    assert_eq!(verdict(&rib, 1), Verdict::Lost(Step::LocallyOriginated));
+    rib.withdraw(prefix("10.1.0.0/16"));
+    assert_eq!(verdict(&rib, 1), Verdict::Best);
+}
+
+#[test]
+fn every_reason_is_a_short_clause() {
+    for (verdict, text) in [
+        (Verdict::Best, "best"),
+        (Verdict::Multipath, "used beside the best"),
+        (Verdict::Lost(Step::AsPathLength), "lost: longer AS path"),
+        (Verdict::Ineligible(Ineligible::AsLoop), "loop: our AS is in the AS path"),
+    ] {
+        assert_eq!(verdict.to_string(), text);
+    }
+}
