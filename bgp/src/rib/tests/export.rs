@@ -259,3 +259,18 @@ fn families_that_a_peer_does_not_speak_are_neither_told_nor_taken() {
     rib.update(PeerId(2), &announce(&["fd01::/64"], attrs));
     assert_eq!(rib.received(PeerId(2)), []);
 }
+
+#[test]
+fn rfc4456_8_equal_attributes_of_two_clients_keep_their_originators_apart() {
+    let mut rib = between(client(1), peer(2, US.0));
+    rib.peer_up(PeerId(3), client(3));
+    rib.update(PeerId(1), &announce(&["10.1.0.0/16"], path(9, &[65001])));
+    rib.update(PeerId(3), &announce(&["10.3.0.0/16"], path(9, &[65001])));
+    let told = pull(&mut rib, 2).into_iter().map(|piece| match piece {
+        Advertisement::Reach { attrs, prefixes } => {
+            (prefixes[0].to_string(), attrs.originator_id.unwrap().octets()[3])
+        }
+        other => panic!("{other:?}"),
+    });
+    assert!(told.eq([("10.1.0.0/16".to_owned(), 1), ("10.3.0.0/16".to_owned(), 3)]));
+}
