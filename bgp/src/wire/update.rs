@@ -11,8 +11,13 @@ use crate::{
     attrs::Attrs,
     family::Family,
     prefix::Prefix,
-    wire::{Codec, EncodeError, Fault, Notification},
+    wire::{Codec, EncodeError, Fault},
 };
+
+mod decode;
+mod encode;
+#[cfg(test)]
+mod tests;
 
 /// What an UPDATE says, after error handling: prefixes of a treated-as-withdrawn message
 /// already stand in `withdrawn`.
@@ -44,8 +49,9 @@ pub struct Reach {
 }
 
 impl Update {
-    /// The messages that say this: withdrawals, announcements, End-of-RIB, each by the functions
-    /// below. Faults are not written.
+    /// The messages that say this: withdrawals, announcements, End-of-RIB, each as
+    /// [`Self::encode_withdraw`], [`Self::encode_reach`] and [`Self::encode_end_of_rib`] write
+    /// them. Faults are not written.
     ///
     /// # Errors
     ///
@@ -57,38 +63,5 @@ impl Update {
         }
         messages.extend(self.end_of_rib.map(Self::encode_end_of_rib));
         Ok(messages)
-    }
-
-    /// Announces prefixes that share their attributes, in as few messages as they fit in, each
-    /// no longer than `codec.max_len`.
-    ///
-    /// # Errors
-    ///
-    /// [`EncodeError`]; then nothing was written.
-    pub fn encode_reach(
-        _attrs: &Attrs,
-        _prefixes: &[Prefix],
-        _codec: &Codec,
-    ) -> Result<Vec<Bytes>, EncodeError> {
-        todo!()
-    }
-
-    /// Withdraws prefixes, in as few messages as they fit in.
-    #[must_use]
-    pub fn encode_withdraw(_prefixes: &[Prefix], _codec: &Codec) -> Vec<Bytes> {
-        todo!()
-    }
-
-    /// Says that everything of a family has been announced (RFC 4724 §2).
-    #[must_use]
-    pub fn encode_end_of_rib(_family: Family) -> Bytes {
-        todo!()
-    }
-
-    /// # Errors
-    ///
-    /// What RFC 7606 leaves as a session reset.
-    pub(super) fn decode(_body: Bytes, _codec: &Codec) -> Result<Self, Notification> {
-        todo!()
     }
 }
