@@ -1,1 +1,5 @@
-//! Laid out; contents follow.
+//! Labs of network namespaces with real routers in them, raised and taken down in seconds.
+
+pub mod topology;
+
+pub use topology::{Runs, Topology};

@@ -1,0 +1,293 @@
+//! A lab as one reads it from a topology file: routers, links, addresses, who runs what.
+//!
+//! In: TOML text. Out: a [`Topology`] in which every address is settled, or all faults of the
+//! text at once, each with its place and what to write instead.
+//!
+//! Touches neither the kernel nor the disk, except [`Topology::load`], which reads one file.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::{Path, PathBuf};
+
+use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
+use serde::{Deserialize, Serialize};
+
+mod faults;
+mod raw;
+mod settle;
+#[cfg(test)]
+mod tests;
+
+pub use faults::{Fault, Problem};
+
+/// A lab's plan with every address settled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Topology {
+    /// Where it came from: a built-in name or a file's path, for messages and configs.
+    pub source: String,
+    /// Spines first, then ToRs, then nodes, each in the order of the file.
+    pub routers: Vec<Router>,
+    /// Cables between routers, in the order of the file.
+    pub links: Vec<Link>,
+}
+
+/// One router: a node, a top-of-rack router or a spine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Router {
+    /// Host name; also the name of the interface that leads to it. At most 15 characters.
+    pub name: String,
+    /// Its place in the fabric.
+    pub role: Role,
+    /// The routing software on it.
+    pub runs: Runs,
+    /// Autonomous system number.
+    pub asn: u32,
+    /// The first IPv4 loopback address.
+    pub router_id: Ipv4Addr,
+    /// Addresses on `lo`, each /32 or /128. Not announced.
+    pub loopback: Vec<IpNetwork>,
+    /// Ranges that pods get addresses from; announced. Only nodes have them.
+    pub pods: Vec<IpNetwork>,
+    /// Prefixes announced by ToRs and spines: "the rest of the world". The first address of
+    /// each is on `lo`, so that it answers pings.
+    pub networks: Vec<IpNetwork>,
+    /// Replaces the whole generated main configuration, word for word.
+    pub config: Option<String>,
+    /// Appended to the generated main configuration, word for word.
+    pub extra_config: Option<String>,
+    /// With `runs = "none"`: a program of one's own to start.
+    pub command: Vec<String>,
+    /// Further files, by absolute path inside the router.
+    pub files: BTreeMap<PathBuf, String>,
+}
+
+/// A router's place in the fabric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Joins the ToRs.
+    Spine,
+    /// Top of rack.
+    Tor,
+    /// Carries pods.
+    Node,
+}
+
+/// The routing software on a router.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Runs {
+    /// Slash32's own daemon.
+    Routed,
+    /// BIRD 2.
+    Bird,
+    /// FRR: zebra and bgpd.
+    Frr,
+    /// Nothing, or the router's own `command`.
+    None,
+}
+
+/// One cable: a veth pair with a session over it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// Both ends; the first has the even addresses.
+    pub ends: [End; 2],
+    /// TCP MD5 key of the session over this link.
+    pub password: Option<String>,
+    /// Octets.
+    pub mtu: u32,
+}
+
+/// One end of a link.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct End {
+    /// Name of the router it is in.
+    pub router: String,
+    /// Name of the interface: the router at the other end.
+    pub ifname: String,
+    /// Address with the link's prefix length.
+    pub ipv4: Ipv4Network,
+    /// Address with the link's prefix length.
+    pub ipv6: Ipv6Network,
+}
+
+/// What one router sees of a link.
+#[derive(Clone, Copy, Debug)]
+pub struct Neighbour<'a> {
+    /// Our end.
+    pub near: &'a End,
+    /// Their end.
+    pub far: &'a End,
+    /// The router at their end.
+    pub router: &'a Router,
+    /// TCP MD5 key of the session.
+    pub password: Option<&'a str>,
+}
+
+/// Why there is no topology.
+#[derive(Debug, thiserror::Error)]
+pub enum TopologyError {
+    /// Neither a built-in name nor a readable file.
+    #[error("cannot read topology {path}: {error}; built in are: {}", Topology::built_in().join(", "))]
+    Unreadable {
+        /// What was asked for.
+        path: PathBuf,
+        /// Why it could not be read.
+        error: std::io::Error,
+    },
+    /// Not TOML, or not of this form.
+    #[error("topology {from}: {error}")]
+    Malformed {
+        /// Where the text came from.
+        from: String,
+        /// Line, column and reason.
+        #[source]
+        error: Box<toml::de::Error>,
+    },
+    /// TOML that describes no possible lab.
+    #[error("topology {from} has {} fault(s):{}", faults.len(), faults::list(faults))]
+    Faulty {
+        /// Where the text came from.
+        from: String,
+        /// All of them, in the order of the file.
+        faults: Vec<Fault>,
+    },
+}
+
+impl Topology {
+    /// Reads the built-in topology of that name, or else the file at that path.
+    ///
+    /// # Errors
+    ///
+    /// [`TopologyError`], with all faults of the file.
+    pub fn load(name_or_path: &str) -> Result<Self, TopologyError> {
+        if let Some((_, text)) = BUILT_IN.iter().find(|(name, _)| *name == name_or_path) {
+            return Self::parse(name_or_path, text);
+        }
+        let path = Path::new(name_or_path);
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| TopologyError::Unreadable { path: path.into(), error })?;
+        Self::parse(name_or_path, &text)
+    }
+
+    /// Reads TOML text; `source` names it in messages.
+    ///
+    /// # Errors
+    ///
+    /// [`TopologyError::Malformed`] or [`TopologyError::Faulty`].
+    pub fn parse(source: &str, text: &str) -> Result<Self, TopologyError> {
+        let raw: raw::RawTopology = toml::from_str(text).map_err(|error| {
+            TopologyError::Malformed { from: source.into(), error: Box::new(error) }
+        })?;
+        settle::settle(source, raw)
+            .map_err(|faults| TopologyError::Faulty { from: source.into(), faults })
+    }
+
+    /// Names of the topologies that the program carries in itself.
+    #[must_use]
+    pub fn built_in() -> Vec<&'static str> {
+        BUILT_IN.iter().map(|(name, _)| *name).collect()
+    }
+
+    /// The same plan with other software on all spines and ToRs. Drops their own
+    /// configuration texts, which were written for the software named in the file.
+    pub fn set_fabric(&mut self, runs: Runs) {
+        for router in self.routers.iter_mut().filter(|router| router.role != Role::Node) {
+            router.change_software(runs);
+        }
+    }
+
+    /// The same plan with other software on all nodes, see [`Topology::set_fabric`].
+    pub fn set_nodes(&mut self, runs: Runs) {
+        for router in self.routers.iter_mut().filter(|router| router.role == Role::Node) {
+            router.change_software(runs);
+        }
+    }
+
+    /// The router of that name.
+    #[must_use]
+    pub fn router(&self, name: &str) -> Option<&Router> {
+        self.routers.iter().find(|router| router.name == name)
+    }
+
+    /// All routers at the other ends of this router's links.
+    pub fn neighbours<'a>(&'a self, name: &'a str) -> impl Iterator<Item = Neighbour<'a>> + 'a {
+        self.links.iter().flat_map(|link| [(link, 0, 1), (link, 1, 0)]).filter_map(
+            move |(link, near, far)| {
+                let (near, far) = (&link.ends[near], &link.ends[far]);
+                let router = self.router(&far.router)?;
+                (near.router == name).then_some(Neighbour {
+                    near,
+                    far,
+                    router,
+                    password: link.password.as_deref(),
+                })
+            },
+        )
+    }
+}
+
+impl Router {
+    fn change_software(&mut self, runs: Runs) {
+        if self.runs != runs {
+            self.runs = runs;
+            self.config = None;
+            self.extra_config = None;
+            self.command.clear();
+        }
+    }
+
+    /// What this router announces by itself.
+    pub fn originates(&self) -> impl Iterator<Item = IpNetwork> + '_ {
+        self.pods.iter().chain(&self.networks).copied()
+    }
+
+    /// Addresses on `lo`: loopbacks, and the first address of each announced network.
+    pub fn lo_addresses(&self) -> impl Iterator<Item = IpNetwork> + '_ {
+        let answering = self.networks.iter().map(|network| match network {
+            IpNetwork::V4(v4) => IpNetwork::from(IpAddr::V4(first_host_v4(*v4))),
+            IpNetwork::V6(v6) => IpNetwork::from(IpAddr::V6(first_host_v6(*v6))),
+        });
+        self.loopback.iter().copied().chain(answering)
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Spine => "spine",
+            Self::Tor => "tor",
+            Self::Node => "node",
+        })
+    }
+}
+
+impl fmt::Display for Runs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Routed => "routed",
+            Self::Bird => "bird",
+            Self::Frr => "frr",
+            Self::None => "none",
+        })
+    }
+}
+
+/// The address after the network's own, or the network's own if it has no other.
+fn first_host_v4(network: Ipv4Network) -> Ipv4Addr {
+    let own = network.network();
+    if network.prefix() == 32 { own } else { Ipv4Addr::from_bits(own.to_bits() + 1) }
+}
+
+fn first_host_v6(network: Ipv6Network) -> Ipv6Addr {
+    let own = network.network();
+    if network.prefix() == 128 { own } else { Ipv6Addr::from_bits(own.to_bits() + 1) }
+}
+
+/// Topologies that need no file.
+const BUILT_IN: [(&str, &str); 3] = [
+    ("two-racks", include_str!("../topologies/two-racks.toml")),
+    ("pair", include_str!("../topologies/pair.toml")),
+    ("single-peer", include_str!("../topologies/single-peer.toml")),
+];

@@ -1,0 +1,203 @@
+//! What a topology file becomes, and what is said about a bad one.
+
+use super::*;
+
+const PAIR: &str = r#"
+    links = [["tor1", "node1"]]
+    [[tors]]
+    name = "tor1"
+    asn = 4200000001
+    [[nodes]]
+    name = "node1"
+    asn = 4200000011
+    pods = ["10.244.1.0/24", "fd00:10:244:1::/64"]
+"#;
+
+fn parse(text: &str) -> Result<Topology, TopologyError> {
+    Topology::parse("test.toml", text)
+}
+
+/// All faults of a file, as printed.
+fn faults(text: &str) -> Vec<String> {
+    match parse(text) {
+        Err(TopologyError::Faulty { faults, .. }) => {
+            faults.iter().map(ToString::to_string).collect()
+        }
+        Ok(_) => Vec::new(),
+        Err(other) => panic!("not even read: {other}"),
+    }
+}
+
+/// [`PAIR`] with one piece of text replaced.
+fn pair_with(from: &str, to: &str) -> String {
+    assert!(PAIR.contains(from), "{from} is not in the text");
+    PAIR.replace(from, to)
+}
+
+#[test]
+fn every_built_in_topology_is_fine() {
+    for name in Topology::built_in() {
+        if let Err(error) = Topology::load(name) {
+            panic!("{error}");
+        }
+    }
+}
+
+#[test]
+fn open_addresses_are_given_in_the_order_of_the_file() {
+    let topology = Topology::load("two-racks").unwrap();
+    let end = |from: &str, to: &str| {
+        let found = topology.neighbours(from).find(|found| found.far.router == to);
+        let near = found.expect("they are linked").near;
+        (near.ifname.clone(), near.ipv4.to_string(), near.ipv6.to_string())
+    };
+    let expected = |a: &str, b: &str, c: &str| (a.into(), b.into(), c.into());
+    assert_eq!(end("spine1", "tor1"), expected("tor1", "10.1.0.0/31", "fd00:1::/127"));
+    assert_eq!(end("tor1", "spine1"), expected("spine1", "10.1.0.1/31", "fd00:1::1/127"));
+    assert_eq!(end("rack2-node2", "tor2"), expected("tor2", "10.1.0.19/31", "fd00:1:0:9::1/127"));
+}
+
+#[test]
+fn loopbacks_come_from_the_pools_unless_written() {
+    let topology = parse(PAIR).unwrap();
+    let node = topology.router("node1").unwrap();
+    let written: Vec<String> = node.loopback.iter().map(ToString::to_string).collect();
+    assert_eq!(written, ["10.0.0.2/32", "fd00::2/128"]);
+    assert_eq!(node.router_id.to_string(), "10.0.0.2");
+}
+
+#[test]
+fn the_first_address_of_a_network_answers_on_lo() {
+    let topology = Topology::load("two-racks").unwrap();
+    let spine = topology.router("spine1").unwrap();
+    let lo: Vec<String> = spine.lo_addresses().map(|address| address.to_string()).collect();
+    assert_eq!(lo, ["10.0.0.100/32", "fd00::100/128", "192.0.2.1/32", "2001:db8::1/128"]);
+}
+
+#[test]
+fn a_link_can_say_more_than_its_ends() {
+    let text = pair_with(
+        r#"["tor1", "node1"]"#,
+        r#"{ ends = ["tor1", "node1"], ipv4 = "192.168.0.0/31", ipv6 = "fd99::/127", password = "s3cret", mtu = 9000 }"#,
+    );
+    let topology = parse(&text).unwrap();
+    let link = &topology.links[0];
+    assert_eq!(link.ends[1].ipv4.to_string(), "192.168.0.1/31");
+    assert_eq!(link.ends[1].ipv6.to_string(), "fd99::1/127");
+    assert_eq!((link.password.as_deref(), link.mtu), (Some("s3cret"), 9000));
+}
+
+#[test]
+fn other_software_drops_configuration_written_for_the_former() {
+    let text = pair_with("asn = 4200000001", "asn = 4200000001\nconfig = \"# mine\"");
+    let mut topology = parse(&text).unwrap();
+    topology.set_fabric(Runs::Routed);
+    assert_eq!(topology.router("tor1").unwrap().config.as_deref(), Some("# mine"));
+    topology.set_fabric(Runs::Bird);
+    assert_eq!(topology.router("tor1").unwrap().config, None);
+    assert_eq!(topology.router("node1").unwrap().runs, Runs::Routed);
+}
+
+#[test]
+fn all_faults_are_told_at_once_each_with_its_place() {
+    let text = r#"
+        links = [
+          ["tor1", "node1"],
+          ["node1", "tor1"],
+          ["tor1", "tor1"],
+          ["tor1", "elsewhere"],
+        ]
+        [[tors]]
+        name = "tor1"
+        asn = 0
+        pods = ["10.244.9.0/24"]
+        [[nodes]]
+        name = "Node 1"
+        asn = 64512
+        loopback = ["10.0.0.9/24"]
+        pods = ["10.244.1.7/24"]
+    "#;
+    let faults = faults(text);
+    for part in [
+        "tors[0].asn: AS number 0",
+        "tors[0].pods: only nodes have pods",
+        "nodes[0].name: \"Node 1\" cannot name",
+        "nodes[0].loopback[0]: 10.0.0.9/24 is not a single address",
+        "nodes[0].pods[0]: 10.244.1.7/24 has bits set beyond its length; write 10.244.1.0/24",
+        "links[1]: node1 and tor1 are linked already, by links[0]",
+        "links[2]: both ends are \"tor1\"",
+        "links[3]: \"elsewhere\" is no router of this file",
+        "links: \"Node 1\" has no link",
+    ] {
+        assert!(faults.iter().any(|fault| fault.starts_with(part)), "no {part:?} in {faults:#?}");
+    }
+}
+
+#[test]
+fn overlapping_addresses_are_refused() {
+    let twice = pair_with("fd00:10:244:1::/64", "10.244.0.0/16");
+    assert_eq!(
+        faults(&twice),
+        ["nodes[0].pods[1]: 10.244.0.0/16 overlaps 10.244.1.0/24 of nodes[0].pods[0]; \
+          give each its own"]
+    );
+    // An open link address never lands on a written one.
+    let text = pair_with("10.244.1.0/24", "10.1.0.0/24");
+    assert_eq!(faults(&text).len(), 1);
+}
+
+#[test]
+fn a_pool_that_is_too_small_is_told() {
+    let text = format!("loopback_ipv4 = \"10.0.0.0/31\"\n{PAIR}");
+    assert_eq!(
+        faults(&text)[0],
+        "nodes[0].loopback: the pool 10.0.0.0/31 is used up; write a larger one"
+    );
+}
+
+#[test]
+fn link_prefixes_must_be_point_to_point() {
+    let text = pair_with(
+        r#"["tor1", "node1"]"#,
+        r#"{ ends = ["tor1", "node1"], ipv4 = "192.168.0.0/30", ipv6 = "fd99::/64" }"#,
+    );
+    let faults = faults(&text);
+    assert!(faults[0].starts_with("links[0].ipv4: 192.168.0.0/30 is not a point-to-point"));
+    assert!(faults[1].starts_with("links[0].ipv6: fd99::/64 is not a point-to-point"));
+}
+
+#[test]
+fn files_stay_within_what_a_router_has_for_itself() {
+    for path in ["/usr/bin/ls", "/etc", "/etc/../root/x", "etc/x"] {
+        let text = pair_with(
+            "asn = 4200000001",
+            &format!("asn = 4200000001\nfiles = {{ \"{path}\" = \"x\" }}"),
+        );
+        assert_eq!(faults(&text).len(), 1, "{path} was let through");
+    }
+    let text = pair_with(
+        "asn = 4200000001",
+        "asn = 4200000001\nfiles = { \"/etc/gobgp/gobgpd.toml\" = \"x\" }",
+    );
+    assert_eq!(faults(&text), [""; 0]);
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_its_line() {
+    for (from, to) in [
+        ("asn = 4200000001", "asn = 4200000001\nspeed = 3"),
+        (r#"["tor1", "node1"]"#, r#"{ ends = ["tor1", "node1"], speed = 3 }"#),
+    ] {
+        let Err(error) = parse(&pair_with(from, to)) else { panic!("taken as fine") };
+        let text = error.to_string();
+        assert!(text.contains("unknown field `speed`") && text.contains("line"), "{text}");
+    }
+}
+
+#[test]
+fn a_link_of_three_names_is_refused() {
+    let Err(error) = parse(&pair_with(r#""node1"]"#, r#""node1", "node2"]"#)) else {
+        panic!("taken as fine")
+    };
+    assert!(error.to_string().contains("two router names"), "{error}");
+}
