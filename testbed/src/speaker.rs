@@ -1,0 +1,154 @@
+//! The routing software of one router: its files, its programs, how to ask for its sessions.
+//!
+//! In: a [`Topology`] and the name of a router. Out: a [`Setup`]. Pure: writes and starts
+//! nothing. One file a daemon in `speaker/`.
+
+use std::path::PathBuf;
+
+use crate::topology::{Role, Router, Runs, Topology};
+
+mod bird;
+mod frr;
+mod routed;
+#[cfg(test)]
+mod tests;
+
+/// All that makes one router run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Setup {
+    /// Written before anything starts.
+    pub files: Vec<File>,
+    /// Started in this order.
+    pub programs: Vec<Program>,
+    /// Run to its end once the programs stand, if they take their configuration that way.
+    pub load: Option<Program>,
+}
+
+/// A file inside of a router.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct File {
+    /// Absolute, as seen inside.
+    pub path: PathBuf,
+    /// Whole content.
+    pub text: String,
+}
+
+/// A program inside of a router.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program {
+    /// Names its log, `/var/log/NAME.log`, and its pid file.
+    pub name: String,
+    /// The command; the program is looked up in the router's `PATH`.
+    pub argv: Vec<String>,
+    /// Left out without complaint where it is not installed.
+    pub optional: bool,
+    /// Appears once the program answers; what comes next waits for it.
+    pub ready: Option<PathBuf>,
+}
+
+/// Seconds of silence after which a peer is given up: short, since people watch.
+const HOLD_TIME: u32 = 9;
+/// Seconds between signs of life.
+const KEEPALIVE_TIME: u32 = 3;
+
+/// One BGP session as the router's own software tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// The peer, by what the software calls it: a name or an address.
+    pub peer: String,
+    /// The state, in the software's own word.
+    pub state: String,
+    /// Routes may flow.
+    pub established: bool,
+}
+
+/// The command that asks the router's software for its sessions; none if nothing runs there.
+#[must_use]
+pub fn sessions_command(runs: Runs) -> Option<&'static [&'static str]> {
+    match runs {
+        Runs::Routed => Some(&["routed", "show", "peers", "-o", "json"]),
+        Runs::Bird => Some(&["birdc", "-s", "/run/bird/bird.ctl", "show", "protocols"]),
+        Runs::Frr => Some(&["vtysh", "-c", "show bgp summary json"]),
+        Runs::None => None,
+    }
+}
+
+/// Reads what [`sessions_command`] printed; what cannot be read is no session.
+#[must_use]
+pub fn sessions(runs: Runs, printed: &str) -> Vec<Session> {
+    match runs {
+        Runs::Routed => routed::sessions(printed),
+        Runs::Bird => bird::sessions(printed),
+        Runs::Frr => frr::sessions(printed),
+        Runs::None => Vec::new(),
+    }
+}
+
+/// Everything that one router needs.
+#[must_use]
+pub fn setup(topology: &Topology, router: &Router) -> Setup {
+    let mut setup = match router.runs {
+        Runs::Routed => routed::setup(topology, router),
+        Runs::Bird => bird::setup(topology, router),
+        Runs::Frr => frr::setup(topology, router),
+        Runs::None => own_program(router),
+    };
+    if router.role == Role::Node {
+        setup.files.push(File {
+            path: "/etc/cni/net.d/10-slash32.conflist".into(),
+            text: CONFLIST.into(),
+        });
+    }
+    // The topology's own files win over generated ones of the same path.
+    setup.files.retain(|file| !router.files.contains_key(&file.path));
+    let own = router.files.iter();
+    setup.files.extend(own.map(|(path, text)| File { path: path.clone(), text: text.clone() }));
+    setup
+}
+
+impl Program {
+    fn new(name: &str, argv: &[&str]) -> Self {
+        let argv = argv.iter().map(ToString::to_string).collect();
+        Self { name: name.into(), argv, optional: false, ready: None }
+    }
+
+    fn ready(self, path: &str) -> Self {
+        Self { ready: Some(path.into()), ..self }
+    }
+
+    fn optional(self) -> Self {
+        Self { optional: true, ..self }
+    }
+}
+
+fn own_program(router: &Router) -> Setup {
+    let programs = match router.command.first() {
+        None => Vec::new(),
+        Some(first) => {
+            let name = first.rsplit('/').next().unwrap_or(first).to_owned();
+            let argv = router.command.clone();
+            vec![Program { name, argv, optional: false, ready: None }]
+        }
+    };
+    Setup { programs, ..Setup::default() }
+}
+
+/// The generated text, or the topology's in its place, and what the topology adds.
+fn own_words(router: &Router, generated: String) -> String {
+    let mut text = router.config.clone().unwrap_or(generated);
+    if let Some(extra) = &router.extra_config {
+        text.push('\n');
+        text.push_str(extra);
+    }
+    text
+}
+
+/// What a container runtime reads on every node.
+const CONFLIST: &str = r#"{
+  "cniVersion": "1.1.0",
+  "name": "slash32",
+  "plugins": [
+    { "type": "slash32" }
+  ]
+}
+"#;

@@ -1,0 +1,107 @@
+//! `bird.conf` of BIRD 2 for one router.
+
+use std::fmt::Write;
+
+use ipnetwork::IpNetwork;
+
+use super::{File, HOLD_TIME, KEEPALIVE_TIME, Program, Session, Setup, own_words};
+use crate::topology::{Neighbour, Router, Topology};
+
+pub(super) fn setup(topology: &Topology, router: &Router) -> Setup {
+    let text = own_words(router, text(topology, router));
+    // In the foreground and as root: inside of an ordinary user's lab there is no other user.
+    let run = Program::new("bird", &["bird", "-f", "-c", CONFIG, "-s", CONTROL]);
+    Setup {
+        files: vec![File { path: CONFIG.into(), text }],
+        programs: vec![run.ready(CONTROL)],
+        load: None,
+    }
+}
+
+/// `birdc show protocols`: name, protocol, table, up or not, since, and the state.
+pub(super) fn sessions(printed: &str) -> Vec<Session> {
+    let lines = printed.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    lines
+        .filter(|words| words.get(1) == Some(&"BGP"))
+        .map(|words| {
+            let state = words.get(5..).unwrap_or_default().join(" ");
+            let established = state == "Established";
+            Session { peer: words[0].into(), state, established }
+        })
+        .collect()
+}
+
+fn text(topology: &Topology, router: &Router) -> String {
+    let mut text = format!(
+        r#"# {name}, made by the lab from {source}.
+
+log stderr all;
+router id {router_id};
+
+protocol device {{ }}
+
+# Best routes into the kernel, all equal ones of them (ECMP).
+protocol kernel kernel4 {{
+    merge paths on limit 16;
+    ipv4 {{ import none; export where source = RTS_BGP; }};
+}}
+protocol kernel kernel6 {{
+    merge paths on limit 16;
+    ipv6 {{ import none; export where source = RTS_BGP; }};
+}}
+"#,
+        name = router.name,
+        source = topology.source,
+        router_id = router.router_id,
+    );
+    originated(&mut text, "ipv4", router.originates().filter(IpNetwork::is_ipv4));
+    originated(&mut text, "ipv6", router.originates().filter(IpNetwork::is_ipv6));
+    let template = format!(
+        r#"
+template bgp fabric {{
+    local as {asn};
+    hold time {HOLD_TIME};
+    keepalive time {KEEPALIVE_TIME};
+    connect delay time 0;
+    connect retry time 1;
+    error wait time 1, 4;
+    # A cut cable ends the session at once, not only after the hold time.
+    check link on;
+    ipv4 {{ import all; export where source ~ [RTS_BGP, RTS_STATIC]; next hop self; }};
+    ipv6 {{ import all; export where source ~ [RTS_BGP, RTS_STATIC]; next hop self; }};
+}}
+"#,
+        asn = router.asn,
+    );
+    text.push_str(&template);
+    for neighbour in topology.neighbours(&router.name) {
+        peer(&mut text, &neighbour);
+    }
+    text
+}
+
+fn originated(text: &mut String, family: &str, networks: impl Iterator<Item = IpNetwork>) {
+    let routes: String = networks
+        .fold(String::new(), |all, network| all + &format!("    route {network} blackhole;\n"));
+    if !routes.is_empty() {
+        write!(text, "\nprotocol static originated_{family} {{\n    {family};\n{routes}}}\n")
+            .expect("String takes all");
+    }
+}
+
+fn peer(text: &mut String, neighbour: &Neighbour<'_>) {
+    let (far, router) = (neighbour.far, neighbour.router);
+    // A symbol of BIRD has no hyphen.
+    let symbol = router.name.replace('-', "_");
+    let password =
+        neighbour.password.map(|key| format!("    password \"{key}\";\n")).unwrap_or_default();
+    let lines = format!(
+        "\nprotocol bgp {symbol} from fabric {{\n    neighbor {} as {};\n{password}}}\n",
+        far.ipv4.ip(),
+        router.asn
+    );
+    text.push_str(&lines);
+}
+
+const CONFIG: &str = "/etc/bird/bird.conf";
+const CONTROL: &str = "/run/bird/bird.ctl";

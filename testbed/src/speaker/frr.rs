@@ -1,0 +1,105 @@
+//! `frr.conf` for one router, and the FRR daemons that it needs.
+
+use std::fmt::Write;
+
+use ipnetwork::IpNetwork;
+
+use super::{File, HOLD_TIME, KEEPALIVE_TIME, Program, Session, Setup, own_words};
+use crate::topology::{Neighbour, Router, Topology};
+
+pub(super) fn setup(topology: &Topology, router: &Router) -> Setup {
+    let conf = own_words(router, text(topology, router));
+    let file = |path: &str, text: &str| File { path: path.into(), text: text.into() };
+    // In the foreground and as root: inside of an ordinary user's lab there is no other user.
+    let daemon = |name: &str| {
+        let argv = [name, "-u", "root", "-g", "root", "--log", "stdout"];
+        Program::new(name, &argv).ready(&format!("/run/frr/{name}.vty"))
+    };
+    Setup {
+        files: vec![
+            file("/etc/frr/frr.conf", &conf),
+            file("/etc/frr/vtysh.conf", "service integrated-vtysh-config\n"),
+            // Only for readers: the lab starts the daemons itself.
+            file("/etc/frr/daemons", "zebra=yes\nbgpd=yes\n"),
+        ],
+        // From FRR 10 on zebra takes its configuration through mgmtd.
+        programs: vec![daemon("mgmtd").optional(), daemon("zebra"), daemon("bgpd")],
+        load: Some(Program::new("vtysh", &["vtysh", "-b"])),
+    }
+}
+
+/// `show bgp summary json`: for each family the peers by address. All peers have IPv4.
+pub(super) fn sessions(printed: &str) -> Vec<Session> {
+    let summary: serde_json::Value = serde_json::from_str(printed).unwrap_or_default();
+    let peers = summary["ipv4Unicast"]["peers"].as_object();
+    peers
+        .into_iter()
+        .flatten()
+        .map(|(peer, fields)| {
+            let state = fields["state"].as_str().unwrap_or("unknown").to_owned();
+            let established = state == "Established";
+            Session { peer: peer.clone(), state, established }
+        })
+        .collect()
+}
+
+fn text(topology: &Topology, router: &Router) -> String {
+    let neighbours: Vec<Neighbour<'_>> = topology.neighbours(&router.name).collect();
+    let mut text = format!(
+        "! {name}, made by the lab from {source}.\n\
+         !\n\
+         frr defaults datacenter\n\
+         hostname {name}\n\
+         service integrated-vtysh-config\n\
+         !\n\
+         router bgp {asn}\n \
+         bgp router-id {router_id}\n \
+         no bgp ebgp-requires-policy\n \
+         no bgp default ipv4-unicast\n \
+         no bgp network import-check\n \
+         bgp bestpath as-path multipath-relax\n \
+         timers bgp {KEEPALIVE_TIME} {HOLD_TIME}\n",
+        name = router.name,
+        source = topology.source,
+        asn = router.asn,
+        router_id = router.router_id,
+    );
+    for neighbour in &neighbours {
+        peer(&mut text, neighbour);
+    }
+    family(&mut text, "ipv4", &neighbours, router.originates().filter(IpNetwork::is_ipv4));
+    family(&mut text, "ipv6", &neighbours, router.originates().filter(IpNetwork::is_ipv6));
+    text.push_str("exit\n");
+    text
+}
+
+fn peer(text: &mut String, neighbour: &Neighbour<'_>) {
+    let (address, router) = (neighbour.far.ipv4.ip(), neighbour.router);
+    let mut line =
+        |rest: String| writeln!(text, " neighbor {address} {rest}").expect("String takes all");
+    line(format!("remote-as {}", router.asn));
+    line(format!("description {}", router.name));
+    line("timers connect 1".into());
+    if let Some(password) = neighbour.password {
+        line(format!("password {password}"));
+    }
+}
+
+fn family(
+    text: &mut String,
+    family: &str,
+    neighbours: &[Neighbour<'_>],
+    networks: impl Iterator<Item = IpNetwork>,
+) {
+    let mut line = |rest: String| writeln!(text, "{rest}").expect("String takes all");
+    line(format!(" !\n address-family {family} unicast"));
+    for network in networks {
+        line(format!("  network {network}"));
+    }
+    line("  maximum-paths 16".into());
+    for neighbour in neighbours {
+        let address = neighbour.far.ipv4.ip();
+        line(format!("  neighbor {address} activate\n  neighbor {address} next-hop-self"));
+    }
+    line(" exit-address-family".into());
+}
