@@ -1,0 +1,463 @@
+//! A lab as a value: raised by [`Lab::up`], gone when it is dropped.
+//!
+//! In: a topology and options. Out: handles to look into the lab, run commands in it, cut its
+//! cables and restart its daemons. All of it goes through the `testbed` program, so what a test
+//! does can be done by hand, and a process of many threads can use it.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+
+use crate::registry::{LabDir, Plan, Registry};
+use crate::speaker::{self, Session};
+use crate::supervisor::{DETACH, Report};
+use crate::topology::{Runs, Topology};
+
+mod look;
+
+/// A lab that is up.
+#[derive(Debug)]
+pub struct Lab {
+    dir: LabDir,
+    plan: Plan,
+    /// The `testbed` program.
+    program: PathBuf,
+    /// Breaks when this value or its process dies, and the lab ends with it. None: the lab was
+    /// raised by someone else and stays.
+    leash: Option<UnixStream>,
+}
+
+/// How to raise a lab. The default takes everything from the topology.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The lab's name; without one, a name that no other lab of this process has.
+    pub name: Option<String>,
+    /// Software for all ToRs and spines, in place of what the topology names.
+    pub fabric: Option<Runs>,
+    /// Software for all nodes, in place of what the topology names.
+    pub nodes: Option<Runs>,
+    /// Where `routed` and `slash32` are; without it, beside the `testbed` program.
+    pub bin_dir: Option<PathBuf>,
+}
+
+impl Lab {
+    /// Raises a lab and waits until every daemon answers (sessions may still be on their way).
+    ///
+    /// # Errors
+    ///
+    /// Says which router, link or daemon could not be had, and why. Nothing is left then.
+    pub fn up(topology: Topology, options: &Options) -> Result<Self> {
+        Self::up_telling(topology, options, |_| {})
+    }
+
+    /// [`Lab::up`], telling what is being done meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// As [`Lab::up`].
+    pub fn up_telling(
+        mut topology: Topology,
+        options: &Options,
+        mut tell: impl FnMut(&str),
+    ) -> Result<Self> {
+        if let Some(runs) = options.fabric {
+            topology.set_fabric(runs);
+        }
+        if let Some(runs) = options.nodes {
+            topology.set_nodes(runs);
+        }
+        let name = options.name.clone().unwrap_or_else(|| unique_name(&topology));
+        check_name(&name)?;
+        let program = testbed_program(options.bin_dir.as_deref())?;
+        let bin_dir = match &options.bin_dir {
+            Some(dir) => dir.canonicalize().with_context(|| dir.display().to_string())?,
+            None => program.parent().unwrap_or(Path::new("/")).to_path_buf(),
+        };
+        let plan = Plan { name, topology, bin_dir };
+        let claim = Registry::open()?.claim(&plan)?;
+        let dir = claim.dir.clone();
+        let (leash, theirs) = UnixStream::pair()?;
+        let mut starter = spawn_supervisor(&program, &dir, theirs)?;
+        let mut claim = Some(claim);
+        let outcome = await_ready(&leash, |report| match report {
+            // From here on the folder's own lock keeps sweepers away.
+            Report::Locked => claim = None,
+            Report::Step(step) => tell(step),
+            Report::Ready | Report::Failed(_) => {}
+        });
+        // It only starts process 1 and ends at once.
+        starter.wait()?;
+        if let Err(error) = outcome {
+            drop(leash);
+            return Err(tidy_after(&dir, error));
+        }
+        Ok(Self { dir, plan, program, leash: Some(leash) })
+    }
+
+    /// A lab that someone else has raised; it stays up when this value is dropped.
+    ///
+    /// # Errors
+    ///
+    /// If there is none of that name, or, without a name, not exactly one.
+    pub fn find(name: Option<&str>) -> Result<Self> {
+        let dir = Registry::open()?.find(name)?;
+        let plan = dir.plan()?;
+        Ok(Self { dir, plan, program: testbed_program(None)?, leash: None })
+    }
+
+    /// Lets the lab live on without this process.
+    ///
+    /// # Errors
+    ///
+    /// If the lab has ended in the meantime.
+    pub fn detach(mut self) -> Result<()> {
+        match self.leash.take() {
+            Some(mut leash) => leash.write_all(DETACH).context("the lab has ended"),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes the lab down and waits until nothing of it is left.
+    ///
+    /// # Errors
+    ///
+    /// If a process does not end or the folder cannot be removed.
+    pub fn down(mut self) -> Result<()> {
+        self.leash = None;
+        self.dir.take_down()
+    }
+
+    /// The lab's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.plan.name
+    }
+
+    /// What was built.
+    #[must_use]
+    pub fn topology(&self) -> &Topology {
+        &self.plan.topology
+    }
+
+    /// The lab's folder, with `supervisor.log` in it.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// A router's folder: its `/etc`, `/run`, `/var/lib`, `/var/log` are `etc`, `run`, `lib`,
+    /// `log` in it.
+    #[must_use]
+    pub fn node_dir(&self, router: &str) -> PathBuf {
+        self.dir.router(router)
+    }
+
+    /// Where a router's own file is outside of it, such as `/etc/slash32/routed.toml`.
+    ///
+    /// # Errors
+    ///
+    /// If the router shares that path with the host.
+    pub fn path_of(&self, router: &str, inside: &str) -> Result<PathBuf> {
+        self.dir.inside(router, Path::new(inside))
+    }
+
+    /// The `testbed` command with these arguments, for this lab.
+    #[must_use]
+    pub fn testbed(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(["--name", self.name()]).args(arguments);
+        command
+    }
+
+    /// A command inside of a router (`"tor1"`) or of a pod (`"node1/web"`), not yet started.
+    #[must_use]
+    pub fn command(&self, place: &str, argv: &[&str]) -> Command {
+        let mut command = self.testbed(&["exec", place, "--"]);
+        command.args(argv);
+        command
+    }
+
+    /// Runs a command to its end, whatever its exit code.
+    ///
+    /// # Errors
+    ///
+    /// Only if the `testbed` program cannot be started.
+    pub fn exec(&self, place: &str, argv: &[&str]) -> Result<Output> {
+        let mut command = self.command(place, argv);
+        command.stdin(Stdio::null()).output().context("cannot start testbed")
+    }
+
+    /// Runs a command that must succeed. Returns its stdout.
+    ///
+    /// # Errors
+    ///
+    /// With both outputs if the exit code is not 0.
+    pub fn read(&self, place: &str, argv: &[&str]) -> Result<String> {
+        let output = self.exec(place, argv)?;
+        successful(&format!("{place}: {}", argv.join(" ")), output)
+    }
+
+    /// Starts a command and leaves it running; SIGTERM to the child reaches it.
+    ///
+    /// # Errors
+    ///
+    /// Only if the `testbed` program cannot be started.
+    pub fn spawn(&self, place: &str, argv: &[&str]) -> Result<Child> {
+        let mut command = self.command(place, argv);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("cannot start testbed")
+    }
+
+    /// Adds a pod through the real plugin, as a container runtime would. Returns its result.
+    ///
+    /// # Errors
+    ///
+    /// With the plugin's own error document.
+    pub fn pod_add(&self, node: &str, pod: &str) -> Result<Value> {
+        let text = self.do_testbed(&["pod", "add", node, pod])?;
+        serde_json::from_str(&text).with_context(|| format!("not a CNI result: {text}"))
+    }
+
+    /// Removes a pod through the real plugin.
+    ///
+    /// # Errors
+    ///
+    /// With the plugin's own error document.
+    pub fn pod_del(&self, node: &str, pod: &str) -> Result<()> {
+        self.do_testbed(&["pod", "del", node, pod]).map(drop)
+    }
+
+    /// Has the real plugin check a pod.
+    ///
+    /// # Errors
+    ///
+    /// With the plugin's own error document.
+    pub fn pod_check(&self, node: &str, pod: &str) -> Result<()> {
+        self.do_testbed(&["pod", "check", node, pod]).map(drop)
+    }
+
+    /// The BGP sessions of a router, as its own software tells them. Empty where nothing runs.
+    ///
+    /// # Errors
+    ///
+    /// If the software does not answer.
+    pub fn sessions(&self, router: &str) -> Result<Vec<Session>> {
+        let runs = self.topology().router(router).map_or(Runs::None, |router| router.runs);
+        match speaker::sessions_command(runs) {
+            Some(argv) => Ok(speaker::sessions(runs, &self.read(router, argv)?)),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Switches the interface of `router` that leads to `neighbour`.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such link.
+    pub fn link_set(&self, router: &str, neighbour: &str, up: bool) -> Result<()> {
+        self.do_testbed(&["link", router, neighbour, if up { "up" } else { "down" }]).map(drop)
+    }
+
+    /// Switches off all interfaces of a router: its neighbours lose the carrier.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such router.
+    pub fn cut(&self, router: &str) -> Result<()> {
+        self.do_testbed(&["cut", router]).map(drop)
+    }
+
+    /// Undoes [`Lab::cut`].
+    ///
+    /// # Errors
+    ///
+    /// If there is no such router.
+    pub fn mend(&self, router: &str) -> Result<()> {
+        self.do_testbed(&["mend", router]).map(drop)
+    }
+
+    /// Starts a router's daemons, which must not run.
+    ///
+    /// # Errors
+    ///
+    /// With the end of the daemon's log.
+    pub fn start(&self, router: &str) -> Result<()> {
+        self.do_testbed(&["start", router]).map(drop)
+    }
+
+    /// Asks a router's daemons to end and waits for it.
+    ///
+    /// # Errors
+    ///
+    /// If one does not end.
+    pub fn stop(&self, router: &str) -> Result<()> {
+        self.do_testbed(&["stop", router]).map(drop)
+    }
+
+    /// Ends a router's daemons without giving them a chance to say goodbye (SIGKILL).
+    ///
+    /// # Errors
+    ///
+    /// If one does not end.
+    pub fn kill(&self, router: &str) -> Result<()> {
+        self.do_testbed(&["kill", router]).map(drop)
+    }
+
+    /// [`Lab::stop`] and [`Lab::start`].
+    ///
+    /// # Errors
+    ///
+    /// As these.
+    pub fn restart(&self, router: &str) -> Result<()> {
+        self.do_testbed(&["restart", router]).map(drop)
+    }
+
+    /// Tries every 50 ms until `done` is true.
+    ///
+    /// # Errors
+    ///
+    /// If that takes longer than `patience`, naming `what` was waited for and the last error.
+    pub fn wait_until(
+        &self,
+        what: &str,
+        patience: Duration,
+        mut done: impl FnMut() -> Result<bool>,
+    ) -> Result<()> {
+        let deadline = Instant::now() + patience;
+        loop {
+            let last = done();
+            if matches!(last, Ok(true)) {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                let logs = self.dir().join("routers/*/log").display().to_string();
+                let reason = last.err().map(|error| format!(": {error:#}")).unwrap_or_default();
+                bail!("waited {} s in vain for: {what}{reason} (logs: {logs})", patience.as_secs());
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn do_testbed(&self, arguments: &[&str]) -> Result<String> {
+        let output = self.testbed(arguments).stdin(Stdio::null()).output()?;
+        successful(&format!("testbed {}", arguments.join(" ")), output)
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if self.leash.take().is_some()
+            && let Err(error) = self.dir.take_down()
+        {
+            eprintln!("lab {}: {error:#}", self.name());
+        }
+    }
+}
+
+/// Stdout of a command that must have succeeded.
+fn successful(what: &str, output: Output) -> Result<String> {
+    ensure!(
+        output.status.success(),
+        "{what}: {}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).with_context(|| format!("{what} printed no text"))
+}
+
+fn spawn_supervisor(program: &Path, dir: &LabDir, leash: UnixStream) -> Result<Child> {
+    let log = std::fs::File::create(dir.path().join("supervisor.log"))?;
+    Command::new(program)
+        .arg0("testbed")
+        .arg("supervise")
+        .arg(dir.path())
+        .stdin(OwnedFd::from(leash))
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        // Ctrl-C is for the owner; the lab ends when the leash breaks.
+        .process_group(0)
+        .spawn()
+        .with_context(|| format!("cannot start {}", program.display()))
+}
+
+/// Reads reports until the lab stands.
+fn await_ready(leash: &UnixStream, mut heard: impl FnMut(&Report)) -> Result<()> {
+    for line in BufReader::new(leash).lines() {
+        let report: Report = serde_json::from_str(&line?)?;
+        heard(&report);
+        match report {
+            Report::Ready => return Ok(()),
+            Report::Failed(reason) => bail!(reason),
+            Report::Locked | Report::Step(_) => {}
+        }
+    }
+    bail!("the lab's supervisor died")
+}
+
+/// Removes what a failed start may have left; its log's end becomes part of the error.
+fn tidy_after(dir: &LabDir, error: anyhow::Error) -> anyhow::Error {
+    let log = std::fs::read_to_string(dir.path().join("supervisor.log")).unwrap_or_default();
+    if let Err(also) = dir.take_down() {
+        return error.context(format!("and then: {also:#}"));
+    }
+    match log.trim() {
+        "" => error,
+        log => error.context(format!("the lab could not be raised\n{log}")),
+    }
+}
+
+fn unique_name(topology: &Topology) -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    format!("{}-{}-{count}", default_name(topology), std::process::id())
+}
+
+/// The topology's own name, as far as it can be a lab's.
+pub(crate) fn default_name(topology: &Topology) -> String {
+    let stem = Path::new(&topology.source).file_stem().unwrap_or_default().to_string_lossy();
+    let name: String = stem.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+    if name.is_empty() { "lab".into() } else { name }
+}
+
+fn check_name(name: &str) -> Result<()> {
+    let fits = (1..=40).contains(&name.len())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+    ensure!(fits, "{name:?} cannot name a lab; use 1 to 40 of A-Z, a-z, 0-9 and '-'");
+    Ok(())
+}
+
+/// This program, if it is `testbed`; else the one beside it (tests run from a folder below).
+fn testbed_program(bin_dir: Option<&Path>) -> Result<PathBuf> {
+    let own = std::env::current_exe().context("cannot find this program's own file")?;
+    if own.file_name().is_some_and(|name| name == "testbed") {
+        return Ok(own);
+    }
+    let beside = own.ancestors().skip(1).take(2).map(Path::to_path_buf);
+    let found = bin_dir
+        .map(Path::to_path_buf)
+        .into_iter()
+        .chain(std::env::var_os("SLASH32_BIN_DIR").map(PathBuf::from))
+        .chain(beside)
+        .map(|dir| dir.join("testbed"))
+        .find(|program| program.is_file());
+    found.with_context(|| {
+        format!(
+            "no program `testbed` near {}; build it with `cargo build --workspace --bins`, or set \
+             SLASH32_BIN_DIR",
+            own.display()
+        )
+    })
+}
