@@ -1,0 +1,355 @@
+//! The kernel's routes: which we want, which it has, and what to do about the difference.
+//!
+//! In: best paths, this node's pod ranges, and what the kernel holds and reports. Out: route
+//! operations, and for the RIB which next hops can be reached. Ours is exactly what has our
+//! protocol number ([`route::PROTO_FABRIC`]), in any table; no other route is ever written.
+//!
+//! Nothing is written before the first full picture of the kernel; nothing is deleted before
+//! the RIB's is complete too, or [`FibConfig::grace`] has passed, so that a restart of the daemon
+//! takes over the routes of its predecessor without a gap.
+//!
+//! Reads no clock, opens no socket. Handle an event, then poll commands until there are none, and
+//! come back at [`Fib::poll_timeout`].
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+
+use bgp::{
+    attrs::NextHop,
+    family::Family,
+    prefix::Prefix,
+    rib::{BestChange, Resolution},
+};
+
+mod entry;
+mod event;
+pub mod links;
+mod others;
+mod phase;
+mod reconcile;
+pub mod resolve;
+pub mod route;
+pub mod status;
+mod wanted;
+
+pub use event::{Command, Event, FibConfig};
+pub use others::RouteChange;
+
+use links::{LinkEvent, Links};
+use others::{Followed, Others};
+use phase::{DUMP_PAUSE, Picture, Settle};
+use reconcile::Reconciler;
+use resolve::{Resolved, Resolver};
+use route::{Operation, Route, RouteKey, TABLE_MAIN, WriteError};
+use status::{Counters, RouteState, RouteStatus};
+use wanted::Wanted;
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct Fib {
+    config: FibConfig,
+    resolver: Resolver,
+    wanted: Wanted,
+    reconciler: Reconciler,
+    answers: BTreeMap<NextHop, Resolution>,
+    picture: Picture,
+    settle: Settle,
+    batches: usize,
+}
+
+impl Fib {
+    /// One that knows nothing of the kernel yet.
+    #[must_use]
+    pub fn new(config: FibConfig, now: Instant) -> Self {
+        let wanted = Wanted::new(config.own_ranges.iter().copied());
+        let mut fib = Self {
+            resolver: Resolver::new(config.resolve_via_default),
+            reconciler: Reconciler::default(),
+            answers: BTreeMap::new(),
+            picture: Picture::unknown(now),
+            settle: Settle::Starting { complete: false },
+            batches: 0,
+            config,
+            wanted,
+        };
+        for prefix in fib.wanted.blackholes().collect::<Vec<_>>() {
+            fib.refresh(prefix);
+        }
+        fib
+    }
+
+    /// One thing happened.
+    pub fn handle(&mut self, event: Event, now: Instant) {
+        match event {
+            Event::Links(links) => {
+                self.resolver.set_links(links);
+                self.picture.links = true;
+            }
+            Event::Link(event) => self.link(event, now),
+            Event::Route(change, route) => self.route(change, route, now),
+            Event::Overrun => {
+                self.picture.missed();
+                self.resync(now);
+            }
+            Event::Dumped(routes) => self.dumped(routes, now),
+            Event::DumpFailed => {
+                self.picture.dumping = None;
+                self.picture.dump_at = Some(now + DUMP_PAUSE);
+            }
+            Event::Written { operations, failures } => self.written(&operations, failures, now),
+            Event::Best(changes) => self.best(changes, now),
+            Event::NextHops(next_hops) => self.resolver.ask(&next_hops),
+            Event::Complete => self.settle.complete(now),
+            Event::Timeout => {}
+        }
+        self.follow_next_hops();
+        self.reconciler.wake(now);
+        if self.settle.is_over(now) {
+            self.settle = Settle::Settled;
+            self.reconciler.settle();
+        }
+        if self.reconciler.take_doubt() {
+            self.resync(now);
+        }
+    }
+
+    /// The next thing to do.
+    pub fn poll_command(&mut self, now: Instant) -> Option<Command> {
+        if self.picture.links && self.picture.dump_due().is_some_and(|at| at <= now) {
+            self.picture.ask();
+            return Some(Command::Dump);
+        }
+        if let Some((next_hop, resolution)) = self.answers.pop_first() {
+            return Some(Command::Answer(next_hop, resolution));
+        }
+        if !self.is_ready() || self.batches >= BATCHES {
+            return None;
+        }
+        let operations = self.reconciler.next(BATCH, self.picture.blind);
+        if operations.is_empty() {
+            return None;
+        }
+        self.batches += 1;
+        Some(Command::Write(operations.into()))
+    }
+
+    /// When to come back with [`Event::Timeout`]; earlier is harmless.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let dump = self.picture.dump_due().filter(|_| self.picture.links);
+        [dump, self.settle.deadline(), self.reconciler.deadline()].into_iter().flatten().min()
+    }
+
+    /// Every route that is wanted or there, by table, prefix and metric.
+    pub fn routes(&self) -> impl Iterator<Item = RouteStatus<'_>> {
+        self.reconciler.routes()
+    }
+
+    /// How many routes of a family are in a state.
+    #[must_use]
+    pub fn count(&self, family: Family, state: RouteState) -> usize {
+        self.reconciler.count(family, state)
+    }
+
+    /// Events since the start.
+    #[must_use]
+    pub const fn counters(&self) -> Counters {
+        self.reconciler.counters()
+    }
+
+    /// Next hops of the paths in use to a prefix.
+    #[must_use]
+    pub fn next_hops(&self, prefix: Prefix) -> &[NextHop] {
+        self.wanted.next_hops(prefix)
+    }
+
+    /// Where a next hop leads, by what is known now.
+    #[must_use]
+    pub fn resolve(&self, next_hop: NextHop) -> Resolved {
+        self.resolver.resolve(next_hop)
+    }
+
+    /// Interfaces and addresses as last reported.
+    #[must_use]
+    pub const fn links(&self) -> &Links {
+        self.resolver.links()
+    }
+
+    /// Whether the kernel's first full picture is there, so that routes are written.
+    #[must_use]
+    pub const fn is_ready(&self) -> bool {
+        self.picture.links && self.picture.routes
+    }
+
+    /// Whether routes that nobody wants are deleted by now.
+    #[must_use]
+    pub const fn is_settled(&self) -> bool {
+        matches!(self.settle, Settle::Settled)
+    }
+
+    fn link(&mut self, event: LinkEvent, now: Instant) {
+        let loss = self.resolver.link(event);
+        if let Some(ifindex) = loss.lost {
+            let links = self.resolver.links();
+            self.reconciler.link_lost(ifindex, |other| links.is_up(other));
+            if self.picture.dumping.is_some() {
+                // Its answer may still show what has gone.
+                self.resync(now);
+            }
+        }
+        for prefix in loss.gone {
+            self.check_taken(prefix);
+        }
+    }
+
+    fn route(&mut self, change: RouteChange, route: Route, now: Instant) {
+        let key = route.key;
+        let ours = route.protocol == self.config.protocol;
+        if !ours && !self.minds_table(key.table) {
+            return;
+        }
+        if let Some(newer) = &mut self.picture.dumping {
+            newer.insert(key);
+        }
+        if ours {
+            match change {
+                RouteChange::Created | RouteChange::Replaced => {
+                    self.reconciler.seen(key, route.target);
+                }
+                RouteChange::Appended => {
+                    self.reconciler.seen(key, route.target);
+                    self.resync(now);
+                }
+                RouteChange::Gone => self.reconciler.gone(key, &route.target),
+            }
+        } else {
+            if change == RouteChange::Replaced {
+                self.reconciler.displaced(key);
+            }
+            if self.resolver.route(change, route) == Followed::Unsure {
+                self.resync(now);
+            }
+            self.check_taken(key.prefix);
+        }
+    }
+
+    fn dumped(&mut self, routes: Vec<Route>, now: Instant) {
+        if self.picture.routes {
+            self.reconciler.count_resync();
+        }
+        let newer = self.picture.taken(now);
+        let (shown, routes): (Vec<_>, Vec<_>) =
+            routes.into_iter().partition(|route| newer.contains(&route.key));
+        if !self.agrees(&newer, shown) {
+            // The picture may be older than what was reported, or what we believed before that
+            // wrong. What was reported is kept, and the next picture decides.
+            self.resync(now);
+        }
+        let (ours, others): (Vec<_>, Vec<_>) =
+            routes.into_iter().partition(|route| route.protocol == self.config.protocol);
+        let ours = ours.into_iter().map(|route| (route.key, route.target)).collect();
+        let others = others.into_iter().filter(|route| self.minds_table(route.key.table));
+        let kept = newer.iter().flat_map(|key| self.resolver.routes_with(*key));
+        let others: Others = others.chain(kept.cloned()).collect();
+        self.resolver.set_routes(others);
+        self.reconciler.adopt(ours, &newer);
+        let keys: Vec<_> = self.reconciler.routes().map(|route| route.key).collect();
+        for key in keys {
+            self.reconciler.taken(key, self.resolver.holds(key));
+        }
+        self.settle.start(now, self.config.grace);
+    }
+
+    /// Whether a full picture shows the same routes with these keys as we believe in.
+    fn agrees(&self, keys: &BTreeSet<RouteKey>, shown: Vec<Route>) -> bool {
+        let mut by_key: BTreeMap<_, Vec<_>> = keys.iter().map(|key| (*key, Vec::new())).collect();
+        for route in shown {
+            by_key.entry(route.key).or_default().push(route);
+        }
+        by_key.into_iter().all(|(key, mut shown)| {
+            let ours = shown.extract_if(.., |route| route.protocol == self.config.protocol).next();
+            ours.map(|route| route.target).as_ref() == self.reconciler.have(key)
+                && shown.iter().eq(self.resolver.routes_with(key))
+        })
+    }
+
+    fn written(
+        &mut self,
+        operations: &[Operation],
+        failures: Vec<(usize, WriteError)>,
+        now: Instant,
+    ) {
+        self.batches = self.batches.saturating_sub(1);
+        let mut failures: BTreeMap<_, _> = failures.into_iter().collect();
+        for (position, operation) in operations.iter().enumerate() {
+            let outcome = failures.remove(&position).map_or(Ok(()), Err);
+            self.reconciler.written(operation.key(), outcome, now);
+        }
+    }
+
+    fn best(&mut self, changes: Vec<BestChange>, now: Instant) {
+        self.settle.postpone(now);
+        if !self.config.learned_routes {
+            return;
+        }
+        for BestChange { prefix, paths } in changes {
+            // Our own prefixes have no path through a peer beside them: originating wins.
+            let learned = paths.iter().filter(|path| path.peer.is_some());
+            let next_hops = learned.map(|path| path.attrs.next_hop);
+            self.wanted.learn(prefix, next_hops, &mut self.resolver);
+            self.refresh(prefix);
+        }
+    }
+
+    /// Carries what changed about next hops to the routes that use them and to the RIB. Until the
+    /// kernel is known, everything would look unreachable.
+    fn follow_next_hops(&mut self) {
+        if !self.is_ready() {
+            return;
+        }
+        while let Some(changed) = self.resolver.poll() {
+            for prefix in self.wanted.next_hop_changed(changed.next_hop, &self.resolver) {
+                self.refresh(prefix);
+            }
+            if let Some(answer) = changed.answer {
+                self.answers.insert(changed.next_hop, answer);
+            }
+        }
+    }
+
+    /// Works out again what is wanted for a prefix.
+    fn refresh(&mut self, prefix: Prefix) {
+        let key = self.key(prefix);
+        self.reconciler.want(key, self.wanted.want(prefix), self.resolver.holds(key));
+    }
+
+    fn check_taken(&mut self, prefix: Prefix) {
+        let key = self.key(prefix);
+        self.reconciler.taken(key, self.resolver.holds(key));
+    }
+
+    fn resync(&mut self, now: Instant) {
+        self.picture.dump_at.get_or_insert(now);
+    }
+
+    const fn key(&self, prefix: Prefix) -> RouteKey {
+        RouteKey::new(self.config.table, prefix, self.config.metric)
+    }
+
+    /// Whether somebody else's routes in a table matter: for next hops, or for our own keys.
+    const fn minds_table(&self, table: u32) -> bool {
+        table == TABLE_MAIN || table == self.config.table
+    }
+}
+
+/// Longest time for which a restarted daemon keeps routes that no peer has confirmed: sessions
+/// come back within seconds, and a peer that does not holds nothing of value.
+pub const GRACE: Duration = Duration::from_secs(60);
+/// Operations in one command: enough to keep the kernel busy for milliseconds.
+const BATCH: usize = 512;
+/// Write commands under way at once: one being carried out, one waiting behind it.
+pub const BATCHES: usize = 2;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,79 @@
+//! What goes into the machine and what comes out.
+
+use std::{sync::Arc, time::Duration};
+
+use bgp::{
+    attrs::NextHop,
+    prefix::Prefix,
+    rib::{BestChange, Resolution},
+};
+
+use super::{
+    links::{LinkEvent, Links},
+    others::RouteChange,
+    route::{Operation, Route, WriteError},
+};
+
+/// Settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FibConfig {
+    /// Table that our routes go to.
+    pub table: u32,
+    /// Their protocol number: what makes them ours.
+    pub protocol: u8,
+    /// Their metric; the kernel's default for each family unless set.
+    pub metric: Option<u32>,
+    /// This node's own pod ranges. Each gets a blackhole, so that traffic to pods that do not
+    /// exist ends here; nothing inside them is ever learned.
+    pub own_ranges: Vec<Prefix>,
+    /// Whether learned routes go into the kernel. If not, next hops are resolved all the same.
+    pub learned_routes: bool,
+    /// Whether a default route of somebody else makes next hops reachable.
+    pub resolve_via_default: bool,
+    /// Longest time after the start for which routes that nobody wants (yet) are kept.
+    pub grace: Duration,
+}
+
+/// One thing happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Every interface and address: at the start, and after changes were missed.
+    Links(Links),
+    /// A change of one.
+    Link(LinkEvent),
+    /// A change of one route that was not made by our own writer.
+    Route(RouteChange, Route),
+    /// Changes of routes were missed.
+    Overrun,
+    /// Answer to [`Command::Dump`]: every unicast, blackhole and refusing route of the kernel.
+    Dumped(Vec<Route>),
+    /// It could not be had.
+    DumpFailed,
+    /// Answer to [`Command::Write`].
+    Written {
+        /// What was asked.
+        operations: Arc<[Operation]>,
+        /// Those that were not done, by position, in order.
+        failures: Vec<(usize, WriteError)>,
+    },
+    /// Changes of the Loc-RIB.
+    Best(Vec<BestChange>),
+    /// Every next hop that the RIB asks about.
+    NextHops(Vec<NextHop>),
+    /// The peers have told us all they have. What they told may still be on its way here.
+    Complete,
+    /// The time that [`Fib::poll_timeout`](super::Fib::poll_timeout) named has come.
+    Timeout,
+}
+
+/// One thing to do. Dumps and writes must be carried out in the order in which they were polled, by
+/// the same hand, and be answered in that order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Take a full picture of the kernel's routes.
+    Dump,
+    /// Change routes.
+    Write(Arc<[Operation]>),
+    /// Tell the RIB about a next hop.
+    Answer(NextHop, Resolution),
+}
