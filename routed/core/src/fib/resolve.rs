@@ -181,7 +181,10 @@ impl Resolver {
                     || v6.is_unicast_link_local())
             }
         };
-        if !sendable || self.links.owner(addr).is_some() {
+        if self.links.owner(addr).is_some() {
+            return Resolved { resolution: Resolution::Own, ..Resolved::unreachable() };
+        }
+        if !sendable {
             return Resolved::unreachable();
         }
         let shortest = u8::from(!self.via_default);

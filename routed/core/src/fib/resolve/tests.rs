@@ -53,7 +53,7 @@ fn reach(resolver: &Resolver, addr: &str) -> Option<(u32, Vec<Hop>)> {
     let resolved = resolver.resolve(NextHop::new(ip(addr)));
     match resolved.resolution {
         Resolution::Reachable { cost } => Some((cost, resolved.hops.as_slice().to_vec())),
-        Resolution::Unreachable => {
+        Resolution::Unreachable | Resolution::Own => {
             assert!(resolved.hops.is_empty());
             None
         }
@@ -127,12 +127,14 @@ fn of_several_gateways_those_with_carrier_are_used() {
 }
 
 #[test]
-fn own_and_unusable_addresses_are_unreachable() {
+fn own_and_unusable_addresses_lead_nowhere() {
     let mut resolver = resolver();
     add(&mut resolver, route("fe80::/64", 256, forward(&[(None, 2)])));
     for addr in ["10.0.1.2", "fd00:2::2", "0.0.0.0", "127.0.0.1", "224.0.0.1", "fe80::1", "::1"] {
         assert_eq!(reach(&resolver, addr), None, "{addr}");
     }
+    let own = resolver.resolve(NextHop::new(ip("10.0.1.2")));
+    assert_eq!(own.resolution, Resolution::Own);
 }
 
 #[test]
@@ -166,11 +168,11 @@ fn changes_are_reported_once_and_only_for_what_is_asked() {
 }
 
 #[test]
-fn own_address_that_appears_makes_the_next_hop_unreachable() {
+fn next_hop_that_becomes_our_own_address_is_reported() {
     let mut resolver = resolver();
     resolver.ask(&[NextHop::new(ip("10.0.1.7"))]);
     while resolver.poll().is_some() {}
     let _ = resolver.link(address(2, "10.0.1.7", "10.0.1.7/32"));
     let answer = resolver.poll().and_then(|changed| changed.answer);
-    assert_eq!(answer, Some(Resolution::Unreachable));
+    assert_eq!(answer, Some(Resolution::Own));
 }
