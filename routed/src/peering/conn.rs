@@ -17,6 +17,7 @@ use std::{
 use bgp::session::ConnId;
 use bytes::{Buf, Bytes};
 use nix::sys::socket::{MsgFlags, recv};
+use socket2::SockRef;
 use tokio::{
     io::{AsyncWriteExt, Interest},
     net::TcpStream,
@@ -141,6 +142,13 @@ impl Conn {
             return Poll::Ready(Ready::Read(self.id));
         }
         Poll::Pending
+    }
+
+    /// Ends the connection at once, with a RST if the peer can still hear it. The kernel keeps
+    /// nothing of it.
+    pub(crate) fn abort(self) {
+        // Without it the kernel goes on in the background, which does no harm.
+        let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
     }
 
     /// Ends the connection so that the peer gets to read our last words: writes what waits,
