@@ -7,4 +7,3 @@
 pub mod attachment;
 pub mod fib;
 pub mod ipam;
-pub mod pod;

@@ -195,7 +195,7 @@ const READ_LEN: usize = 64 * 1024;
 const WRITE_SLICES: usize = 64;
 
 /// How long the last words may take: a peer that is there takes a few round trips.
-pub(crate) const FAREWELL_TIME: Duration = Duration::from_secs(2);
+pub(crate) const FAREWELL_TIME: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
