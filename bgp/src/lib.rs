@@ -3,7 +3,8 @@
 //! Read in this order: [`family`], [`prefix`], [`aspath`], [`community`] and [`attrs`] are the
 //! vocabulary; [`wire`] turns octets into messages and back; [`session`] is one peer's state
 //! machine; [`rib`] holds everybody's routes and picks the best; [`policy`] says what comes in
-//! and goes out. Nothing here opens a socket, reads a clock or starts a thread.
+//! and goes out; [`speaker`] puts sessions and RIB together as one router. Nothing here opens a
+//! socket, reads a clock or starts a thread.
 
 pub mod aspath;
 pub mod attrs;
@@ -14,4 +15,5 @@ pub mod policy;
 pub mod prefix;
 pub mod rib;
 pub mod session;
+pub mod speaker;
 pub mod wire;

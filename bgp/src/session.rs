@@ -18,11 +18,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::{
-    config::SessionConfig,
-    family::Family,
-    wire::{MAX_LEN, Refresh},
-};
+use crate::{config::SessionConfig, family::Family, wire::Refresh};
 
 mod backoff;
 mod cease;
@@ -50,12 +46,8 @@ use timers::Timer;
 pub struct Session {
     config: SessionConfig,
     mode: Mode,
-    /// The connection that is being opened.
-    dialling: Option<ConnId>,
     links: Links,
-    challenger: Option<Challenger>,
     backoff: Backoff,
-    last_conn: u64,
     state: State,
     since: Option<Instant>,
     last_error: Option<Cause>,
@@ -81,11 +73,8 @@ impl Session {
         Self {
             config,
             mode: Mode::Stopped,
-            dialling: None,
             links: Links::new(seed),
-            challenger: None,
             backoff: Backoff::default(),
-            last_conn: 0,
             state: State::Idle,
             since: None,
             last_error: None,
@@ -96,8 +85,7 @@ impl Session {
 
     /// A number for a connection that the peer opened.
     pub const fn next_conn(&mut self) -> ConnId {
-        self.last_conn += 1;
-        ConnId(self.last_conn)
+        self.links.next_conn()
     }
 
     /// One thing happened. Drain [`Self::poll_output`] afterwards.
@@ -228,27 +216,19 @@ impl Session {
         self.idle_hold = Duration::ZERO;
         self.links.timers.stop(Timer::IdleHold);
         if !self.config.passive {
-            self.dial(now);
+            self.links.dial(&self.config, now);
         }
         self.publish(cause, now);
     }
 
     fn stop(&mut self, cease: &Cease, now: Instant) {
         let ending = cease.notification().map_or(Ending::Abort(Cause::Stopped), Ending::Tell);
-        if let Some(challenger) = self.challenger.take() {
-            self.links.part(challenger.id, ending.clone());
-        }
-        for conn in self.links.ids() {
-            self.links.remove(conn);
-            self.links.part(conn, ending.clone());
-        }
+        self.links.part_with_all(&ending);
         if self.state == State::Established {
             self.links.outputs.push_back(Output::Down);
         }
-        self.give_up_dialling();
-        for timer in [Timer::Challenge, Timer::Stable, Timer::ConnectRetry, Timer::IdleHold] {
-            self.links.timers.stop(timer);
-        }
+        self.links.timers.stop(Timer::Stable);
+        self.links.timers.stop(Timer::IdleHold);
         self.mode = Mode::Stopped;
         self.idle_hold = Duration::ZERO;
         self.publish(Cause::Stopped, now);
@@ -260,7 +240,7 @@ impl Session {
                 Timer::Hold(conn) => self.step(conn, Event::HoldExpired, now),
                 Timer::SendHold(conn) => self.step(conn, Event::SendHoldExpired, now),
                 Timer::Keepalive(conn) => self.step(conn, Event::KeepaliveDue, now),
-                Timer::Challenge => self.refuse_challenger(),
+                Timer::Challenge => self.links.refuse_challenger(),
                 Timer::Stable => self.backoff.reset(),
                 Timer::ConnectRetry => self.retry(now),
                 Timer::IdleHold => self.begin(Cause::RetryDue, now),
@@ -271,26 +251,15 @@ impl Session {
     /// The connect retry timer ended (event 9). A dial that takes so long is given up; with
     /// another connection on its way there is no need for a new one.
     fn retry(&mut self, now: Instant) {
-        self.give_up_dialling();
+        self.links.give_up_dialling();
         if self.links.is_empty() {
-            self.dial(now);
+            self.links.dial(&self.config, now);
         }
         self.publish(Cause::RetryDue, now);
     }
 
-    fn dial(&mut self, now: Instant) {
-        let conn = self.next_conn();
-        self.dialling = Some(conn);
-        self.links.outputs.push_back(Output::Connect(conn));
-        self.schedule_retry(now);
-    }
-
-    fn give_up_dialling(&mut self) {
-        self.links.outputs.extend(self.dialling.take().map(Output::Close));
-    }
-
     fn connected(&mut self, conn: ConnId, now: Instant) {
-        if self.dialling.take_if(|dialled| *dialled == conn).is_some() {
+        if self.links.dial_ended(conn) {
             self.links.timers.stop(Timer::ConnectRetry);
             self.links.open(conn, Opener::We, &self.config, now);
             self.publish(Cause::Handshake, now);
@@ -301,7 +270,7 @@ impl Session {
     /// (Connect, event 18) and would then not listen for a while; whoever restarts its peers in
     /// turn would wait for nothing.
     fn connect_failed(&mut self, conn: ConnId, now: Instant) {
-        if self.dialling.take_if(|dialled| *dialled == conn).is_some() {
+        if self.links.dial_ended(conn) {
             self.last_error = Some(Cause::ConnectFailed);
             self.publish(Cause::ConnectFailed, now);
         }
@@ -311,7 +280,7 @@ impl Session {
     /// the handshake is dead to it.
     fn accept(&mut self, conn: ConnId, now: Instant) {
         if let Some((established, _)) = self.established() {
-            return self.challenge(established, conn, now);
+            return self.links.challenge(established, conn, now);
         }
         if let Some(earlier) = self.links.opened_by(Opener::Peer) {
             self.links.lose(earlier);
@@ -320,37 +289,8 @@ impl Session {
         self.publish(Cause::Handshake, now);
     }
 
-    /// The peer connects while its session stands. Either this is a late collision, which the
-    /// established connection wins (RFC 4271 §6.8), or the peer has restarted without a word and
-    /// would be locked out until the hold timer ends. A KEEPALIVE on the old connection tells:
-    /// a host that does not know it answers with a reset.
-    fn challenge(&mut self, established: ConnId, conn: ConnId, now: Instant) {
-        match self.challenger.replace(Challenger { id: conn, said: Vec::new() }) {
-            Some(earlier) => {
-                self.links.part(earlier.id, Ending::Tell(cease::collision_resolution()));
-            }
-            None => {
-                self.links.timers.set(Timer::Challenge, now + CHALLENGE_TIME);
-                self.links.send_keepalive(established, now);
-            }
-        }
-    }
-
-    fn refuse_challenger(&mut self) {
-        self.links.timers.stop(Timer::Challenge);
-        if let Some(challenger) = self.challenger.take() {
-            self.links.part(challenger.id, Ending::Tell(cease::collision_resolution()));
-        }
-    }
-
     fn receive(&mut self, conn: ConnId, mut octets: Bytes, now: Instant) {
-        if let Some(challenger) = self.challenger.as_mut().filter(|c| c.id == conn) {
-            challenger.said.extend_from_slice(&octets);
-            if challenger.said.len() > MAX_LEN {
-                self.refuse_challenger();
-            }
-            return;
-        }
+        self.links.hear_challenger(conn, &octets);
         // Ends when the octets are used up or the connection is given up.
         while let Some(event) = self.links.get_mut(conn).and_then(|c| c.read(&mut octets)) {
             self.step(conn, event, now);
@@ -358,9 +298,7 @@ impl Session {
     }
 
     fn closed(&mut self, conn: ConnId, now: Instant) {
-        if self.challenger.take_if(|challenger| challenger.id == conn).is_some() {
-            self.links.timers.stop(Timer::Challenge);
-        }
+        self.links.forget_challenger(conn);
         self.step(conn, Event::Closed, now);
     }
 
@@ -402,10 +340,9 @@ impl Session {
 
     fn establish(&mut self, conn: ConnId, now: Instant) {
         let Some(terms) = self.links.establish(conn).cloned() else { return };
-        self.links.timers.stop(Timer::ConnectRetry);
         self.links.timers.set(Timer::Stable, now + STABLE_AFTER);
         self.established_count += 1;
-        self.give_up_dialling();
+        self.links.give_up_dialling();
         self.publish(Cause::Handshake, now);
         self.links.outputs.push_back(Output::Up(Box::new(terms)));
     }
@@ -441,36 +378,32 @@ impl Session {
     /// The established connection is gone: its challenger takes its place if the peer was found
     /// dead, and not again and again, since that would get around the rest between failures.
     fn succeed(&mut self, dead: bool, now: Instant) -> Option<Challenger> {
-        self.links.timers.stop(Timer::Challenge);
-        let challenger = self.challenger.take()?;
+        let challenger = self.links.take_challenger()?;
         if !dead || !self.backoff.is_clear() {
             self.links.outputs.push_back(Output::Close(challenger.id));
             return None;
         }
         self.backoff.fail(Severity::Fault);
+        if let Some(earlier) = self.links.opened_by(Opener::Peer) {
+            self.links.lose(earlier);
+        }
         self.links.open(challenger.id, Opener::Peer, &self.config, now);
         Some(challenger)
     }
 
     /// To Active, or on with the dial.
     fn keep_trying(&mut self, now: Instant) {
-        if self.dialling.is_none() && !self.config.passive {
-            self.schedule_retry(now);
+        if !self.links.is_dialling() && !self.config.passive {
+            self.links.schedule_retry(&self.config, now);
         }
     }
 
     /// To Idle for a while.
     fn rest(&mut self, severity: Severity, now: Instant) {
-        self.give_up_dialling();
-        self.links.timers.stop(Timer::ConnectRetry);
+        self.links.give_up_dialling();
         self.mode = Mode::Resting;
         self.idle_hold = self.links.jitter.apply(self.backoff.fail(severity));
         self.links.timers.set(Timer::IdleHold, now + self.idle_hold);
-    }
-
-    fn schedule_retry(&mut self, now: Instant) {
-        let interval = self.links.jitter.apply(self.config.connect_retry);
-        self.links.timers.set(Timer::ConnectRetry, now + interval);
     }
 
     /// Tells of a change of the state, if there is one.
@@ -490,17 +423,10 @@ impl Session {
     fn current_state(&self) -> State {
         match self.mode {
             Mode::Stopped | Mode::Resting => State::Idle,
-            Mode::Running => {
-                let tcp = if self.dialling.is_some() { State::Connect } else { State::Active };
-                self.links.furthest().unwrap_or(tcp)
-            }
+            Mode::Running => self.links.state(),
         }
     }
 }
-
-/// How long an established connection has to show that it is dead: a few round trips and
-/// retransmissions.
-const CHALLENGE_TIME: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,5 @@
-//! A session's connections, what is said on them, and the timers that go with that.
+//! A session's connections, what is said on them, and the timers that go with that: the one
+//! being opened, those in the handshake or established, and a challenger.
 //!
 //! In: connections to open, to part with, messages to send. Out: outputs in their order, and
 //! deadlines. Decides nothing about the session: which connection is kept, and what follows
@@ -16,17 +17,21 @@ use crate::{
     session::{
         ConnId, Counters, Established, Output, State, cease,
         collision::Opener,
-        connection::{Connection, Ending},
+        connection::{Challenger, Connection, Ending},
         negotiate,
         timers::{Jitter, Timer, Timers},
     },
-    wire::{self, Refresh},
+    wire::{self, MAX_LEN, Refresh},
 };
 
-/// The connections on which our OPEN has been sent: at most one opened by each side.
+/// The connections of one session.
 #[derive(Debug)]
 pub(super) struct Links {
+    last_conn: u64,
+    dialling: Option<ConnId>,
+    /// Those on which our OPEN has been sent: at most one opened by each side.
     connections: Vec<Connection>,
+    challenger: Option<Challenger>,
     pub(super) timers: Timers,
     pub(super) jitter: Jitter,
     pub(super) outputs: VecDeque<Output>,
@@ -37,13 +42,44 @@ pub(super) struct Links {
 impl Links {
     pub(super) fn new(seed: u64) -> Self {
         Self {
+            last_conn: 0,
+            dialling: None,
             connections: Vec::new(),
+            challenger: None,
             timers: Timers::default(),
             jitter: Jitter::new(seed),
             outputs: VecDeque::new(),
             received: Counters::default(),
             sent: Counters::default(),
         }
+    }
+
+    pub(super) const fn next_conn(&mut self) -> ConnId {
+        self.last_conn += 1;
+        ConnId(self.last_conn)
+    }
+
+    /// Opens a connection. The retry timer runs from here.
+    pub(super) fn dial(&mut self, config: &SessionConfig, now: Instant) {
+        let conn = self.next_conn();
+        self.dialling = Some(conn);
+        self.outputs.push_back(Output::Connect(conn));
+        self.schedule_retry(config, now);
+    }
+
+    /// True if this is the connection that was being opened, which it no longer is.
+    pub(super) fn dial_ended(&mut self, conn: ConnId) -> bool {
+        self.dialling.take_if(|dialling| *dialling == conn).is_some()
+    }
+
+    pub(super) fn give_up_dialling(&mut self) {
+        self.timers.stop(Timer::ConnectRetry);
+        self.outputs.extend(self.dialling.take().map(Output::Close));
+    }
+
+    pub(super) fn schedule_retry(&mut self, config: &SessionConfig, now: Instant) {
+        let interval = self.jitter.apply(config.connect_retry);
+        self.timers.set(Timer::ConnectRetry, now + interval);
     }
 
     /// A connection is there: our OPEN goes out.
@@ -124,6 +160,59 @@ impl Links {
         }
     }
 
+    /// The peer connects while its session stands. Either this is a late collision, which the
+    /// established connection wins (RFC 4271 §6.8), or the peer has restarted without a word and
+    /// would be locked out until the hold timer ends. A KEEPALIVE on the old connection tells:
+    /// a host that does not know it answers with a reset.
+    pub(super) fn challenge(&mut self, established: ConnId, conn: ConnId, now: Instant) {
+        match self.challenger.replace(Challenger { id: conn, said: Vec::new() }) {
+            Some(earlier) => self.part(earlier.id, Ending::Tell(cease::collision_resolution())),
+            None => {
+                self.timers.set(Timer::Challenge, now + CHALLENGE_TIME);
+                self.send_keepalive(established, now);
+            }
+        }
+    }
+
+    /// Keeps what the challenger says for later; at most one message.
+    pub(super) fn hear_challenger(&mut self, conn: ConnId, octets: &[u8]) {
+        if let Some(challenger) = self.challenger.as_mut().filter(|c| c.id == conn) {
+            challenger.said.extend_from_slice(octets);
+            if challenger.said.len() > MAX_LEN {
+                self.refuse_challenger();
+            }
+        }
+    }
+
+    pub(super) fn refuse_challenger(&mut self) {
+        if let Some(challenger) = self.take_challenger() {
+            self.part(challenger.id, Ending::Tell(cease::collision_resolution()));
+        }
+    }
+
+    /// The connection has ended, and was perhaps the challenger.
+    pub(super) fn forget_challenger(&mut self, conn: ConnId) {
+        if self.challenger.as_ref().is_some_and(|challenger| challenger.id == conn) {
+            self.take_challenger();
+        }
+    }
+
+    pub(super) fn take_challenger(&mut self) -> Option<Challenger> {
+        self.timers.stop(Timer::Challenge);
+        self.challenger.take()
+    }
+
+    /// The session is to end: no connection is left.
+    pub(super) fn part_with_all(&mut self, ending: &Ending) {
+        let challenger = self.take_challenger().map(|challenger| challenger.id);
+        let all: Vec<_> = self.connections.iter().map(|c| c.id).chain(challenger).collect();
+        for conn in all {
+            self.remove(conn);
+            self.part(conn, ending.clone());
+        }
+        self.give_up_dialling();
+    }
+
     /// Forgets a connection and its timers. The caller parts with it.
     pub(super) fn remove(&mut self, conn: ConnId) -> Option<Connection> {
         let at = self.connections.iter().position(|connection| connection.id == conn)?;
@@ -169,17 +258,18 @@ impl Links {
         self.connections.iter().find_map(|c| Some((c.id, c.established()?)))
     }
 
-    pub(super) fn ids(&self) -> Vec<ConnId> {
-        self.connections.iter().map(|connection| connection.id).collect()
-    }
-
     pub(super) const fn is_empty(&self) -> bool {
         self.connections.is_empty()
     }
 
+    pub(super) const fn is_dialling(&self) -> bool {
+        self.dialling.is_some()
+    }
+
     /// State of the most advanced connection.
-    pub(super) fn furthest(&self) -> Option<State> {
-        self.connections.iter().map(Connection::state).max()
+    pub(super) fn state(&self) -> State {
+        let tcp = if self.is_dialling() { State::Connect } else { State::Active };
+        self.connections.iter().map(Connection::state).max().unwrap_or(tcp)
     }
 
     fn terms(&self, conn: ConnId) -> Option<&Established> {
@@ -220,3 +310,6 @@ const LARGE_HOLD_TIME: Duration = Duration::from_secs(240);
 const SEND_HOLD_TIME: Duration = Duration::from_secs(480);
 /// KEEPALIVEs are never more frequent (RFC 4271 §4.4), jitter or not.
 const SHORTEST_KEEPALIVE: Duration = Duration::from_secs(1);
+/// How long an established connection has to show that it is dead: a few round trips and
+/// retransmissions.
+const CHALLENGE_TIME: Duration = Duration::from_secs(2);

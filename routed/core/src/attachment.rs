@@ -69,8 +69,10 @@ impl AttachmentId {
     #[must_use]
     pub fn host_link(&self) -> String {
         const DIGITS: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
-        let hash = self.hash();
-        let digit = |position: u32| char::from(DIGITS[(hash >> (5 * position)) as usize & 31]);
+        let digit = |position: u32| {
+            let [low, ..] = (self.hash() >> (5 * position)).to_le_bytes();
+            char::from(DIGITS[usize::from(low & 31)])
+        };
         LINK_PREFIX.chars().chain((0..12).map(digit)).collect()
     }
 

@@ -7,3 +7,4 @@
 pub mod attachment;
 pub mod fib;
 pub mod ipam;
+pub mod pod;

@@ -1,0 +1,276 @@
+//! One router's BGP as one value: the sessions with its peers and the RIB between them.
+//!
+//! In: what happens to the sessions, prefixes to originate, answers about next hops, the time.
+//! Out: connections to open and close, octets to send, and changes of the best paths. For
+//! simulation and for programs that embed a speaker; a daemon that spreads its sessions over
+//! tasks uses [`Session`] and [`Rib`] by themselves in the same way.
+//!
+//! Reads no clock and owns no socket. The caller drains [`Speaker::poll_output`] after every
+//! [`Speaker::handle`], and calls it with [`Event::Timeout`] when [`Speaker::poll_timeout`] is
+//! due.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    net::IpAddr,
+    sync::Arc,
+    time::Instant,
+};
+
+use bytes::Bytes;
+
+use crate::{
+    attrs::{Attrs, NextHop},
+    config::{RibPeerConfig, SessionConfig},
+    prefix::Prefix,
+    rib::{Advertisement, BestChange, NextHopInterest, PeerId, PeerUp, Resolution, Rib, RibConfig},
+    session::{Cease, ConnId, Established, Input, Output, Session, StateChange},
+    wire::{Codec, Update},
+};
+
+/// What a speaker needs to know of one peer.
+#[derive(Clone, Debug)]
+pub struct PeerSettings {
+    /// The peer's address.
+    pub address: IpAddr,
+    /// Its session.
+    pub session: SessionConfig,
+    /// How its routes are treated.
+    pub rib: RibPeerConfig,
+}
+
+/// Something that happened to the speaker.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// To the session with this peer. Ignored if there is no such peer.
+    Session(PeerId, Input),
+    /// This router originates the prefix.
+    Originate(Prefix, Arc<Attrs>),
+    /// It no longer does.
+    Withdraw(Prefix),
+    /// The answer to [`Action::NextHop`], and again whenever it changes.
+    Resolved(NextHop, Resolution),
+    /// Time has passed; a deadline of some session may be due.
+    Timeout,
+}
+
+/// Something the owner of the sockets and of the routes must do, in this order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// As [`Output::Connect`].
+    Connect(PeerId, ConnId),
+    /// As [`Output::Send`].
+    Send(PeerId, ConnId, Bytes),
+    /// As [`Output::Close`].
+    Close(PeerId, ConnId),
+    /// As [`Output::Abort`].
+    Abort(PeerId, ConnId),
+    /// The state of a session changed.
+    State(PeerId, StateChange),
+    /// The Loc-RIB changed.
+    Best(BestChange),
+    /// A next hop begins or ceases to matter.
+    NextHop(NextHopInterest),
+}
+
+/// The sessions and the RIB of one router.
+#[derive(Debug)]
+pub struct Speaker {
+    peers: BTreeMap<PeerId, Peer>,
+    rib: Rib,
+    /// Peers that the RIB has something for and whose backlog may have room.
+    owed: BTreeSet<PeerId>,
+    actions: VecDeque<Action>,
+}
+
+#[derive(Debug)]
+struct Peer {
+    settings: PeerSettings,
+    session: Session,
+    /// Octets of UPDATEs given to the established connection and not known to be taken.
+    backlog: usize,
+}
+
+impl Speaker {
+    /// A speaker without peers.
+    #[must_use]
+    pub fn new(config: RibConfig) -> Self {
+        Self {
+            peers: BTreeMap::new(),
+            rib: Rib::new(config),
+            owed: BTreeSet::new(),
+            actions: VecDeque::new(),
+        }
+    }
+
+    /// Adds a peer whose session is to be started by [`Input::Start`]. A peer of the same number
+    /// is removed first, as by [`Self::remove_peer`]. `seed` is as in [`Session::new`].
+    pub fn add_peer(&mut self, id: PeerId, settings: PeerSettings, seed: u64, now: Instant) {
+        self.remove_peer(id, now);
+        let session = Session::new(settings.session.clone(), seed);
+        self.peers.insert(id, Peer { settings, session, backlog: 0 });
+    }
+
+    /// Ends the session with a peer and forgets it.
+    pub fn remove_peer(&mut self, id: PeerId, now: Instant) {
+        self.handle(Event::Session(id, Input::Stop(Cease::Deconfigured)), now);
+        self.peers.remove(&id);
+    }
+
+    /// A number for a connection that the peer opened; `None` if there is no such peer.
+    pub fn next_conn(&mut self, id: PeerId) -> Option<ConnId> {
+        Some(self.peers.get_mut(&id)?.session.next_conn())
+    }
+
+    /// One thing happened. Drain [`Self::poll_output`] afterwards.
+    pub fn handle(&mut self, event: Event, now: Instant) {
+        match event {
+            Event::Session(id, input) => self.give(id, input, now),
+            Event::Originate(prefix, attrs) => self.rib.originate(prefix, attrs),
+            Event::Withdraw(prefix) => self.rib.withdraw(prefix),
+            Event::Resolved(next_hop, resolution) => self.rib.set_next_hop(next_hop, resolution),
+            Event::Timeout => self.timeout(now),
+        }
+        self.settle(now);
+    }
+
+    /// What to do next; `None` when all is done.
+    pub fn poll_output(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When to call [`Self::handle`] with [`Event::Timeout`].
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.peers.values().filter_map(|peer| peer.session.poll_timeout()).min()
+    }
+
+    /// The session with a peer.
+    #[must_use]
+    pub fn session(&self, id: PeerId) -> Option<&Session> {
+        self.peers.get(&id).map(|peer| &peer.session)
+    }
+
+    /// All peers with their sessions.
+    pub fn sessions(&self) -> impl Iterator<Item = (PeerId, &Session)> {
+        self.peers.iter().map(|(id, peer)| (*id, &peer.session))
+    }
+
+    /// The routes.
+    #[must_use]
+    pub const fn rib(&self) -> &Rib {
+        &self.rib
+    }
+
+    fn give(&mut self, id: PeerId, input: Input, now: Instant) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        if let Input::Sent { conn, pending } = input
+            && peer.session.established().is_some_and(|(established, _)| established == conn)
+        {
+            peer.backlog = pending;
+        }
+        peer.session.handle(input, now);
+        self.drain(id);
+    }
+
+    fn timeout(&mut self, now: Instant) {
+        let due = |peer: &Peer| peer.session.poll_timeout().is_some_and(|at| at <= now);
+        let ids: Vec<_> =
+            self.peers.iter().filter(|(_, peer)| due(peer)).map(|(id, _)| *id).collect();
+        for id in ids {
+            self.give(id, Input::Timeout, now);
+        }
+    }
+
+    /// Carries the RIB's changes to the peers and to the caller.
+    fn settle(&mut self, now: Instant) {
+        while let Some(interest) = self.rib.poll_next_hop() {
+            self.actions.push_back(Action::NextHop(interest));
+        }
+        while let Some(change) = self.rib.poll_best() {
+            self.actions.push_back(Action::Best(change));
+        }
+        while let Some(id) = self.rib.poll_ready() {
+            self.owed.insert(id);
+        }
+        for id in self.owed.clone() {
+            self.advertise(id, now);
+        }
+    }
+
+    /// Tells a peer what it is owed while its connection takes it. What must wait stays in the
+    /// RIB, where only its newest state counts.
+    fn advertise(&mut self, id: PeerId, now: Instant) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        while peer.backlog < HIGH_WATER {
+            let Some((_, terms)) = peer.session.established() else { break };
+            let codec = terms.codec;
+            let news = self.rib.poll_advertisements(id, BUDGET);
+            if news.is_empty() {
+                break;
+            }
+            for octets in news.iter().flat_map(|advertisement| encode(advertisement, &codec)) {
+                peer.backlog += octets.len();
+                peer.session.send_update(octets, now);
+            }
+        }
+        if peer.backlog < HIGH_WATER {
+            self.owed.remove(&id);
+        }
+        self.drain(id);
+    }
+
+    /// Takes a session's outputs: those about routes go to the RIB, the others to the caller.
+    fn drain(&mut self, id: PeerId) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        while let Some(output) = peer.session.poll_output() {
+            match output {
+                Output::Connect(conn) => self.actions.push_back(Action::Connect(id, conn)),
+                Output::Send(conn, octets) => {
+                    self.actions.push_back(Action::Send(id, conn, octets));
+                }
+                Output::Close(conn) => self.actions.push_back(Action::Close(id, conn)),
+                Output::Abort(conn) => self.actions.push_back(Action::Abort(id, conn)),
+                Output::State(change) => self.actions.push_back(Action::State(id, change)),
+                Output::Up(terms) => {
+                    peer.backlog = 0;
+                    self.rib.peer_up(id, peer_up(&peer.settings, &terms));
+                }
+                Output::Down => {
+                    self.owed.remove(&id);
+                    self.rib.peer_down(id);
+                }
+                Output::Update(update) => self.rib.update(id, &update),
+                Output::Refresh(family) => self.rib.refresh(id, family),
+            }
+        }
+    }
+}
+
+fn peer_up(settings: &PeerSettings, terms: &Established) -> PeerUp {
+    PeerUp {
+        families: terms.families,
+        local_asn: settings.session.local_asn,
+        peer_asn: terms.peer_asn,
+        router_id: terms.peer_router_id,
+        address: settings.address,
+        config: settings.rib.clone(),
+    }
+}
+
+/// The messages for an advertisement. Routes whose attributes fit in no message are withdrawn:
+/// the peer must not go on with what they were before.
+fn encode(advertisement: &Advertisement, codec: &Codec) -> Vec<Bytes> {
+    match advertisement {
+        Advertisement::Reach { attrs, prefixes } => Update::encode_reach(attrs, prefixes, codec)
+            .unwrap_or_else(|_| Update::encode_withdraw(prefixes, codec)),
+        Advertisement::Withdraw(prefixes) => Update::encode_withdraw(prefixes, codec),
+        Advertisement::EndOfRib(family) => vec![Update::encode_end_of_rib(*family)],
+    }
+}
+
+/// Octets given to a connection above which a peer is told no more until they are taken: a few
+/// round trips' worth.
+const HIGH_WATER: usize = 64 * 1024;
+
+/// Prefixes pulled from the RIB at once.
+const BUDGET: usize = 1024;

@@ -1,0 +1,119 @@
+//! What happens to the pods, and what they want done: the machine's two sides.
+
+use super::{
+    alias::BadAlias,
+    check::{Difference, LinkSeen, Picture},
+    step::Step,
+    verb::{OpId, PodError, Reply, Request},
+    wiring::Wiring,
+};
+use crate::{attachment::AttachmentId, ipam::LeaseError};
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// [`Command::Survey`] ended: every interface of the host.
+    Surveyed(Result<Vec<LinkSeen>, PodError>),
+    /// A runtime asks.
+    Asked(OpId, Request),
+    /// A command for one attachment ended.
+    Answered(AttachmentId, Answer),
+    /// How many BGP peers there are and how many sessions are established.
+    Sessions {
+        /// Peers of the configuration.
+        configured: usize,
+        /// Of these, established.
+        established: usize,
+    },
+    /// The time of [`Pods::poll_timeout`](super::Pods::poll_timeout) has come.
+    Due,
+}
+
+/// How a command for one attachment ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// [`Command::Attach`].
+    Attached(Result<(), AttachFailure>),
+    /// [`Command::Observe`].
+    Observed(Result<Box<Picture>, PodError>),
+    /// [`Command::Cut`].
+    Cut(Result<(), PodError>),
+    /// [`Command::Sweep`].
+    Swept(Result<(), PodError>),
+}
+
+/// How far an attempt to attach came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttachFailure {
+    /// Why it went no further.
+    pub error: PodError,
+    /// Number of steps, from the first, that may have had an effect.
+    pub reached: usize,
+}
+
+/// One thing to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// List every interface of the host.
+    Survey,
+    /// Carry out the steps, in the namespace that came with the request.
+    Attach(OpId, AttachmentId, Vec<Step>),
+    /// Look at everything that the wiring names, in the namespace that came with the request.
+    Observe(OpId, Box<Wiring>),
+    /// Carry out the steps; all are on the host's side.
+    Cut(AttachmentId, Vec<Step>),
+    /// Delete the pair, which is in [`GROUP_DOOMED`](super::step::GROUP_DOOMED) by now.
+    Sweep(AttachmentId),
+    /// Delete an interface that no pod uses; nobody waits for it.
+    Discard(String),
+    /// Answer.
+    Reply(OpId, Reply),
+    /// Tell the operator.
+    Notice(Notice),
+}
+
+/// Something an operator would want to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// The pods of a former run are known; so many.
+    Adopted(usize),
+    /// Two pods of a former run have the same address, or claim to be the same attachment.
+    Conflict {
+        /// The pod that is kept out of the leases.
+        id: AttachmentId,
+        /// Why.
+        error: LeaseError,
+    },
+    /// Two interfaces claim to be the same attachment; this one is left alone.
+    Twin {
+        /// Its name.
+        link: String,
+        /// What both claim to be.
+        id: AttachmentId,
+    },
+    /// An interface of a daemon that died while making it is deleted.
+    Leftover(String),
+    /// An interface in our link group is not understood and left alone.
+    Unreadable {
+        /// Its name.
+        link: String,
+        /// Why.
+        reason: BadAlias,
+    },
+    /// The interfaces could not be listed; tried again.
+    SurveyFailed(PodError),
+    /// A pod could not be removed; tried again.
+    Stuck {
+        /// Which.
+        id: AttachmentId,
+        /// Why.
+        error: PodError,
+    },
+    /// A repeated ADD found a pod damaged and makes it anew.
+    Rebuilding {
+        /// Which.
+        id: AttachmentId,
+        /// What was wrong.
+        found: Vec<Difference>,
+    },
+}

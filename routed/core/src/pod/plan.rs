@@ -1,0 +1,148 @@
+//! From what ADD asks for to a complete wiring.
+//!
+//! In: the request, its lease, the settings, and interface indexes that are free. Out: the
+//! [`Wiring`], or what is wrong with the request.
+
+use std::collections::BTreeSet;
+
+use bgp::prefix::Prefix;
+
+use super::{
+    verb::{Attach, Feature, PodError},
+    wiring::{HOST_MAC, LinkEnd, Mac, RouteStamp, Wiring},
+};
+use crate::ipam::{Lease, LeaseError};
+
+/// What the machine is told by the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Where addresses come from; of each family, in the order in which they are to be filled.
+    pub pools: Vec<Prefix>,
+    /// MTU of pods that ask for none, in octets.
+    pub mtu: u32,
+    /// Marks of the host's routes.
+    pub routes: RouteStamp,
+}
+
+/// What a request asks for beyond addresses, checked.
+///
+/// # Errors
+///
+/// [`PodError::Mac`] or [`PodError::Mtu`].
+pub(super) fn check(attach: &Attach, settings: &Settings) -> Result<(), PodError> {
+    if let Some(mac) = attach.mac.filter(|mac| !mac.is_unicast()) {
+        return Err(PodError::Mac(mac));
+    }
+    let ipv6 = settings.pools.iter().any(|pool| pool.addr().is_ipv6());
+    let least = if ipv6 { LEAST_MTU_IPV6 } else { LEAST_MTU_IPV4 };
+    match attach.mtu {
+        Some(mtu) if !(least..=MOST_MTU).contains(&mtu) => Err(PodError::Mtu { mtu, least }),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// The wiring that the request gets.
+pub(super) fn plan(attach: &Attach, lease: Lease, index: u32, settings: &Settings) -> Wiring {
+    let Attach { id, pod, mac, mtu, default_route, .. } = attach;
+    Wiring {
+        host: LinkEnd { name: id.host_link(), index, mac: HOST_MAC },
+        inside: LinkEnd {
+            name: id.ifname().to_owned(),
+            // Never the host's: equal indexes on both ends mean "not paired" to the kernel, which
+            // then takes its time to notice a carrier.
+            index: index + 1,
+            mac: mac.unwrap_or_else(|| Mac::of_pod(id)),
+        },
+        id: id.clone(),
+        pod: pod.clone(),
+        lease,
+        mtu: mtu.unwrap_or(settings.mtu),
+        default_route: *default_route,
+        routes: settings.routes,
+    }
+}
+
+/// Why a repeated ADD does not ask for what is there; `None` if it does.
+pub(super) fn contradiction(attach: &Attach, wiring: &Wiring) -> Option<PodError> {
+    let lease = wiring.lease;
+    if let Some(address) = attach.addresses.iter().find(|address| !lease.contains(**address)) {
+        return Some(LeaseError::Differs { address: *address, lease }.into());
+    }
+    let what = if attach.mac.is_some_and(|mac| mac != wiring.inside.mac) {
+        Feature::Mac
+    } else if attach.mtu.is_some_and(|mtu| mtu != wiring.mtu) {
+        Feature::Mtu
+    } else if attach.default_route != wiring.default_route {
+        Feature::DefaultRoute
+    } else {
+        return None;
+    };
+    Some(PodError::AlreadyAttached { id: wiring.id.clone(), what })
+}
+
+/// Interface indexes of the host's ends. Each is even; the one after it is for the pod's end.
+#[derive(Debug)]
+pub(super) struct Indexes {
+    used: BTreeSet<u32>,
+    next: u32,
+}
+
+impl Indexes {
+    pub(super) const fn new() -> Self {
+        Self { used: BTreeSet::new(), next: FIRST_INDEX }
+    }
+
+    /// One that no pod has, and that was not used shortly ago.
+    pub(super) fn take(&mut self) -> u32 {
+        loop {
+            let index = self.next;
+            self.next = if index >= LAST_INDEX { FIRST_INDEX } else { index + 2 };
+            if self.used.insert(index) {
+                return index;
+            }
+        }
+    }
+
+    /// Marks one that a pod of a former run has.
+    pub(super) fn adopt(&mut self, index: u32) {
+        self.used.insert(index);
+        if (self.next..LAST_INDEX - 2).contains(&index) {
+            self.next = (index & !1) + 2;
+        }
+    }
+
+    pub(super) fn put_back(&mut self, index: u32) {
+        self.used.remove(&index);
+    }
+}
+
+/// The kernel counts its own indexes up from 1, so it does not come here for a long time; if it
+/// does, the pair is refused (EBUSY) and the next attempt takes another.
+const FIRST_INDEX: u32 = 1 << 24;
+/// The kernel's largest is `i32::MAX`, which then is the pod's end.
+const LAST_INDEX: u32 = i32::MAX as u32 - 1;
+/// RFC 791 §3.2: every host must take this.
+const LEAST_MTU_IPV4: u32 = 68;
+/// RFC 8200 §5: below this the kernel switches IPv6 off on the interface.
+const LEAST_MTU_IPV6: u32 = 1280;
+/// What a veth takes.
+const MOST_MTU: u32 = 65_535;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn indexes_are_even_and_never_in_use() {
+        let mut indexes = Indexes::new();
+        indexes.adopt(FIRST_INDEX + 10);
+        assert_eq!(indexes.take(), FIRST_INDEX + 12);
+        indexes.next = LAST_INDEX;
+        assert_eq!(indexes.take(), LAST_INDEX);
+        indexes.adopt(FIRST_INDEX);
+        indexes.next = FIRST_INDEX;
+        assert_eq!(indexes.take(), FIRST_INDEX + 2);
+        assert_eq!(FIRST_INDEX % 2, 0);
+        assert_eq!(LAST_INDEX % 2, 0);
+    }
+}

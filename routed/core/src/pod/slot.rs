@@ -1,0 +1,217 @@
+//! What is going on with each attachment: one thing at a time, the rest waits in order.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    mem,
+    time::Instant,
+};
+
+use serde::Serialize;
+
+use super::{
+    check::Expected,
+    verb::{Attach, OpId, PodError},
+    wiring::Wiring,
+};
+use crate::attachment::AttachmentId;
+
+/// Every attachment that exists or is asked for.
+#[derive(Debug, Default)]
+pub(super) struct Slots(BTreeMap<AttachmentId, Slot>);
+
+/// One attachment.
+#[derive(Debug, Default)]
+struct Slot {
+    phase: Phase,
+    waiting: VecDeque<Errand>,
+}
+
+impl Slots {
+    pub(super) fn push(&mut self, id: &AttachmentId, errand: Errand) {
+        self.0.entry(id.clone()).or_default().waiting.push_back(errand);
+    }
+
+    pub(super) fn set(&mut self, id: &AttachmentId, phase: Phase) {
+        self.0.entry(id.clone()).or_default().phase = phase;
+    }
+
+    /// The next errand with the wiring that exists for it, if nothing is under way. An attachment
+    /// of which nothing exists and for which nothing waits is forgotten.
+    pub(super) fn next(&mut self, id: &AttachmentId) -> Option<(Option<Wiring>, Errand)> {
+        let slot = self.0.get_mut(id)?;
+        if let Phase::Working(..) = slot.phase {
+            return None;
+        }
+        match (slot.waiting.pop_front(), mem::take(&mut slot.phase)) {
+            (Some(errand), Phase::Ready(wiring)) => Some((Some(wiring), errand)),
+            (Some(errand), Phase::Vacant | Phase::Working(..)) => Some((None, errand)),
+            (None, Phase::Vacant) => {
+                self.0.remove(id);
+                None
+            }
+            (None, phase @ (Phase::Ready(_) | Phase::Working(..))) => {
+                slot.phase = phase;
+                None
+            }
+        }
+    }
+
+    /// Takes out what is under way.
+    pub(super) fn take(&mut self, id: &AttachmentId) -> Option<(Wiring, Work)> {
+        let slot = self.0.get_mut(id)?;
+        match mem::take(&mut slot.phase) {
+            Phase::Working(wiring, work) => Some((wiring, work)),
+            phase @ (Phase::Vacant | Phase::Ready(_)) => {
+                slot.phase = phase;
+                None
+            }
+        }
+    }
+
+    /// Takes out all that waits.
+    pub(super) fn drain(&mut self, id: &AttachmentId) -> VecDeque<Errand> {
+        self.0.get_mut(id).map(|slot| mem::take(&mut slot.waiting)).unwrap_or_default()
+    }
+
+    pub(super) fn contains(&self, id: &AttachmentId) -> bool {
+        self.0.contains_key(id)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&AttachmentId, &Phase)> {
+        self.0.iter().map(|(id, slot)| (id, &slot.phase))
+    }
+}
+
+/// What is asked for one attachment.
+#[derive(Debug)]
+pub(super) enum Errand {
+    Attach {
+        op: OpId,
+        attach: Attach,
+    },
+    Detach {
+        op: OpId,
+    },
+    Check {
+        op: OpId,
+        expected: Expected,
+    },
+    /// Detach on behalf of a GC.
+    Collect {
+        op: OpId,
+    },
+}
+
+/// How far an attachment is.
+#[derive(Debug, Default)]
+pub(super) enum Phase {
+    /// Nothing of it exists.
+    #[default]
+    Vacant,
+    /// It exists.
+    Ready(Wiring),
+    /// The kernel is being asked, or will be asked again.
+    Working(Wiring, Work),
+}
+
+/// What is under way.
+#[derive(Debug)]
+pub(super) enum Work {
+    /// Its steps are being carried out.
+    Attaching(OpId),
+    /// The kernel's state is being read.
+    Observing(Why),
+    /// Routes and neighbours are being removed.
+    Cutting(Then),
+    /// The pair is being deleted; nothing leads to it any more.
+    Sweeping(Then),
+    /// Cutting (or, if that is done, sweeping) failed and is tried again. Whoever asked was told.
+    Stuck { cut: bool, again: Instant },
+}
+
+/// Why the kernel's state is read.
+#[derive(Debug)]
+pub(super) enum Why {
+    Check {
+        op: OpId,
+        expected: Expected,
+    },
+    /// ADD of what exists: the same answer if all of it is still there.
+    Repeat {
+        op: OpId,
+        attach: Attach,
+    },
+}
+
+/// What follows once an attachment is gone.
+#[derive(Debug)]
+pub(super) enum Then {
+    /// Nothing.
+    Forget,
+    /// Tell the one who sent DEL.
+    Answer(OpId),
+    /// Count it for a GC.
+    Collected(OpId),
+    /// Tell the one who sent ADD why it failed.
+    Fail { op: OpId, error: PodError },
+    /// Make it anew, with the same addresses.
+    Rebuild { op: OpId, attach: Attach },
+}
+
+/// How an attachment is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PodState {
+    /// ADD is under way.
+    Attaching,
+    /// It exists.
+    Ready,
+    /// It is being removed.
+    Removing,
+    /// Removing it failed and is tried again.
+    Stuck,
+}
+
+impl Phase {
+    /// The wiring and how to show it; nothing of a vacant one.
+    pub(super) const fn shown(&self) -> Option<(&Wiring, PodState)> {
+        match self {
+            Self::Vacant => None,
+            Self::Ready(wiring) => Some((wiring, PodState::Ready)),
+            Self::Working(wiring, work) => Some((wiring, work.shown())),
+        }
+    }
+
+    /// When to try again, if it is stuck.
+    pub(super) const fn again(&self) -> Option<Instant> {
+        match self {
+            Self::Working(_, Work::Stuck { again, .. }) => Some(*again),
+            Self::Vacant | Self::Ready(_) | Self::Working(..) => None,
+        }
+    }
+
+    /// Would a GC have to remove it? Not what is leaving anyway, and not what is only being made:
+    /// the runtime's list may be older than that ADD.
+    pub(super) const fn collectable(&self) -> bool {
+        match self {
+            Self::Ready(_) | Self::Working(_, Work::Observing(_) | Work::Stuck { .. }) => true,
+            Self::Vacant
+            | Self::Working(_, Work::Attaching(_) | Work::Cutting(_) | Work::Sweeping(_)) => false,
+        }
+    }
+}
+
+impl Work {
+    const fn shown(&self) -> PodState {
+        match self {
+            Self::Observing(_) => PodState::Ready,
+            Self::Attaching(_) => PodState::Attaching,
+            Self::Cutting(_) | Self::Sweeping(_) => PodState::Removing,
+            Self::Stuck { .. } => PodState::Stuck,
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! The steps that make a pod's network, as data and in order.
+//!
+//! In: a [`Wiring`]. Out: what to ask of the kernel. Who carries them out decides nothing: one
+//! datagram for each run of steps of the same [`Stage`], and no further stage after a refusal.
+//!
+//! What the order rests on: a pair is made with its peer already in the pod's namespace, since
+//! moving an interface later costs 20 ms under the kernel's main lock; the host's end is made up,
+//! the peer cannot be; interface indexes and hardware addresses are ours to choose, so that
+//! routes and neighbours need no answer first. The pair has a datagram to itself: if it were
+//! refused because an index is taken, the routes behind it would go to a stranger's interface.
+
+use std::{fmt, net::IpAddr};
+
+use bgp::prefix::Prefix;
+
+use super::{
+    alias,
+    wiring::{LinkEnd, Mac, RouteStamp, Wiring, gateway},
+};
+
+/// Link group of the host's ends: what is in it is ours.
+pub const GROUP_LIVE: u32 = 5332;
+/// Link group of host's ends that are to be deleted, all at once.
+pub const GROUP_DOOMED: u32 = 5333;
+
+/// One change in the kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Make a veth pair of one queue, the host's end up and in [`GROUP_LIVE`], the other end in
+    /// the pod's namespace. Refused if a name is taken.
+    CreatePair {
+        /// The host's end.
+        host: LinkEnd,
+        /// The pod's end.
+        inside: LinkEnd,
+        /// Of both ends, in octets.
+        mtu: u32,
+    },
+    /// Write the pod's identity into the host's end, and let it have no link-local address: with
+    /// thousands of pods those fill the node's own tables.
+    Label {
+        /// Name of the host's end.
+        name: String,
+        /// At most 255 octets.
+        alias: String,
+    },
+    /// Permanent neighbour entry, on whichever side `on` is.
+    Neighbour {
+        /// Interface.
+        on: End,
+        /// Of the neighbour.
+        address: IpAddr,
+        /// Where it is.
+        mac: Mac,
+    },
+    /// Route from the host to a pod's address, on link. Refused if there is one.
+    HostRoute {
+        /// Index of the host's end.
+        index: u32,
+        /// The pod's.
+        address: IpAddr,
+        /// Table and protocol.
+        stamp: RouteStamp,
+    },
+    /// Set the pod's loopback interface up.
+    LoopbackUp,
+    /// Set the pod's end up.
+    LinkUp {
+        /// Index in the pod's namespace.
+        index: u32,
+    },
+    /// Give the pod's end an address of full length, without duplicate address detection (1.7 s).
+    /// If IPv6 is switched off on the interface, it is switched on first.
+    Address {
+        /// The pod's end.
+        name: String,
+        /// Index in the pod's namespace.
+        index: u32,
+        /// The pod's.
+        address: IpAddr,
+    },
+    /// Make the IPv4 gateway reachable on link.
+    GatewayRoute {
+        /// Index in the pod's namespace.
+        index: u32,
+        /// [`gateway`] of the family.
+        gateway: IpAddr,
+    },
+    /// The pod's default route. Refused if there is one.
+    DefaultRoute {
+        /// Index in the pod's namespace.
+        index: u32,
+        /// [`gateway`] of the family.
+        gateway: IpAddr,
+    },
+    /// Take back [`Step::HostRoute`]; nothing happens if it is not there.
+    RemoveHostRoute {
+        /// Index of the host's end: a route to the same address elsewhere stays.
+        index: u32,
+        /// The pod's.
+        address: IpAddr,
+        /// Table and protocol.
+        stamp: RouteStamp,
+    },
+    /// Take back [`Step::Neighbour`] on the host's side; nothing happens if it is not there.
+    RemoveNeighbour {
+        /// Index of the host's end.
+        index: u32,
+        /// Of the neighbour.
+        address: IpAddr,
+    },
+    /// Move the host's end to [`GROUP_DOOMED`]; nothing happens if it is not there. By name, which
+    /// is derived from the id, and so can never hit a stranger's interface.
+    Doom {
+        /// Name of the host's end.
+        name: String,
+    },
+}
+
+/// An interface on one of the two sides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Index in the host's namespace.
+    Host(u32),
+    /// Index in the pod's namespace.
+    Inside(u32),
+}
+
+/// Which datagram a step goes into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// In the host's namespace, by itself.
+    Pair,
+    /// In the host's namespace.
+    Host,
+    /// In the pod's namespace.
+    Inside,
+}
+
+impl Step {
+    /// Where and with what it is sent.
+    #[must_use]
+    pub const fn stage(&self) -> Stage {
+        match self {
+            Self::CreatePair { .. } => Stage::Pair,
+            Self::Label { .. }
+            | Self::Neighbour { on: End::Host(_), .. }
+            | Self::HostRoute { .. }
+            | Self::RemoveHostRoute { .. }
+            | Self::RemoveNeighbour { .. }
+            | Self::Doom { .. } => Stage::Host,
+            Self::Neighbour { on: End::Inside(_), .. }
+            | Self::LoopbackUp
+            | Self::LinkUp { .. }
+            | Self::Address { .. }
+            | Self::GatewayRoute { .. }
+            | Self::DefaultRoute { .. } => Stage::Inside,
+        }
+    }
+}
+
+/// Runs of steps that go into one datagram each.
+pub fn datagrams(steps: &[Step]) -> impl Iterator<Item = &[Step]> {
+    steps.chunk_by(|one, next| one.stage() == next.stage())
+}
+
+/// The steps that make a pod's network.
+#[must_use]
+pub fn attach(wiring: &Wiring) -> Vec<Step> {
+    let Wiring { host, inside, lease, mtu, routes, .. } = wiring;
+    let mut steps = vec![
+        Step::CreatePair { host: host.clone(), inside: inside.clone(), mtu: *mtu },
+        Step::Label { name: host.name.clone(), alias: alias::encode(wiring) },
+    ];
+    for address in lease.iter() {
+        steps.push(Step::Neighbour { on: End::Host(host.index), address, mac: inside.mac });
+        steps.push(Step::HostRoute { index: host.index, address, stamp: *routes });
+    }
+    let index = inside.index;
+    steps.extend([Step::LoopbackUp, Step::LinkUp { index }]);
+    for address in lease.iter() {
+        let gateway = gateway(address);
+        steps.push(Step::Neighbour { on: End::Inside(index), address: gateway, mac: host.mac });
+        steps.push(Step::Address { name: inside.name.clone(), index, address });
+        if gateway.is_ipv4() {
+            // IPv6 needs none: its gateway is link-local.
+            steps.push(Step::GatewayRoute { index, gateway });
+        }
+        if wiring.default_route {
+            steps.push(Step::DefaultRoute { index, gateway });
+        }
+    }
+    steps
+}
+
+/// As in an error: what was tried.
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CreatePair { host, inside, .. } => {
+                write!(f, "creating the veth pair {} (host) and {} (pod)", host.name, inside.name)
+            }
+            Self::Label { name, .. } => write!(f, "writing the alias of {name}"),
+            Self::Neighbour { on: End::Host(index), address, .. } => {
+                write!(f, "adding the neighbour {address} to the host's interface {index}")
+            }
+            Self::Neighbour { on: End::Inside(_), address, .. } => {
+                write!(f, "adding the neighbour {address} in the pod")
+            }
+            Self::HostRoute { index, address, .. } => {
+                let prefix = Prefix::host(*address);
+                write!(f, "adding the route {prefix} to the host's interface {index}")
+            }
+            Self::LoopbackUp => f.write_str("setting the pod's loopback interface up"),
+            Self::LinkUp { .. } => f.write_str("setting the pod's interface up"),
+            Self::Address { name, address, .. } => {
+                write!(f, "adding the address {} to {name} in the pod", Prefix::host(*address))
+            }
+            Self::GatewayRoute { gateway, .. } => {
+                write!(f, "adding the route to the gateway {gateway} in the pod")
+            }
+            Self::DefaultRoute { gateway, .. } => {
+                write!(f, "adding the default route via {gateway} in the pod")
+            }
+            Self::RemoveHostRoute { index, address, .. } => {
+                let prefix = Prefix::host(*address);
+                write!(f, "removing the route {prefix} from the host's interface {index}")
+            }
+            Self::RemoveNeighbour { index, address } => {
+                write!(f, "removing the neighbour {address} from the host's interface {index}")
+            }
+            Self::Doom { name } => write!(f, "marking {name} for deletion"),
+        }
+    }
+}

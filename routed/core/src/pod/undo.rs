@@ -1,0 +1,35 @@
+//! What takes steps back, in reverse order.
+//!
+//! Only the host's side needs it: everything inside the pod's namespace goes with the veth pair.
+//! Removing what is not there is no failure, so the same steps serve a failed ADD, a DEL, and a
+//! DEL whose namespace has long been gone.
+
+use super::step::{End, Step};
+
+/// The steps that undo `steps`, last first.
+#[must_use]
+pub fn undo(steps: &[Step]) -> Vec<Step> {
+    steps.iter().rev().filter_map(inverse).collect()
+}
+
+fn inverse(step: &Step) -> Option<Step> {
+    match step {
+        Step::CreatePair { host, .. } => Some(Step::Doom { name: host.name.clone() }),
+        Step::HostRoute { index, address, stamp } => {
+            Some(Step::RemoveHostRoute { index: *index, address: *address, stamp: *stamp })
+        }
+        Step::Neighbour { on: End::Host(index), address, .. } => {
+            Some(Step::RemoveNeighbour { index: *index, address: *address })
+        }
+        Step::Neighbour { on: End::Inside(_), .. }
+        | Step::Label { .. }
+        | Step::LoopbackUp
+        | Step::LinkUp { .. }
+        | Step::Address { .. }
+        | Step::GatewayRoute { .. }
+        | Step::DefaultRoute { .. }
+        | Step::RemoveHostRoute { .. }
+        | Step::RemoveNeighbour { .. }
+        | Step::Doom { .. } => None,
+    }
+}
