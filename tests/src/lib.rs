@@ -1,1 +1,4 @@
-//! Laid out; contents follow.
+//! What the behaviour tests need to set a scene. The tests themselves are in `tests/`, one file
+//! a promise.
+
+pub mod sim;
