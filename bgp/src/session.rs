@@ -18,7 +18,11 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::{config::SessionConfig, family::Family, wire::Refresh};
+use crate::{
+    config::SessionConfig,
+    family::Family,
+    wire::{Notification, Refresh},
+};
 
 mod backoff;
 mod cease;
@@ -42,12 +46,14 @@ use links::Links;
 use timers::Timer;
 
 /// One peer's session.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Session {
     config: SessionConfig,
     mode: Mode,
     links: Links,
     backoff: Backoff,
+    /// What a peer is told that connects while the session is stopped.
+    refusal: Notification,
     state: State,
     since: Option<Instant>,
     last_error: Option<Cause>,
@@ -75,6 +81,7 @@ impl Session {
             mode: Mode::Stopped,
             links: Links::new(seed),
             backoff: Backoff::default(),
+            refusal: cease::connection_rejected(),
             state: State::Idle,
             since: None,
             last_error: None,
@@ -101,7 +108,7 @@ impl Session {
             (Mode::Running, Input::Start) | (Mode::Stopped, Input::Stop(_)) => {}
             (Mode::Resting | Mode::Running, Input::Stop(cease)) => self.stop(&cease, now),
             (Mode::Stopped, Input::Accepted(conn)) => {
-                self.links.part(conn, Ending::Tell(cease::connection_rejected()));
+                self.links.part(conn, Ending::Tell(self.refusal.clone()));
             }
             // Quietly: a NOTIFICATION would make the peer rest as well.
             (Mode::Resting, Input::Accepted(conn)) => {
@@ -229,6 +236,7 @@ impl Session {
         }
         self.links.timers.stop(Timer::Stable);
         self.links.timers.stop(Timer::IdleHold);
+        self.refusal = cease.refusal();
         self.mode = Mode::Stopped;
         self.idle_hold = Duration::ZERO;
         self.publish(Cause::Stopped, now);
@@ -360,7 +368,7 @@ impl Session {
             self.links.outputs.push_back(Output::Down);
         }
         if was_established || self.links.is_empty() {
-            self.last_error = Some(cause.clone());
+            self.blame(&cause, open_sent);
         }
         let successor = if was_established { self.succeed(dead, now) } else { None };
         if self.links.is_empty() {
@@ -372,6 +380,15 @@ impl Session {
         self.publish(cause, now);
         if let Some(challenger) = successor {
             self.receive(challenger.id, challenger.said.into(), now);
+        }
+    }
+
+    /// Keeps a cause to be shown. A resting peer closes connections without a word; that does
+    /// not hide the NOTIFICATION that says why it rests.
+    fn blame(&mut self, cause: &Cause, open_sent: bool) {
+        let word = matches!(self.last_error, Some(Cause::Sent(_) | Cause::Received(_)));
+        if !(open_sent && word && *cause == Cause::Closed) {
+            self.last_error = Some(cause.clone());
         }
     }
 

@@ -228,6 +228,26 @@ impl Net {
         self.start_router(router);
     }
 
+    /// New settings of a router for one link, with which it boots next time.
+    pub fn reconfigure(
+        &mut self,
+        link: LinkId,
+        router: RouterId,
+        change: impl FnOnce(&mut PeerSettings),
+    ) {
+        let peers = self.routers[router.0].peers.values_mut();
+        for neighbor in peers.filter(|neighbor| neighbor.link == link) {
+            change(&mut neighbor.settings);
+            return;
+        }
+    }
+
+    /// Is the router's process running?
+    #[must_use]
+    pub fn is_running(&self, router: RouterId) -> bool {
+        self.routers[router.0].speaker.is_some()
+    }
+
     /// Time passes, event by event.
     pub fn advance(&mut self, time: Duration) {
         let end = self.now + time;

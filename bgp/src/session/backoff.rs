@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::session::{Cause, cease};
 
 /// The doubling rest of one session.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Backoff {
     /// Failures since the last stable session, as far as they count for the length of the rest.
     failures: u32,

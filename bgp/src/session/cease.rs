@@ -35,9 +35,22 @@ impl Cease {
             Self::LinkDown => None,
         }
     }
+
+    /// What the peer is told if it connects afterwards: the same text again if there is one, so
+    /// that its operator still finds it, else just that it is rejected (RFC 4486 §4).
+    pub(super) fn refusal(&self) -> Notification {
+        match self {
+            Self::AdminShutdown(text) => Notification::admin_shutdown(text),
+            Self::AdminReset(_)
+            | Self::Deconfigured
+            | Self::ConfigChange
+            | Self::OutOfResources
+            | Self::LinkDown => connection_rejected(),
+        }
+    }
 }
 
-/// To a peer that connects while its session is stopped (RFC 4486 §4).
+/// To a peer that connects and has no business to (RFC 4486 §4).
 pub(super) fn connection_rejected() -> Notification {
     bare(ErrorCode::CONNECTION_REJECTED)
 }

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// A connection over which our OPEN has been sent.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Connection {
     pub(super) id: ConnId,
     pub(super) opener: Opener,
@@ -29,7 +29,7 @@ pub(super) struct Connection {
 }
 
 /// How far the handshake is.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Phase {
     OpenSent,
     OpenConfirm(Box<Established>),
@@ -263,7 +263,7 @@ impl Connection {
 /// A connection that the peer opened while another one is established. It is not spoken to
 /// until the established one has been probed: if the peer has restarted and its old connection
 /// is dead, this one takes its place.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Challenger {
     pub(super) id: ConnId,
     /// What the peer has said so far.

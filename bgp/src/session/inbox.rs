@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use crate::wire::{self, HEADER_LEN, Notification};
 
 /// The beginning of a message whose end has not arrived.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Inbox {
     partial: BytesMut,
 }

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// The connections of one session.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Links {
     last_conn: u64,
     dialling: Option<ConnId>,

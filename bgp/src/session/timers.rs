@@ -30,7 +30,7 @@ pub(super) enum Timer {
 }
 
 /// The table. Holds a handful of entries: at most three a connection and four of the session.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Timers {
     due: BTreeMap<Timer, Instant>,
 }
@@ -74,7 +74,7 @@ impl Timers {
 }
 
 /// A repeatable source of jitter (splitmix64). Not for secrets.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Jitter(u64);
 
 impl Jitter {

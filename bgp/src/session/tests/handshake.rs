@@ -278,6 +278,14 @@ fn rfc4486_4_a_peer_that_connects_to_a_stopped_session_is_rejected() {
 }
 
 #[test]
+fn a_peer_that_connects_to_a_session_shut_down_is_told_why_again() {
+    let (mut bench, _) = Bench::established(config());
+    bench.give(Input::Stop(Cease::AdminShutdown("bye".into())));
+    let conn = bench.accept();
+    assert_eq!(bench.told(conn), Some((6, 2, b"\x03bye".to_vec())));
+}
+
+#[test]
 fn a_stranger_with_another_protocol_gets_one_answer() {
     let (mut bench, conn) = Bench::open_sent(config());
     bench.hear(conn, b"GET / HTTP/1.1\r\nHost: tor\r\n\r\n".to_vec());

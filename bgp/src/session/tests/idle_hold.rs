@@ -100,6 +100,17 @@ fn rfc4271_8_2_2_a_connection_that_ends_before_its_open_is_tried_again_without_a
 }
 
 #[test]
+fn a_connection_closed_without_a_word_does_not_hide_an_earlier_one() {
+    let mut bench = Bench::started(config());
+    let rest = fail(&mut bench, &Open { hold_time: 1, ..open() });
+    bench.pass(rest);
+    let conn = bench.dialled();
+    bench.give(Input::Connected(conn));
+    bench.give(Input::Closed(conn));
+    assert!(matches!(bench.session.last_error(), Some(Cause::Sent(_))));
+}
+
+#[test]
 fn a_resting_session_turns_callers_away_without_a_word() {
     let mut bench = Bench::started(config());
     fail(&mut bench, &Open { hold_time: 1, ..open() });
