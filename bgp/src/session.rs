@@ -139,8 +139,8 @@ impl Session {
         self.links.outputs.pop_front()
     }
 
-    /// Sends one UPDATE as encoded by [`Update::encode`](wire::Update::encode) for this
-    /// session's codec. Does nothing unless established.
+    /// Sends one UPDATE as [`Update`](crate::wire::Update) encodes it for this session's codec.
+    /// Does nothing unless established.
     pub fn send_update(&mut self, octets: Bytes, now: Instant) {
         if let Some((conn, _)) = self.established() {
             self.links.send_update(conn, octets, now);

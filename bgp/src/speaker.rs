@@ -77,6 +77,8 @@ pub enum Action {
 pub struct Speaker {
     peers: BTreeMap<PeerId, Peer>,
     rib: Rib,
+    /// The next deadline of each session that has one.
+    deadlines: BTreeSet<(Instant, PeerId)>,
     /// Peers that the RIB has something for and whose backlog may have room.
     owed: BTreeSet<PeerId>,
     actions: VecDeque<Action>,
@@ -86,6 +88,8 @@ pub struct Speaker {
 struct Peer {
     settings: PeerSettings,
     session: Session,
+    /// As it stands in the speaker's list.
+    deadline: Option<Instant>,
     /// Octets of UPDATEs given to the established connection and not known to be taken.
     backlog: usize,
 }
@@ -97,6 +101,7 @@ impl Speaker {
         Self {
             peers: BTreeMap::new(),
             rib: Rib::new(config),
+            deadlines: BTreeSet::new(),
             owed: BTreeSet::new(),
             actions: VecDeque::new(),
         }
@@ -107,7 +112,7 @@ impl Speaker {
     pub fn add_peer(&mut self, id: PeerId, settings: PeerSettings, seed: u64, now: Instant) {
         self.remove_peer(id, now);
         let session = Session::new(settings.session.clone(), seed);
-        self.peers.insert(id, Peer { settings, session, backlog: 0 });
+        self.peers.insert(id, Peer { settings, session, deadline: None, backlog: 0 });
     }
 
     /// Ends the session with a peer and forgets it.
@@ -141,7 +146,7 @@ impl Speaker {
     /// When to call [`Self::handle`] with [`Event::Timeout`].
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.peers.values().filter_map(|peer| peer.session.poll_timeout()).min()
+        self.deadlines.first().map(|(at, _)| *at)
     }
 
     /// The session with a peer.
@@ -173,10 +178,7 @@ impl Speaker {
     }
 
     fn timeout(&mut self, now: Instant) {
-        let due = |peer: &Peer| peer.session.poll_timeout().is_some_and(|at| at <= now);
-        let ids: Vec<_> =
-            self.peers.iter().filter(|(_, peer)| due(peer)).map(|(id, _)| *id).collect();
-        for id in ids {
+        while let Some((_, id)) = self.deadlines.first().copied().filter(|(at, _)| *at <= now) {
             self.give(id, Input::Timeout, now);
         }
     }
@@ -241,6 +243,14 @@ impl Speaker {
                 }
                 Output::Update(update) => self.rib.update(id, &update),
                 Output::Refresh(family) => self.rib.refresh(id, family),
+            }
+        }
+        let deadline = peer.session.poll_timeout();
+        if peer.deadline != deadline {
+            self.deadlines.extend(deadline.map(|at| (at, id)));
+            let old = std::mem::replace(&mut peer.deadline, deadline);
+            if let Some(old) = old {
+                self.deadlines.remove(&(old, id));
             }
         }
     }

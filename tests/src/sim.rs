@@ -235,10 +235,9 @@ impl Net {
         router: RouterId,
         change: impl FnOnce(&mut PeerSettings),
     ) {
-        let peers = self.routers[router.0].peers.values_mut();
-        for neighbor in peers.filter(|neighbor| neighbor.link == link) {
+        let (_, peer) = self.links[link.0].ends[self.end_of(link, router)];
+        if let Some(neighbor) = self.routers[router.0].peers.get_mut(&peer) {
             change(&mut neighbor.settings);
-            return;
         }
     }
 
@@ -360,7 +359,10 @@ impl Net {
         if item == Item::Syn {
             return self.knock(end, router, peer);
         }
-        let carries_octets = matches!(item, Item::Octets(_));
+        let waited = match &item {
+            Item::Octets(octets) => self.streams.waiting(end) + octets.len() > self.socket_buffer,
+            _ => false,
+        };
         let Some(conn) = self.streams.conn(end) else {
             // The process closed its end, or a new host knows nothing of it.
             if !matches!(item, Item::Rst | Item::Fin | Item::Refused) {
@@ -378,7 +380,7 @@ impl Net {
             self.streams.close(end);
         }
         self.tell(router, Event::Session(peer, input));
-        if carries_octets {
+        if waited {
             self.report(end.far());
         }
     }

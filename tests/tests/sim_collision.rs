@@ -100,11 +100,11 @@ impl World {
                     self.wires.push(wire);
                 }
                 Output::Send(conn, octets) => {
-                    self.send(side, conn, Piece::Octets(octets));
+                    self.send(side, conn, &Piece::Octets(octets));
                     self.sessions[side].handle(Input::Sent { conn, pending: 0 }, self.now);
                 }
                 Output::Close(conn) | Output::Abort(conn) => {
-                    self.send(side, conn, Piece::End);
+                    self.send(side, conn, &Piece::End);
                     for wire in self.wires.iter_mut().filter(|w| w.conns[side] == Some(conn)) {
                         wire.conns[side] = None;
                     }
@@ -118,7 +118,7 @@ impl World {
         }
     }
 
-    fn send(&mut self, side: usize, conn: ConnId, piece: Piece) {
+    fn send(&mut self, side: usize, conn: ConnId, piece: &Piece) {
         for wire in self.wires.iter_mut().filter(|wire| wire.conns[side] == Some(conn)) {
             wire.towards[1 - side].push_back(piece.clone());
         }
@@ -200,7 +200,7 @@ impl World {
 
 /// A session of one side; `life` makes its jitter differ from that of its earlier lives.
 fn session(configs: &[RibConfig; 2], side: usize, life: usize) -> Session {
-    let seed = u64::try_from(2 * life + side).unwrap();
+    let seed = u64::try_from(2 * life + side).expect("few lives");
     Session::new(session_config(&configs[side], &configs[1 - side]), seed)
 }
 

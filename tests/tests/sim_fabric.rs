@@ -34,7 +34,7 @@ fn answers(net: &Net) -> Answers {
 /// The prefixes of a router: one of each family, like a node's pod ranges.
 fn prefixes_of(router: RouterId) -> [Prefix; 2] {
     [format!("10.{}.0.0/16", 100 + router.0), format!("fd00:{:x}::/48", router.0)]
-        .map(|text| text.parse().unwrap())
+        .map(|text| text.parse().expect("a prefix"))
 }
 
 /// Starts everything, with every router from `first` on originating its prefixes.

@@ -16,14 +16,14 @@ const fn secs(seconds: u64) -> Duration {
 }
 
 fn prefix(text: &str) -> Prefix {
-    text.parse().unwrap()
+    text.parse().expect("a prefix")
 }
 
 /// Both sides offer this hold time.
 fn hold(seconds: u16) -> impl Fn(&mut PeerSettings, &mut PeerSettings) {
     move |a, b| {
         for settings in [a, b] {
-            settings.session.hold_time = HoldTime::new(seconds).unwrap();
+            settings.session.hold_time = HoldTime::new(seconds).expect("not 1 or 2");
         }
     }
 }
@@ -398,4 +398,21 @@ fn heal(pair: &mut Pair) {
         }
         pair.give(router, Input::Start);
     }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    let run = |seed| {
+        let mut pair = Pair::new(seed);
+        let begin = pair.net.now();
+        pair.start();
+        for _ in 0..30 {
+            accident(&mut pair);
+            pair.net.advance(secs(7));
+        }
+        let log = pair.net.router(pair.a).log.iter();
+        log.map(|(at, peer, change)| (*at - begin, *peer, change.clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(run(5), run(5));
+    assert_ne!(run(5), run(6));
 }

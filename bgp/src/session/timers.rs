@@ -3,10 +3,7 @@
 //! In: when something is due. Out: the next deadline, and what is due by now, earliest first.
 //! Reads no clock: every time comes in as an argument.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use crate::session::ConnId;
 
@@ -29,47 +26,49 @@ pub(super) enum Timer {
     IdleHold,
 }
 
-/// The table. Holds a handful of entries: at most three a connection and four of the session.
+/// The table: at most three timers a connection and four of the session, so that looking
+/// through all of them is quicker than keeping them in order.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Timers {
-    due: BTreeMap<Timer, Instant>,
+    due: Vec<(Instant, Timer)>,
 }
 
 impl Timers {
     /// Starts a timer, or starts it anew.
     pub(super) fn set(&mut self, timer: Timer, at: Instant) {
-        self.due.insert(timer, at);
+        match self.due.iter_mut().find(|(_, running)| *running == timer) {
+            Some((due, _)) => *due = at,
+            None => self.due.push((at, timer)),
+        }
     }
 
     /// Starts a timer unless it runs already.
     pub(super) fn start(&mut self, timer: Timer, at: Instant) {
-        self.due.entry(timer).or_insert(at);
+        if self.at(timer).is_none() {
+            self.due.push((at, timer));
+        }
     }
 
     pub(super) fn stop(&mut self, timer: Timer) {
-        self.due.remove(&timer);
+        self.due.retain(|(_, running)| *running != timer);
     }
 
-    /// Takes the earliest timer out of the table if it is due.
+    /// Takes the earliest timer out of the table if it is due; of several at one instant the first
+    /// in the order of [`Timer`].
     pub(super) fn pop_due(&mut self, now: Instant) -> Option<Timer> {
-        let (timer, at) = self.earliest()?;
+        let (at, timer) = self.due.iter().min().copied()?;
         (at <= now).then(|| self.stop(timer))?;
         Some(timer)
     }
 
     /// When a timer will be due, if it runs.
     pub(super) fn at(&self, timer: Timer) -> Option<Instant> {
-        self.due.get(&timer).copied()
+        self.due.iter().find(|(_, running)| *running == timer).map(|(at, _)| *at)
     }
 
     /// The next deadline.
     pub(super) fn next(&self) -> Option<Instant> {
-        self.earliest().map(|(_, at)| at)
-    }
-
-    /// The earliest; of several at one instant the first in the order of [`Timer`].
-    fn earliest(&self) -> Option<(Timer, Instant)> {
-        self.due.iter().min_by_key(|(_, at)| **at).map(|(timer, at)| (*timer, *at))
+        self.due.iter().map(|(at, _)| *at).min()
     }
 }
 
