@@ -1,5 +1,8 @@
 //! The parts of the node daemon; `main.rs` is its command line.
 
+pub mod admin;
 pub mod config;
 pub mod kernel;
 pub mod peering;
+pub mod show;
+pub mod sources;

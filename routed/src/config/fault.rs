@@ -9,13 +9,15 @@ use std::{
     str::Utf8Error,
 };
 
+use serde::Serialize;
+
 use super::{
     Config, Loaded,
     problem::{Caution, Problem},
 };
 
 /// Where something stands: the key with its sections, and the position in the file.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Place {
     /// Such as `peers[2].hold_time`, counted from 0; empty for the file as a whole.
     pub key: String,

@@ -1,11 +1,8 @@
 //! `[kernel]`: what goes into the kernel's routing tables, and how it is marked as ours.
 
-use super::{Kernel, Mode, problem::Problem, section::Section, value};
+use routed_core::fib::route::{PROTO_FABRIC, PROTO_PODS, TABLE_MAIN};
 
-/// Routing table `main`.
-const DEFAULT_TABLE: u32 = 254;
-/// Our route protocol number; nobody has registered it.
-const DEFAULT_PROTOCOL: u8 = 132;
+use super::{Kernel, Mode, problem::Problem, section::Section, value};
 
 /// The section.
 pub(super) fn read(section: &mut Section<'_, '_>, mode: Mode) -> Kernel {
@@ -18,12 +15,12 @@ pub(super) fn read(section: &mut Section<'_, '_>, mode: Mode) -> Kernel {
         }
         (Mode::Speaker, Some(_) | None) => false,
     };
-    let protocol = section.or("protocol", DEFAULT_PROTOCOL, |value| {
+    let protocol = section.or("protocol", PROTO_FABRIC, |value| {
         let number = value::number(1..=u8::MAX)(value)?;
         owner(number).map_or(Ok(number), |owner| Err(Problem::ProtocolTaken(number, owner)))
     });
     let table =
-        section.or("table", DEFAULT_TABLE, |value| match value::number(1..=u32::MAX)(value)? {
+        section.or("table", TABLE_MAIN, |value| match value::number(1..=u32::MAX)(value)? {
             255 => Err(Problem::LocalTable),
             table => Ok(table),
         });
@@ -50,6 +47,7 @@ const fn owner(protocol: u8) -> Option<&'static str> {
         18 => "keepalived",
         42 => "Babel",
         99 => "Open/R",
+        PROTO_PODS => "this daemon's pods",
         186..=189 | 192 => "FRR",
         _ => return None,
     })

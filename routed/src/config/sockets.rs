@@ -2,6 +2,8 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
+use plugin::rpc::DEFAULT_SOCKET;
+
 use super::{
     Sockets,
     problem::Problem,
@@ -9,8 +11,6 @@ use super::{
     value,
 };
 
-/// Where the CNI plugin asks.
-const DEFAULT_CNI: &str = "/run/slash32/cni.sock";
 /// Where `routed show` asks.
 pub const DEFAULT_ADMIN: &str = "/run/slash32/routed.sock";
 /// Metrics and health, for this host only.
@@ -25,7 +25,7 @@ pub(super) fn read(section: &mut Section<'_, '_>, listen: &[SocketAddr]) -> Sock
         at.as_ref().map_or_else(|| default.into(), |at| at.value.clone())
     };
     let sockets = Sockets {
-        cni: path(&cni, DEFAULT_CNI),
+        cni: path(&cni, DEFAULT_SOCKET),
         admin: path(&admin, DEFAULT_ADMIN),
         http: http.as_ref().map_or_else(|| DEFAULT_HTTP.parse().ok(), |at| at.value),
     };

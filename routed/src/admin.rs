@@ -1,0 +1,100 @@
+//! The administrator's socket: what `routed show` asks and is told.
+//!
+//! In: one request a connection, a JSON document with its length in front as between plugin and
+//! daemon. Out: one JSON document for each row of the answer, then an end; or the reason why
+//! there is no answer. Read only: nothing that comes in here changes anything.
+//!
+//! A caller can cost one small buffer and one of a few places for a bounded time, no more.
+
+mod answer;
+mod routes;
+mod server;
+
+use ipnetwork::IpNetwork;
+use serde::{Deserialize, Serialize};
+
+pub use self::server::{AdminError, AdminServer};
+
+/// What can be asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request {
+    /// Every peer: [`PeerView`](crate::show::view::PeerView).
+    Peers,
+    /// Routes with all their paths: [`RouteView`](crate::show::view::RouteView).
+    Routes {
+        /// Only the most specific route that covers this.
+        covering: Option<IpNetwork>,
+    },
+    /// What a peer has announced: [`ReceivedView`](crate::show::view::ReceivedView).
+    Received {
+        /// Name or address.
+        peer: String,
+    },
+    /// What a peer is told, and is not: [`AdvertisedView`](crate::show::view::AdvertisedView).
+    Advertised {
+        /// Name or address.
+        peer: String,
+    },
+    /// Every pod interface: [`PodView`](crate::show::view::PodView).
+    Pods,
+    /// Every pod range: [`PoolView`](crate::show::view::PoolView).
+    Pools,
+}
+
+/// One document of an answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part<T> {
+    /// One row.
+    Row(T),
+    /// There are no more: the answer is complete.
+    End,
+    /// There is no answer.
+    Refused(Refusal),
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    /// No peer has this name or address.
+    #[error("no peer has the name or address {name:?}; known are {}", known_peers(.known))]
+    UnknownPeer {
+        /// As asked.
+        name: String,
+        /// Every peer's name.
+        known: Vec<String>,
+    },
+    /// This daemon has no pods.
+    #[error("this node has no pods: its routed.toml has no section [pods]")]
+    NoPods,
+    /// The owner of what was asked for does not answer.
+    #[error("no answer from the {part}: {reason}")]
+    NoAnswer {
+        /// Whose state it is.
+        part: String,
+        /// Why.
+        reason: String,
+    },
+    /// The request is not understood.
+    #[error("the request is not understood ({reason}); are both sides of the same release?")]
+    BadRequest {
+        /// Why.
+        reason: String,
+    },
+    /// A row was too long for one document.
+    #[error("a row of {octets} octets is too long to be sent; ask for less, as for one prefix")]
+    LongRow {
+        /// Its length.
+        octets: usize,
+    },
+}
+
+fn known_peers(known: &[String]) -> String {
+    if known.is_empty() {
+        "none: routed.toml has no [[peers]]".to_owned()
+    } else {
+        known.join(", ")
+    }
+}

@@ -1,0 +1,153 @@
+//! Answers about peers, pods and pools: from the owners' state to views.
+
+use std::time::{Duration, Instant};
+
+use bgp::{
+    config::PeerAs,
+    family::Family,
+    rib::PeerCounts,
+    session::{Counters, Established},
+};
+use routed_core::pod::{PodState, Pods};
+
+use super::Refusal;
+use crate::{
+    peering::{PeerHandle, PeerStatus},
+    show::view::{MessageCounts, PeerView, PodView, PoolView, RouteCounts},
+    sources::{Asker, NoAnswer, Sources, in_time},
+};
+
+/// Every peer, in the order of the configuration.
+pub(super) async fn peers(sources: &Sources) -> Result<Vec<PeerView>, Refusal> {
+    let ids = sources.peers.iter().map(|peer| peer.id).collect();
+    let counts = in_time(sources.rib.peer_counts(ids)).await.map_err(of_part("RIB"))?;
+    let now = Instant::now();
+    let peers = sources.peers.iter().zip(counts);
+    Ok(peers.map(|(peer, counts)| peer_view(peer, &peer.status(), counts, now)).collect())
+}
+
+/// Every pod interface.
+pub(super) async fn pods(sources: &Sources) -> Result<Vec<PodView>, Refusal> {
+    look(sources, |pods| {
+        pods.pods()
+            .map(|(wiring, state)| PodView {
+                namespace: wiring.pod.as_ref().map(|pod| pod.namespace.clone()),
+                pod: wiring.pod.as_ref().map(|pod| pod.name.clone()),
+                network: wiring.id.network().to_owned(),
+                container_id: wiring.id.container_id().to_owned(),
+                ifname: wiring.inside.name.clone(),
+                host_ifname: wiring.host.name.clone(),
+                ipv4: wiring.lease.ipv4,
+                ipv6: wiring.lease.ipv6,
+                mac: wiring.inside.mac.to_string(),
+                mtu: wiring.mtu,
+                state: state_name(state).to_owned(),
+            })
+            .collect()
+    })
+    .await
+}
+
+/// Every pod range, in the order of the configuration.
+pub(super) async fn pools(sources: &Sources) -> Result<Vec<PoolView>, Refusal> {
+    look(sources, |pods| {
+        pods.pools()
+            .map(|pool| PoolView {
+                prefix: pool.prefix.into(),
+                family: pool.family.to_string(),
+                capacity: pool.size,
+                leased: pool.leased,
+                free: pool.size.saturating_sub(pool.leased),
+            })
+            .collect()
+    })
+    .await
+}
+
+/// What became of a question to one of the owners.
+pub(super) fn of_part(part: &'static str) -> impl Fn(NoAnswer) -> Refusal {
+    move |error| Refusal::NoAnswer { part: part.to_owned(), reason: error.to_string() }
+}
+
+async fn look<T: Send + 'static>(
+    sources: &Sources,
+    look: impl FnOnce(&Pods) -> T + Send + 'static,
+) -> Result<T, Refusal> {
+    let pods: &Asker<Pods> = sources.pods.as_ref().ok_or(Refusal::NoPods)?;
+    pods.ask(look).await.map_err(of_part("pods"))
+}
+
+fn peer_view(
+    peer: &PeerHandle,
+    status: &PeerStatus,
+    counts: [PeerCounts; Family::ALL.len()],
+    now: Instant,
+) -> PeerView {
+    let settings = &peer.settings;
+    let agreed: Option<&Established> = status.negotiated.as_deref();
+    let configured = match settings.session.peer_asn {
+        PeerAs::Exact(asn) => Some(asn),
+        PeerAs::Internal => Some(settings.session.local_asn),
+        PeerAs::External => None,
+    };
+    let families = Family::ALL.into_iter().zip(counts);
+    let families = families.filter(|(family, _)| settings.session.families.contains(*family));
+    PeerView {
+        name: settings.name.to_string(),
+        address: settings.address,
+        asn: agreed.map(|agreed| agreed.peer_asn).or(configured).map(|asn| asn.0),
+        local_asn: settings.session.local_asn.0,
+        router_id: agreed.map(|agreed| agreed.peer_router_id),
+        state: status.state.to_string(),
+        enabled: status.wanted,
+        since_seconds: status.since.map(|since| whole(now.saturating_duration_since(since))),
+        established_count: status.established_count,
+        families: agreed.map_or_else(Vec::new, |agreed| {
+            agreed.families.iter().map(|family| family.to_string()).collect()
+        }),
+        hold_time: agreed.map(|agreed| agreed.hold_time),
+        local_address: status.local.map(|local| local.ip()),
+        import: settings.rib.import.as_ref().map(|policy| policy.name.to_string()),
+        export: settings.rib.export.as_ref().map(|policy| policy.name.to_string()),
+        routes: families.map(|(family, counts)| route_counts(family, counts)).collect(),
+        messages_received: message_counts(status.received),
+        messages_sent: message_counts(status.sent),
+        attributes_discarded: status.faults.discarded,
+        treated_as_withdraw: status.faults.withdrawn,
+        queued_octets: status.queued,
+        last_error: status.last_error.as_ref().map(ToString::to_string),
+        next_attempt_seconds: status
+            .next_attempt
+            .map(|next| whole(next.saturating_duration_since(now))),
+    }
+}
+
+fn route_counts(family: Family, counts: PeerCounts) -> RouteCounts {
+    let PeerCounts { received, accepted, best, advertised } = counts;
+    RouteCounts { family: family.to_string(), received, accepted, best, advertised }
+}
+
+const fn message_counts(counters: Counters) -> MessageCounts {
+    let Counters { opens, updates, notifications, keepalives, refreshes } = counters;
+    MessageCounts {
+        total: opens + updates + notifications + keepalives + refreshes,
+        open: opens,
+        update: updates,
+        notification: notifications,
+        keepalive: keepalives,
+        route_refresh: refreshes,
+    }
+}
+
+const fn whole(duration: Duration) -> u64 {
+    duration.as_secs()
+}
+
+const fn state_name(state: PodState) -> &'static str {
+    match state {
+        PodState::Attaching => "attaching",
+        PodState::Ready => "ready",
+        PodState::Removing => "removing",
+        PodState::Stuck => "stuck",
+    }
+}

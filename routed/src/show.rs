@@ -1,0 +1,195 @@
+//! `routed show …`: asks the running daemon and prints what it says.
+//!
+//! In: what to show, and the path of the administrator's socket. Out: a table for people or JSON
+//! for programs on stdout, or an error that says what to do.
+
+pub mod check;
+mod peers;
+mod pods;
+mod routes;
+pub mod table;
+pub mod view;
+
+use std::{
+    io,
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use bgp::family::Family;
+use ipnetwork::IpNetwork;
+use plugin::rpc::{self, RpcError};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::admin::{Part, Refusal, Request};
+
+/// What to show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Show {
+    /// Peers and their sessions.
+    Peers,
+    /// Routes; with a prefix or address only the one that traffic to it takes, in full.
+    Routes(Option<IpNetwork>),
+    /// What this peer announced.
+    Received(String),
+    /// What this peer is told.
+    Advertised(String),
+    /// Pod interfaces.
+    Pods,
+    /// Pod ranges.
+    Pools,
+}
+
+/// In which form.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Table,
+    /// For programs: one array.
+    Json,
+}
+
+/// Why there is nothing to show.
+#[derive(Debug, thiserror::Error)]
+pub enum ShowError {
+    /// No socket, or nobody behind it.
+    #[error(
+        "nobody answers on {}: routed is not running? Start it with `routed run`, or name its \
+         sockets.admin with --socket", .0.display()
+    )]
+    NotRunning(PathBuf),
+    /// The socket is not ours to use.
+    #[error("no permission for {}: only the user that runs routed may ask; try sudo", .0.display())]
+    Permission(PathBuf),
+    /// The socket failed.
+    #[error("cannot ask on {}: {source}", .path.display())]
+    Connect {
+        /// The socket.
+        path: PathBuf,
+        /// What failed.
+        source: io::Error,
+    },
+    /// The daemon took too long.
+    #[error("no answer within {} s: routed is stuck or overloaded, see its log", PATIENCE.as_secs())]
+    Late,
+    /// The connection broke or said nonsense.
+    #[error("the answer is not usable: {0}")]
+    Answer(RpcError),
+    /// The daemon said no.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// JSON could not be written.
+    #[error("cannot write JSON: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+/// What stdout gets.
+///
+/// # Errors
+///
+/// [`ShowError`].
+pub fn show(
+    what: &Show,
+    format: Format,
+    family: Option<Family>,
+    socket: &Path,
+) -> Result<String, ShowError> {
+    let of_family = |prefix: &IpNetwork| family.is_none_or(|family| family == family_of(*prefix));
+    match what {
+        Show::Peers => {
+            let mut peers = ask(socket, &Request::Peers)?;
+            peers::only(&mut peers, family);
+            render(format, &peers, peers::table)
+        }
+        Show::Routes(covering) => {
+            let mut routes: Vec<view::RouteView> =
+                ask(socket, &Request::Routes { covering: *covering })?;
+            routes.retain(|route| of_family(&route.prefix));
+            match covering {
+                Some(wanted) => render(format, &routes, |routes| routes::details(routes, *wanted)),
+                None => render(format, &routes, routes::table),
+            }
+        }
+        Show::Received(peer) => {
+            let mut routes: Vec<view::ReceivedView> =
+                ask(socket, &Request::Received { peer: peer.clone() })?;
+            routes.retain(|route| of_family(&route.prefix));
+            render(format, &routes, routes::received)
+        }
+        Show::Advertised(peer) => {
+            let mut routes: Vec<view::AdvertisedView> =
+                ask(socket, &Request::Advertised { peer: peer.clone() })?;
+            routes.retain(|route| of_family(&route.prefix));
+            render(format, &routes, routes::advertised)
+        }
+        Show::Pods => render(format, &ask(socket, &Request::Pods)?, pods::pods),
+        Show::Pools => render(format, &ask(socket, &Request::Pools)?, pods::pools),
+    }
+}
+
+/// Every row of the answer.
+fn ask<T: DeserializeOwned>(socket: &Path, request: &Request) -> Result<Vec<T>, ShowError> {
+    let stream = connect(socket)?;
+    rpc::send(&stream, request).map_err(answer)?;
+    let mut rows = Vec::new();
+    loop {
+        match rpc::receive(&stream).map_err(answer)? {
+            Part::Row(row) => rows.push(row),
+            Part::End => return Ok(rows),
+            Part::Refused(refusal) => return Err(refusal.into()),
+        }
+    }
+}
+
+fn connect(socket: &Path) -> Result<UnixStream, ShowError> {
+    let path = socket.to_path_buf();
+    let stream = UnixStream::connect(socket).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ShowError::NotRunning(path),
+        io::ErrorKind::PermissionDenied => ShowError::Permission(path),
+        _ => ShowError::Connect { path, source },
+    })?;
+    let patience = Some(PATIENCE);
+    stream
+        .set_read_timeout(patience)
+        .and_then(|()| stream.set_write_timeout(patience))
+        .map_err(|source| ShowError::Connect { path: socket.to_path_buf(), source })?;
+    Ok(stream)
+}
+
+fn answer(error: RpcError) -> ShowError {
+    match error {
+        RpcError::Io(io)
+            if matches!(io.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) =>
+        {
+            ShowError::Late
+        }
+        error => ShowError::Answer(error),
+    }
+}
+
+fn render<T: Serialize>(
+    format: Format,
+    rows: &[T],
+    table: impl FnOnce(&[T]) -> String,
+) -> Result<String, ShowError> {
+    match format {
+        Format::Table => Ok(table(rows)),
+        Format::Json => Ok(serde_json::to_string_pretty(rows)? + "\n"),
+    }
+}
+
+const fn family_of(prefix: IpNetwork) -> Family {
+    match prefix {
+        IpNetwork::V4(_) => Family::Ipv4Unicast,
+        IpNetwork::V6(_) => Family::Ipv6Unicast,
+    }
+}
+
+/// How long the daemon may say nothing: longer than it gives the owners of what is shown.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+fn or_dash(text: Option<impl ToString>) -> String {
+    text.map_or_else(|| "-".to_owned(), |text| text.to_string())
+}

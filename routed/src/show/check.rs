@@ -1,0 +1,231 @@
+//! What `routed check` says of a file: what it comes to, or everything that is wrong with it.
+
+use std::{net::SocketAddr, path::Path};
+
+use bgp::{
+    config::{PeerAs, Ttl},
+    family::Family,
+    policy::Policy,
+};
+use serde::Serialize;
+
+use super::table::{Align, Table};
+use crate::config::{Config, Invalid, Loaded, Mode, Peer, Place, Warning};
+
+/// The result for programs.
+#[derive(Debug, Serialize)]
+pub struct CheckView {
+    /// The file as it was named.
+    pub file: String,
+    /// Whether a daemon would start with it.
+    pub valid: bool,
+    /// Why not.
+    pub faults: Vec<FindingView>,
+    /// What is allowed and perhaps not meant.
+    pub warnings: Vec<FindingView>,
+    /// What it comes to; `None` if it is not valid.
+    pub summary: Option<Summary>,
+}
+
+/// A fault or a warning.
+#[derive(Debug, Serialize)]
+pub struct FindingView {
+    /// Where.
+    #[serde(flatten)]
+    pub place: Place,
+    /// What is wrong, and the remedy.
+    pub message: String,
+}
+
+/// What a configuration comes to.
+#[derive(Debug, Serialize)]
+pub struct Summary {
+    /// Name of the node.
+    pub node: String,
+    /// `node` or `speaker`.
+    pub mode: &'static str,
+    /// Our AS.
+    pub asn: u32,
+    /// Our BGP identifier.
+    pub router_id: String,
+    /// Where peers may connect.
+    pub listen: Vec<SocketAddr>,
+    /// Pod ranges.
+    pub pods: Vec<String>,
+    /// Whether learned routes go into the kernel.
+    pub learned_routes: bool,
+    /// Routing table of our routes.
+    pub table: u32,
+    /// Route protocol number of our routes.
+    pub protocol: u8,
+    /// Every peer.
+    pub peers: Vec<PeerSummary>,
+}
+
+/// One peer of a configuration.
+#[derive(Debug, Serialize)]
+pub struct PeerSummary {
+    /// Name.
+    pub name: String,
+    /// `10.1.1.0` or, with another port than 179, `10.1.1.0:1790`.
+    pub address: String,
+    /// A number, `external` or `internal`.
+    pub asn: String,
+    /// How far it may be away.
+    pub ttl: String,
+    /// Hold time to offer, in seconds; 0 is off.
+    pub hold_time: u16,
+    /// Families to offer.
+    pub families: Vec<String>,
+    /// Policy; `None`: what RFC 8212 says.
+    pub import: Option<String>,
+    /// Policy; `None`: what RFC 8212 says.
+    pub export: Option<String>,
+    /// What else is particular.
+    pub options: Vec<&'static str>,
+}
+
+impl CheckView {
+    /// The view of a check's outcome.
+    #[must_use]
+    pub fn new(file: &Path, outcome: &Result<Loaded, Invalid>) -> Self {
+        let view = |place: &Place, message| FindingView { place: place.clone(), message };
+        let warnings = match outcome {
+            Ok(loaded) => &loaded.warnings,
+            Err(invalid) => &invalid.warnings,
+        };
+        let faults = outcome.as_ref().err().map_or(&[][..], |invalid| &invalid.faults);
+        let told = |warning: &Warning| view(&warning.place, warning.caution.to_string());
+        Self {
+            file: file.display().to_string(),
+            valid: outcome.is_ok(),
+            faults: faults
+                .iter()
+                .map(|fault| view(&fault.place, fault.problem.to_string()))
+                .collect(),
+            warnings: warnings.iter().map(told).collect(),
+            summary: outcome.as_ref().ok().map(|loaded| Summary::of(&loaded.config)),
+        }
+    }
+}
+
+impl Summary {
+    fn of(config: &Config) -> Self {
+        Self {
+            node: config.node.name.clone(),
+            mode: match config.node.mode {
+                Mode::Node => "node",
+                Mode::Speaker => "speaker",
+            },
+            asn: config.speaker.asn.0,
+            router_id: config.speaker.router_id.to_string(),
+            listen: config.speaker.listen.clone(),
+            pods: config
+                .pods
+                .iter()
+                .flat_map(|pods| pods.prefixes.iter().map(ToString::to_string))
+                .collect(),
+            learned_routes: config.kernel.learned_routes,
+            table: config.kernel.table,
+            protocol: config.kernel.protocol,
+            peers: config.peers.iter().map(PeerSummary::of).collect(),
+        }
+    }
+
+    /// For people: a few lines and the table of peers.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let Self { node, mode, asn, router_id, .. } = self;
+        let listen: Vec<_> = self.listen.iter().map(ToString::to_string).collect();
+        let or = |list: &[String], none: &str| {
+            if list.is_empty() { none.to_owned() } else { list.join(", ") }
+        };
+        let kernel = if self.learned_routes {
+            format!("learned routes into table {}, protocol {}", self.table, self.protocol)
+        } else {
+            "no learned routes".to_owned()
+        };
+        format!(
+            "node    {node}, mode {mode}\n\
+             bgp     AS {asn}, router id {router_id}, listening on {}\n\
+             pods    {}\n\
+             kernel  {kernel}\n\n{}",
+            or(&listen, "nothing"),
+            or(&self.pods, "none"),
+            peers(&self.peers),
+        )
+    }
+}
+
+impl PeerSummary {
+    fn of(peer: &Peer) -> Self {
+        let name = |policy: &Option<std::sync::Arc<Policy>>| {
+            policy.as_ref().map(|policy| policy.name.to_string())
+        };
+        let options = [
+            (peer.session.passive, "passive"),
+            (peer.password.is_some(), "password"),
+            (peer.rib.route_reflector_client, "reflector client"),
+            (peer.rib.route_server_client, "route server client"),
+            (peer.rib.next_hop_self, "next hop self"),
+        ];
+        Self {
+            name: peer.name.to_string(),
+            address: match peer.port {
+                179 => peer.address.to_string(),
+                port => SocketAddr::new(peer.address, port).to_string(),
+            },
+            asn: match peer.session.peer_asn {
+                PeerAs::Exact(asn) => asn.to_string(),
+                PeerAs::External => "external".to_owned(),
+                PeerAs::Internal => "internal".to_owned(),
+            },
+            ttl: match peer.ttl {
+                Ttl::OnLink => "on link".to_owned(),
+                Ttl::Multihop(hops) => format!("{hops} hops"),
+                Ttl::Security(hops) => format!("{hops} hops, secured"),
+                Ttl::Any => "any".to_owned(),
+            },
+            hold_time: peer.session.hold_time.seconds(),
+            families: Family::ALL
+                .into_iter()
+                .filter(|family| peer.session.families.contains(*family))
+                .map(|family| family.to_string())
+                .collect(),
+            import: name(&peer.rib.import),
+            export: name(&peer.rib.export),
+            options: options.into_iter().filter(|(on, _)| *on).map(|(_, name)| name).collect(),
+        }
+    }
+}
+
+fn peers(peers: &[PeerSummary]) -> String {
+    if peers.is_empty() {
+        return "no peers\n".to_owned();
+    }
+    let mut table = Table::new()
+        .column("PEER", Align::Left)
+        .column("ADDRESS", Align::Left)
+        .column("AS", Align::Right)
+        .column("DISTANCE", Align::Left)
+        .column("HOLD", Align::Right)
+        .column("FAMILIES", Align::Left)
+        .column("IMPORT", Align::Left)
+        .column("EXPORT", Align::Left)
+        .optional("OPTIONS", Align::Left);
+    for peer in peers {
+        let policy = |name: &Option<String>| name.clone().unwrap_or_else(|| "-".to_owned());
+        table.row([
+            peer.name.clone(),
+            peer.address.clone(),
+            peer.asn.clone(),
+            peer.ttl.clone(),
+            peer.hold_time.to_string(),
+            peer.families.join(" "),
+            policy(&peer.import),
+            policy(&peer.export),
+            peer.options.join(", "),
+        ]);
+    }
+    table.to_string()
+}

@@ -1,0 +1,223 @@
+//! What `routed show` shows, row by row: the JSON for programs and the source of every table.
+//!
+//! Field names are a promise to scripts: fields may be added, none is renamed or removed.
+//! Durations are in seconds, counted back from the moment of the answer.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnetwork::IpNetwork;
+use serde::{Deserialize, Serialize};
+
+/// One peer and its session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerView {
+    /// Name from the configuration.
+    pub name: String,
+    /// Address from the configuration.
+    pub address: IpAddr,
+    /// Its AS: as it said itself, else as configured; `None` if only "external" is known.
+    pub asn: Option<u32>,
+    /// Our AS on the session.
+    pub local_asn: u32,
+    /// Its BGP identifier, while established.
+    pub router_id: Option<Ipv4Addr>,
+    /// State of the session (RFC 4271 §8.2.2), such as `Established`.
+    pub state: String,
+    /// False if an operator has stopped the session.
+    pub enabled: bool,
+    /// How long it has been in this state.
+    pub since_seconds: Option<u64>,
+    /// How often it has been established since the daemon started.
+    pub established_count: u64,
+    /// Families agreed on, while established.
+    pub families: Vec<String>,
+    /// Hold time agreed on, in seconds (0: off), while established.
+    pub hold_time: Option<u16>,
+    /// Our end of the connection, while established.
+    pub local_address: Option<IpAddr>,
+    /// Import policy by name.
+    pub import: Option<String>,
+    /// Export policy by name.
+    pub export: Option<String>,
+    /// Routes by family.
+    pub routes: Vec<RouteCounts>,
+    /// Messages received.
+    pub messages_received: MessageCounts,
+    /// Messages sent.
+    pub messages_sent: MessageCounts,
+    /// Flaws of its UPDATEs for which an attribute was discarded (RFC 7606).
+    pub attributes_discarded: u64,
+    /// Flaws of its UPDATEs for which routes were treated as withdrawn (RFC 7606).
+    pub treated_as_withdraw: u64,
+    /// Octets that wait for the peer to take them.
+    pub queued_octets: usize,
+    /// Why the session last ended or could not be had.
+    pub last_error: Option<String>,
+    /// When the next attempt is made.
+    pub next_attempt_seconds: Option<u64>,
+}
+
+/// Routes of one family that a peer accounts for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteCounts {
+    /// `ipv4` or `ipv6`.
+    pub family: String,
+    /// Announced by the peer.
+    pub received: usize,
+    /// Of these, let in by policy and eligible.
+    pub accepted: usize,
+    /// Of these, in use.
+    pub best: usize,
+    /// Announced to the peer.
+    pub advertised: usize,
+}
+
+/// Messages by type.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageCounts {
+    /// All of them.
+    pub total: u64,
+    /// OPEN.
+    pub open: u64,
+    /// UPDATE.
+    pub update: u64,
+    /// NOTIFICATION.
+    pub notification: u64,
+    /// KEEPALIVE.
+    pub keepalive: u64,
+    /// ROUTE-REFRESH.
+    pub route_refresh: u64,
+}
+
+/// One prefix with all its paths.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteView {
+    /// The destination.
+    pub prefix: IpNetwork,
+    /// How the route stands in the kernel, if routes are installed and this one has been tried.
+    pub kernel: Option<String>,
+    /// The paths in use, best first, then the others.
+    pub paths: Vec<PathView>,
+}
+
+/// One path of a prefix.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PathView {
+    /// Who announced it; `None` if this node does.
+    pub peer: Option<String>,
+    /// What became of it.
+    pub status: PathStatus,
+    /// The same for people: why it is (not) used.
+    pub reason: String,
+    /// Its attributes: after import policy, or as received if it was not accepted.
+    pub attributes: AttrsView,
+}
+
+/// What became of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PathStatus {
+    /// Used and announced to others.
+    Best,
+    /// Used beside the best.
+    Multipath,
+    /// Could be used, but another won.
+    Eligible,
+    /// Cannot be used.
+    Ineligible,
+}
+
+/// Path attributes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttrsView {
+    /// Where traffic would be sent; `None` for what this node originates and delivers itself.
+    pub next_hop: Option<IpAddr>,
+    /// The link-local address that came with an IPv6 next hop.
+    pub next_hop_link_local: Option<Ipv6Addr>,
+    /// AS path, nearest first; a set in braces.
+    pub as_path: String,
+    /// `igp`, `egp` or `incomplete`.
+    pub origin: String,
+    /// LOCAL_PREF.
+    pub local_preference: Option<u32>,
+    /// MULTI_EXIT_DISC.
+    pub med: Option<u32>,
+    /// Communities: `65000:100` or a well-known name.
+    pub communities: Vec<String>,
+    /// Large communities.
+    pub large_communities: Vec<String>,
+    /// Extended communities, as hexadecimal numbers.
+    pub extended_communities: Vec<String>,
+    /// ORIGINATOR_ID.
+    pub originator_id: Option<Ipv4Addr>,
+    /// CLUSTER_LIST.
+    pub cluster_list: Vec<Ipv4Addr>,
+}
+
+/// One route as a peer announced it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReceivedView {
+    /// The destination.
+    pub prefix: IpNetwork,
+    /// What became of it.
+    pub status: PathStatus,
+    /// The same for people.
+    pub reason: String,
+    /// As received, before import policy.
+    pub attributes: AttrsView,
+}
+
+/// One best route and what a peer is told of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AdvertisedView {
+    /// The destination.
+    pub prefix: IpNetwork,
+    /// Whether the peer is told.
+    pub advertised: bool,
+    /// Why not, if not.
+    pub reason: Option<String>,
+    /// As the peer sees them, if it is told.
+    pub attributes: Option<AttrsView>,
+}
+
+/// One pod interface.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PodView {
+    /// Kubernetes namespace, if the runtime named it.
+    pub namespace: Option<String>,
+    /// Kubernetes pod name, if the runtime named it.
+    pub pod: Option<String>,
+    /// Name of the network configuration.
+    pub network: String,
+    /// The runtime's name for the sandbox.
+    pub container_id: String,
+    /// Interface inside the pod.
+    pub ifname: String,
+    /// Interface on the host.
+    pub host_ifname: String,
+    /// Address of the pod.
+    pub ipv4: Option<Ipv4Addr>,
+    /// Address of the pod.
+    pub ipv6: Option<Ipv6Addr>,
+    /// Hardware address of the pod's end.
+    pub mac: String,
+    /// MTU of both ends, in octets.
+    pub mtu: u32,
+    /// `attaching`, `ready`, `removing` or `stuck`.
+    pub state: String,
+}
+
+/// One pod range of this node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolView {
+    /// The range.
+    pub prefix: IpNetwork,
+    /// `ipv4` or `ipv6`.
+    pub family: String,
+    /// Addresses that pods can have.
+    pub capacity: u128,
+    /// Of these, leased.
+    pub leased: u128,
+    /// Of these, free.
+    pub free: u128,
+}

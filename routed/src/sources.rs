@@ -1,0 +1,167 @@
+//! Where everything that can be shown comes from: the handles of the tasks that own it.
+//!
+//! In: questions of `routed show`, of a metrics scrape, of a health probe. Out: answers, each
+//! given by the owner of the state between two of its events, or a word on why there is none.
+//! Holds no state itself.
+
+use std::{
+    net::IpAddr,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use bgp::aspath::Asn;
+use routed_core::{fib::Fib, pod::Pods};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
+
+use crate::peering::{PeerHandle, RibHandle, RibStopped};
+
+/// The handles. Cheap to clone; filled in once, when everything has been started.
+#[derive(Clone)]
+pub struct Sources {
+    /// When the daemon started.
+    pub started: Instant,
+    /// Our AS.
+    pub asn: Asn,
+    /// The peers, in the order of the configuration.
+    pub peers: Vec<PeerHandle>,
+    /// The RIB.
+    pub rib: RibHandle,
+    /// The pods; `None` on a router without pods.
+    pub pods: Option<Asker<Pods>>,
+    /// The CNI plugin's socket; `None` on a router without pods.
+    pub cni_socket: Option<PathBuf>,
+    /// The kernel's routes; `None` if none are written.
+    pub kernel: Option<Asker<Fib>>,
+}
+
+impl Sources {
+    /// The peer of this name or address.
+    #[must_use]
+    pub fn peer(&self, name: &str) -> Option<&PeerHandle> {
+        let address: Option<IpAddr> = name.parse().ok();
+        self.peers
+            .iter()
+            .find(|peer| *peer.settings.name == *name || Some(peer.settings.address) == address)
+    }
+}
+
+/// A way to look into a machine that a task owns.
+pub struct Asker<M>(mpsc::Sender<Look<M>>);
+
+/// A look, to be taken by the machine's owner between two events.
+pub struct Look<M>(Box<dyn FnOnce(&M) + Send>);
+
+/// A way to ask, and where the questions arrive. The owner of the machine receives them beside
+/// its events and answers each by [`Look::take`].
+#[must_use]
+pub fn asker<M>() -> (Asker<M>, mpsc::Receiver<Look<M>>) {
+    let (looks, arriving) = mpsc::channel(WAITING_LOOKS);
+    (Asker(looks), arriving)
+}
+
+impl<M> Clone for Asker<M> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<M> Look<M> {
+    /// Looks, and answers who asked.
+    pub fn take(self, machine: &M) {
+        (self.0)(machine);
+    }
+}
+
+impl<M> Asker<M> {
+    /// What `look` sees of the machine.
+    ///
+    /// # Errors
+    ///
+    /// [`NoAnswer`].
+    pub async fn ask<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&M) -> T + Send + 'static,
+    ) -> Result<T, NoAnswer> {
+        let (answer, answered) = oneshot::channel();
+        let look = Look(Box::new(move |machine: &M| {
+            // Who asked may have gone.
+            let _ = answer.send(look(machine));
+        }));
+        in_time(async {
+            self.0.send(look).await.map_err(|_| NoAnswer::Stopped)?;
+            answered.await.map_err(|_| NoAnswer::Stopped)
+        })
+        .await
+    }
+}
+
+/// Why nobody answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoAnswer {
+    /// The task has ended.
+    #[error("it has ended; the daemon is stopping, or its log says what went wrong")]
+    Stopped,
+    /// It is too busy or stuck.
+    #[error("no answer within {} s; it is stuck or overloaded, see the log", PATIENCE.as_secs())]
+    Late,
+}
+
+impl From<RibStopped> for NoAnswer {
+    fn from(_: RibStopped) -> Self {
+        Self::Stopped
+    }
+}
+
+/// The answer, if it comes before patience ends.
+///
+/// # Errors
+///
+/// [`NoAnswer`].
+pub async fn in_time<T, E: Into<NoAnswer>>(
+    answer: impl Future<Output = Result<T, E>>,
+) -> Result<T, NoAnswer> {
+    timeout(PATIENCE, answer).await.map_err(|_| NoAnswer::Late)?.map_err(Into::into)
+}
+
+/// How long an owner may take to answer: less than the ten seconds that Prometheus and most
+/// probes wait, far more than a busy task needs.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Looks that may wait for a task: one of each face, and some operators at once.
+const WAITING_LOOKS: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_owner_answers_between_its_events() {
+        let (asker, mut looks) = asker::<Vec<u8>>();
+        let owner = tokio::spawn(async move {
+            let machine = vec![1, 2, 3];
+            while let Some(look) = looks.recv().await {
+                look.take(&machine);
+            }
+        });
+        assert_eq!(asker.ask(Vec::len).await, Ok(3));
+        drop(asker);
+        owner.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_owner_that_has_ended_is_told_as_such() {
+        let (asker, looks) = asker::<Vec<u8>>();
+        drop(looks);
+        assert_eq!(asker.ask(Vec::len).await, Err(NoAnswer::Stopped));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_owner_that_does_not_answer_is_not_waited_for() {
+        let (asker, _looks) = asker::<Vec<u8>>();
+        assert_eq!(asker.ask(Vec::len).await, Err(NoAnswer::Late));
+    }
+}
