@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod config;
 pub mod kernel;
+pub mod metrics;
 pub mod peering;
 pub mod show;
 pub mod sources;

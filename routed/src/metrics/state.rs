@@ -1,0 +1,292 @@
+//! What has a state, read from its owners at a scrape.
+
+use bgp::{
+    config::PeerAs,
+    family::Family,
+    rib::PeerCounts,
+    session::{Counters, State},
+};
+use prometheus::{
+    GaugeVec, IntCounterVec, IntGaugeVec, Opts, Registry, core::Collector, proto::MetricFamily,
+};
+use routed_core::{
+    fib::{self, Fib, status::RouteState},
+    ipam::PoolUse,
+    pod::{PodState, Pods},
+};
+
+use super::register;
+use crate::{
+    peering::PeerHandle,
+    sources::{NoAnswer, Sources, in_time},
+};
+
+/// Every metric that is read, not counted.
+pub(super) async fn gather(sources: &Sources) -> Vec<MetricFamily> {
+    let fresh = Fresh::default();
+    let version = env!("CARGO_PKG_VERSION");
+    fresh
+        .gauges("slash32_build_info", "Version of the daemon; always 1.", &["version"])
+        .with_label_values(&[version])
+        .set(1);
+    let ok = fresh.gauges(
+        "slash32_scrape_ok",
+        "1 if this part of the daemon answered the scrape, 0 if its metrics are missing.",
+        &["part"],
+    );
+    let report = |part: &str, outcome: Result<(), NoAnswer>| {
+        ok.with_label_values(&[part]).set(i64::from(outcome.is_ok()));
+        if let Err(error) = outcome {
+            tracing::warn!(part, %error, "a part of the daemon did not answer a metrics scrape");
+        }
+    };
+    sessions(&fresh, &sources.peers);
+    report("rib", routes(&fresh, sources).await);
+    if let Some(pods) = &sources.pods {
+        report("pods", pods.ask(PodsSeen::of).await.map(|seen| seen.tell(&fresh)));
+    }
+    if let Some(kernel) = &sources.kernel {
+        report("kernel", kernel.ask(KernelSeen::of).await.map(|seen| seen.tell(&fresh)));
+    }
+    fresh.registry.gather()
+}
+
+fn sessions(fresh: &Fresh, peers: &[PeerHandle]) {
+    let peer = &["peer", "peer_asn"];
+    let up = fresh.gauges("slash32_bgp_session_up", "1 if the session is established.", peer);
+    let states = fresh.gauges(
+        "slash32_bgp_session_state",
+        "State of the session as in RFC 4273: 1 Idle, 2 Connect, 3 Active, 4 OpenSent, \
+         5 OpenConfirm, 6 Established.",
+        peer,
+    );
+    let established = fresh.counters(
+        "slash32_bgp_session_established_total",
+        "How often the session has been established: its rise counts flaps.",
+        peer,
+    );
+    let queued = fresh.gauges(
+        "slash32_bgp_queued_octets",
+        "Octets that wait for the peer to take them.",
+        &["peer"],
+    );
+    let messages = fresh.counters(
+        "slash32_bgp_messages_total",
+        "BGP messages.",
+        &["peer", "direction", "type"],
+    );
+    let faults = fresh.counters(
+        "slash32_bgp_update_faults_total",
+        "Malformed UPDATEs that were contained (RFC 7606).",
+        &["peer", "treatment"],
+    );
+    for peer in peers {
+        let status = peer.status();
+        let (name, asn) = (&*peer.settings.name, asn_label(peer));
+        let labels = [name, &*asn];
+        up.with_label_values(&labels).set(i64::from(status.state == State::Established));
+        states.with_label_values(&labels).set(state_number(status.state));
+        established.with_label_values(&labels).inc_by(status.established_count);
+        queued.with_label_values(&[name]).set(signed(status.queued));
+        for (direction, counters) in [("received", status.received), ("sent", status.sent)] {
+            for (kind, count) in by_type(counters) {
+                messages.with_label_values(&[name, direction, kind]).inc_by(count);
+            }
+        }
+        faults.with_label_values(&[name, "discard"]).inc_by(status.faults.discarded);
+        faults.with_label_values(&[name, "withdraw"]).inc_by(status.faults.withdrawn);
+    }
+}
+
+async fn routes(fresh: &Fresh, sources: &Sources) -> Result<(), NoAnswer> {
+    let ids = sources.peers.iter().map(|peer| peer.id).collect();
+    let counts = in_time(sources.rib.peer_counts(ids)).await?;
+    let best = in_time(sources.rib.best_counts()).await?;
+    let routes = fresh.gauges(
+        "slash32_bgp_routes",
+        "Routes of a peer: received from it, of these accepted, of these in use (best), and \
+         advertised to it.",
+        &["peer", "family", "kind"],
+    );
+    for (peer, counts) in sources.peers.iter().zip(counts) {
+        for (family, counts) in Family::ALL.into_iter().zip(counts) {
+            if !peer.settings.session.families.contains(family) {
+                continue;
+            }
+            let PeerCounts { received, accepted, best, advertised } = counts;
+            let kinds = [
+                ("received", received),
+                ("accepted", accepted),
+                ("best", best),
+                ("advertised", advertised),
+            ];
+            for (kind, count) in kinds {
+                let labels = [&*peer.settings.name, &*family.to_string(), kind];
+                routes.with_label_values(&labels).set(signed(count));
+            }
+        }
+    }
+    let all = fresh.gauges(
+        "slash32_bgp_best_routes",
+        "Destinations in the Loc-RIB, own ones included.",
+        &["family"],
+    );
+    for (family, count) in Family::ALL.into_iter().zip(best) {
+        all.with_label_values(&[&*family.to_string()]).set(signed(count));
+    }
+    Ok(())
+}
+
+/// What is counted of the pods.
+struct PodsSeen {
+    by_state: [(PodState, usize); 4],
+    pools: Vec<PoolUse>,
+}
+
+impl PodsSeen {
+    fn of(pods: &Pods) -> Self {
+        let states = [PodState::Attaching, PodState::Ready, PodState::Removing, PodState::Stuck];
+        let count = |state| pods.pods().filter(|(_, other)| *other == state).count();
+        Self { by_state: states.map(|state| (state, count(state))), pools: pods.pools().collect() }
+    }
+
+    fn tell(self, fresh: &Fresh) {
+        let pods = fresh.gauges("slash32_pods", "Pod interfaces of this node.", &["state"]);
+        for (state, count) in self.by_state {
+            let state = match state {
+                PodState::Attaching => "attaching",
+                PodState::Ready => "ready",
+                PodState::Removing => "removing",
+                PodState::Stuck => "stuck",
+            };
+            pods.with_label_values(&[state]).set(signed(count));
+        }
+        let addresses = fresh.float_gauges(
+            "slash32_ipam_addresses",
+            "Addresses of a pod range: its capacity, and of these leased and free.",
+            &["pool", "state"],
+        );
+        for PoolUse { prefix, size, leased, family: _ } in self.pools {
+            let pool = prefix.to_string();
+            let free = size.saturating_sub(leased);
+            for (state, count) in [("capacity", size), ("leased", leased), ("free", free)] {
+                // Beyond 2^53 a float is not exact, and nobody counts that many pods.
+                addresses.with_label_values(&[&*pool, state]).set(count as f64);
+            }
+        }
+    }
+}
+
+/// What is counted of the kernel's routes.
+struct KernelSeen {
+    routes: Vec<(Family, RouteState, usize)>,
+    counters: fib::status::Counters,
+}
+
+impl KernelSeen {
+    fn of(fib: &Fib) -> Self {
+        let of_family = |family| {
+            RouteState::ALL.into_iter().map(move |state| (family, state, fib.count(family, state)))
+        };
+        let routes = Family::ALL.into_iter().flat_map(of_family).collect();
+        Self { routes, counters: fib.counters() }
+    }
+
+    fn tell(self, fresh: &Fresh) {
+        let routes = fresh.gauges(
+            "slash32_kernel_routes",
+            "Our routes in the kernel's table by how they stand.",
+            &["family", "state"],
+        );
+        for (family, state, count) in self.routes {
+            let labels = [&*family.to_string(), &*state.to_string()];
+            routes.with_label_values(&labels).set(signed(count));
+        }
+        let operations = fresh.counters(
+            "slash32_kernel_route_operations_total",
+            "Routes written, deleted, refused by the kernel (failed), and found changed by \
+             somebody else and put right (repaired).",
+            &["operation"],
+        );
+        let fib::status::Counters { written, deleted, failed, repaired, resyncs } = self.counters;
+        let counts = [
+            ("written", written),
+            ("deleted", deleted),
+            ("failed", failed),
+            ("repaired", repaired),
+        ];
+        for (operation, count) in counts {
+            operations.with_label_values(&[operation]).inc_by(count);
+        }
+        fresh
+            .counters(
+                "slash32_kernel_resyncs_total",
+                "Full pictures of the kernel's routes taken because changes could not be followed.",
+                &[],
+            )
+            .with_label_values::<&str>(&[])
+            .inc_by(resyncs);
+    }
+}
+
+/// A registry for one scrape.
+#[derive(Default)]
+struct Fresh {
+    registry: Registry,
+}
+
+impl Fresh {
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+        self.add(IntGaugeVec::new(Opts::new(name, help), labels))
+    }
+
+    fn float_gauges(&self, name: &str, help: &str, labels: &[&str]) -> GaugeVec {
+        self.add(GaugeVec::new(Opts::new(name, help), labels))
+    }
+
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+        self.add(IntCounterVec::new(Opts::new(name, help), labels))
+    }
+
+    fn add<C: Collector + Clone + 'static>(&self, metric: prometheus::Result<C>) -> C {
+        let metric = metric.expect("names and labels are constants of this file");
+        register(&self.registry, metric.clone());
+        metric
+    }
+}
+
+/// As configured, so that a series lives on when the session does not.
+fn asn_label(peer: &PeerHandle) -> String {
+    match peer.settings.session.peer_asn {
+        PeerAs::Exact(asn) => asn.to_string(),
+        PeerAs::Internal => peer.settings.session.local_asn.to_string(),
+        PeerAs::External => "external".to_owned(),
+    }
+}
+
+const fn by_type(counters: Counters) -> [(&'static str, u64); 5] {
+    let Counters { opens, updates, notifications, keepalives, refreshes } = counters;
+    [
+        ("open", opens),
+        ("update", updates),
+        ("notification", notifications),
+        ("keepalive", keepalives),
+        ("route_refresh", refreshes),
+    ]
+}
+
+/// bgpPeerState of RFC 4273.
+const fn state_number(state: State) -> i64 {
+    match state {
+        State::Idle => 1,
+        State::Connect => 2,
+        State::Active => 3,
+        State::OpenSent => 4,
+        State::OpenConfirm => 5,
+        State::Established => 6,
+    }
+}
+
+fn signed(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
