@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod config;
+pub mod http;
 pub mod kernel;
 pub mod metrics;
 pub mod peering;
