@@ -6,5 +6,6 @@ pub mod http;
 pub mod kernel;
 pub mod metrics;
 pub mod peering;
+pub mod run;
 pub mod show;
 pub mod sources;

@@ -1,2 +1,221 @@
-//! Laid out; contents follow.
-fn main() {}
+//! The command line of the node daemon.
+//!
+//! In: arguments. Out: a running daemon, or text on stdout with errors on stderr. Exit code 0 is
+//! success, 1 a failure that was explained, 2 a wrong command line.
+
+use std::{
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::Context as _;
+use bgp::{family::Family, prefix::Prefix};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use ipnetwork::IpNetwork;
+use routed::{
+    config::{Config, DEFAULT_ADMIN, DEFAULT_PATH, Loaded},
+    run,
+    show::{self, Format, Show, check::CheckView},
+};
+use tracing_subscriber::EnvFilter;
+
+/// The node daemon of Slash32: a /32 for every pod, every route in BGP, no overlay.
+#[derive(Debug, Parser)]
+#[command(name = "routed", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon in the foreground
+    Run(RunArgs),
+    /// Check a configuration file: all its faults, or what it comes to
+    Check(CheckArgs),
+    /// Show what the running daemon knows
+    Show(ShowArgs),
+    /// Print the version
+    Version,
+}
+
+#[derive(Debug, Args)]
+struct RunArgs {
+    /// Configuration file
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_PATH)]
+    config: PathBuf,
+    /// What to log, as in "info" or "info,routed::peering=debug"
+    #[arg(long, value_name = "FILTER", env = "RUST_LOG", default_value = "info")]
+    log: String,
+}
+
+#[derive(Debug, Args)]
+struct CheckArgs {
+    /// Configuration file
+    #[arg(value_name = "FILE", default_value = DEFAULT_PATH)]
+    file: PathBuf,
+    /// Form of the output
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
+}
+
+#[derive(Debug, Args)]
+struct ShowArgs {
+    #[command(subcommand)]
+    what: What,
+    #[command(flatten)]
+    how: How,
+}
+
+#[derive(Debug, Args)]
+struct How {
+    /// Form of the output
+    #[arg(short, long, value_enum, default_value_t, global = true)]
+    output: Output,
+    /// The daemon's sockets.admin
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_ADMIN, global = true)]
+    socket: PathBuf,
+    /// Only this family
+    #[arg(long, value_enum, global = true)]
+    family: Option<FamilyArg>,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// BGP peers and their sessions
+    Peers,
+    /// Routes with all their paths; with a prefix or address, why each path is (not) used
+    Routes {
+        /// A prefix or address: the route that traffic to it takes
+        #[arg(value_parser = prefix_or_address)]
+        prefix: Option<IpNetwork>,
+    },
+    /// What a peer has announced, before import policy
+    Received {
+        /// Name or address of the peer
+        peer: String,
+    },
+    /// What a peer is told, and what it is not told and why
+    Advertised {
+        /// Name or address of the peer
+        peer: String,
+    },
+    /// Pods of this node
+    Pods,
+    /// Pod ranges of this node and how full they are
+    Pools,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum Output {
+    /// For people
+    #[default]
+    Table,
+    /// For programs
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum FamilyArg {
+    /// IPv4
+    Ipv4,
+    /// IPv6
+    Ipv6,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Run(args) => start(&args).map(|()| ExitCode::SUCCESS),
+        Command::Check(args) => check(&args),
+        Command::Show(args) => shown(args).map(|()| ExitCode::SUCCESS),
+        Command::Version => {
+            print(&format!("routed {}\n", env!("CARGO_PKG_VERSION"))).map(|()| ExitCode::SUCCESS)
+        }
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("routed: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn start(args: &RunArgs) -> anyhow::Result<()> {
+    let Loaded { config, warnings } = Config::load(&args.config)?;
+    let filter = EnvFilter::try_new(&args.log)
+        .with_context(|| format!("--log {:?} is not a filter; write info or debug", args.log))?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    for warning in warnings {
+        let file = args.config.display();
+        tracing::warn!("{file}{}{}", warning.place, warning.caution);
+    }
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime's threads")?
+        .block_on(run::run(config))
+}
+
+fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
+    let outcome = Config::load(&args.file);
+    let view = CheckView::new(&args.file, &outcome);
+    match args.output {
+        Output::Json => print(&(serde_json::to_string_pretty(&view)? + "\n"))?,
+        Output::Table => tell(&args.file, &view)?,
+    }
+    Ok(if view.valid { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What it comes to on stdout, everything to be mended on stderr.
+fn tell(file: &Path, view: &CheckView) -> anyhow::Result<()> {
+    let mut stderr = io::stderr().lock();
+    let file = file.display();
+    for (findings, kind) in [(&view.faults, ""), (&view.warnings, "warning: ")] {
+        for finding in findings {
+            writeln!(stderr, "{file}{}{kind}{}", finding.place, finding.message)?;
+        }
+    }
+    match &view.summary {
+        Some(summary) => print(&format!("{file} is valid\n\n{}", summary.text())),
+        None => {
+            let faults = view.faults.len();
+            let s = if faults == 1 { "" } else { "s" };
+            writeln!(stderr, "{file}: {faults} fault{s}; routed would not start with it")?;
+            Ok(())
+        }
+    }
+}
+
+fn shown(args: ShowArgs) -> anyhow::Result<()> {
+    let what = match args.what {
+        What::Peers => Show::Peers,
+        What::Routes { prefix } => Show::Routes(prefix),
+        What::Received { peer } => Show::Received(peer),
+        What::Advertised { peer } => Show::Advertised(peer),
+        What::Pods => Show::Pods,
+        What::Pools => Show::Pools,
+    };
+    let format = match args.how.output {
+        Output::Table => Format::Table,
+        Output::Json => Format::Json,
+    };
+    let family = args.how.family.map(|family| match family {
+        FamilyArg::Ipv4 => Family::Ipv4Unicast,
+        FamilyArg::Ipv6 => Family::Ipv6Unicast,
+    });
+    print(&show::show(&what, format, family, &args.how.socket)?)
+}
+
+/// Text for stdout. A reader that has seen enough (`| head`) is no failure.
+fn print(text: &str) -> anyhow::Result<()> {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        outcome => outcome.context("cannot write to stdout"),
+    }
+}
+
+fn prefix_or_address(text: &str) -> Result<IpNetwork, String> {
+    if let Ok(address) = text.parse() {
+        return Ok(Prefix::host(address).into());
+    }
+    text.parse::<Prefix>().map(Into::into).map_err(|error| error.to_string())
+}

@@ -49,8 +49,7 @@ pub struct PeerStatus {
     pub local: Option<SocketAddr>,
     /// The peer's end of it.
     pub remote: Option<SocketAddr>,
-    /// When the session will dial again or end its rest in Idle; `None` if it will not or need
-    /// not.
+    /// When the session will try something next; `None` when established or stopped.
     pub next_attempt: Option<Instant>,
     /// Octets that wait for the peer to take them.
     pub queued: usize,
