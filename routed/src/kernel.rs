@@ -1,3 +1,6 @@
 //! The kernel's side of the daemon: what carries out commands and reports what it saw.
 
 pub mod netlink;
+pub mod netns;
+pub mod pods;
+pub mod sysctl;

@@ -1,10 +1,12 @@
 //! The parts of the node daemon; `main.rs` is its command line.
 
 pub mod admin;
+pub mod cni;
 pub mod config;
 pub mod http;
 pub mod kernel;
 pub mod metrics;
+pub mod node;
 pub mod peering;
 pub mod run;
 pub mod show;

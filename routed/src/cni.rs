@@ -1,0 +1,205 @@
+//! What runtimes ask and are told, between the RPC's documents and the pods' machine.
+//!
+//! In: an RPC request. Out: the machine's request, and the RPC's response to its reply. Here is
+//! every CNI error code that the daemon gives.
+
+use std::collections::BTreeSet;
+
+use ipnetwork::IpNetwork;
+use plugin::{
+    cni::{AddResult, Error, Interface, Ip, Route, code},
+    rpc,
+};
+use routed_core::{
+    attachment::{AttachmentId, BadAttachment, PodName},
+    ipam::LeaseError,
+    pod::{
+        check::Expected,
+        verb::{self, NotReady, PodError, Reply, Request},
+        wiring::{Mac, Wiring, gateway},
+    },
+};
+
+pub mod server;
+
+/// The machine's request, or the answer if there is nothing to ask it.
+///
+/// # Errors
+///
+/// The [`rpc::Response`] to send: an error if names are not valid, or success for DEL of what
+/// cannot exist under such names.
+pub fn request(request: &rpc::Request) -> Result<Request, rpc::Response> {
+    match request {
+        rpc::Request::Add(attach) => Ok(Request::Attach(verb::Attach {
+            id: id(&attach.id).map_err(invalid)?,
+            pod: pod_name(attach),
+            addresses: attach.ips.clone(),
+            mac: attach.mac.map(Mac),
+            mtu: attach.mtu,
+            default_route: attach.default_route,
+        })),
+        rpc::Request::Del(attachment) => {
+            id(attachment).map(Request::Detach).map_err(|_| rpc::Response::Done)
+        }
+        rpc::Request::Check(check) => {
+            let id = id(&check.id).map_err(invalid)?;
+            let expected = expected(&check.prev_result, id.ifname());
+            Ok(Request::Check(id, expected))
+        }
+        rpc::Request::Status => Ok(Request::Status),
+        rpc::Request::Gc(gc) => {
+            let valid = gc.valid.iter().filter_map(|(container_id, ifname)| {
+                // What is not a valid name was never attached.
+                AttachmentId::new(&gc.network, container_id, ifname).ok()
+            });
+            let valid: BTreeSet<_> = valid.collect();
+            Ok(Request::Collect(verb::Collect { network: gc.network.clone(), valid }))
+        }
+    }
+}
+
+/// The path of the pod's namespace, for verbs that must come with its descriptor.
+#[must_use]
+pub fn netns_path(request: &rpc::Request) -> Option<&str> {
+    match request {
+        rpc::Request::Add(attach) => Some(&attach.netns),
+        rpc::Request::Check(check) => Some(&check.netns),
+        rpc::Request::Del(_) | rpc::Request::Status | rpc::Request::Gc(_) => None,
+    }
+}
+
+/// What the plugin is told. `netns` is the path as the runtime gave it.
+#[must_use]
+pub fn response(reply: &Reply, netns: &str) -> rpc::Response {
+    match reply {
+        Reply::Attached(wiring) => rpc::Response::Added(result(wiring, netns)),
+        Reply::Done => rpc::Response::Done,
+        Reply::Failed(error) => rpc::Response::Error(failure(error)),
+    }
+}
+
+/// An error document of ours.
+#[must_use]
+pub fn error(code: u32, msg: &str, details: impl ToString) -> Error {
+    Error { code, msg: msg.to_owned(), details: details.to_string() }
+}
+
+fn id(id: &rpc::AttachmentId) -> Result<AttachmentId, BadAttachment> {
+    AttachmentId::new(&id.network, &id.container_id, &id.ifname)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "given to map_err")]
+fn invalid(bad: BadAttachment) -> rpc::Response {
+    let code = match bad {
+        BadAttachment::Network(_) => code::INVALID_CONFIG,
+        BadAttachment::Container(_) | BadAttachment::Ifname(_) | BadAttachment::Length(_) => {
+            code::INVALID_ENVIRONMENT
+        }
+    };
+    rpc::Response::Error(error(code, "a name is not valid", bad))
+}
+
+fn pod_name(attach: &rpc::Attach) -> Option<PodName> {
+    let argument = |key| attach.args.get(key).cloned();
+    let namespace = argument("K8S_POD_NAMESPACE")?;
+    Some(PodName { namespace, name: argument("K8S_POD_NAME")? })
+}
+
+/// What a `prevResult` says about one interface of the pod.
+fn expected(result: &AddResult, ifname: &str) -> Expected {
+    let inside = |interface: &Interface| interface.name == ifname && interface.sandbox.is_some();
+    let Some(position) = result.interfaces.iter().position(inside) else {
+        return Expected::default();
+    };
+    let interface = &result.interfaces[position];
+    let own = |ip: &&Ip| ip.interface.is_none_or(|index| index == position);
+    Expected {
+        listed: true,
+        mac: interface.mac.as_ref().and_then(|mac| mac.to_lowercase().parse().ok()),
+        mtu: interface.mtu,
+        addresses: result.ips.iter().filter(own).map(|ip| ip.address.ip()).collect(),
+    }
+}
+
+fn result(wiring: &Wiring, netns: &str) -> AddResult {
+    let host = Interface {
+        name: wiring.host.name.clone(),
+        mac: Some(wiring.host.mac.to_string()),
+        mtu: Some(wiring.mtu),
+        sandbox: None,
+    };
+    let inside = Interface {
+        name: wiring.inside.name.clone(),
+        mac: Some(wiring.inside.mac.to_string()),
+        mtu: Some(wiring.mtu),
+        sandbox: Some(netns.to_owned()),
+    };
+    let ips = wiring.lease.iter().map(|address| Ip {
+        address: IpNetwork::from(address),
+        gateway: Some(gateway(address)),
+        interface: Some(1),
+    });
+    let mut routes = Vec::new();
+    for address in wiring.lease.iter() {
+        let gateway = gateway(address);
+        if gateway.is_ipv4() {
+            let dst = IpNetwork::from(gateway);
+            routes.push(Route { dst, gw: None, mtu: None, scope: Some(SCOPE_LINK) });
+        }
+        if wiring.default_route {
+            let everything = if address.is_ipv4() { "0.0.0.0/0" } else { "::/0" };
+            let dst = everything.parse().expect("both are prefixes");
+            routes.push(Route { dst, gw: Some(gateway), mtu: None, scope: None });
+        }
+    }
+    AddResult { interfaces: vec![host, inside], ips: ips.collect(), routes, ..AddResult::default() }
+}
+
+fn failure(failed: &PodError) -> Error {
+    let (code, msg) = match failed {
+        PodError::Lease(LeaseError::Exhausted { .. }) => {
+            (code::POOL_EXHAUSTED, "no free address in the pools")
+        }
+        PodError::Lease(
+            LeaseError::OutsidePools { .. }
+            | LeaseError::Reserved { .. }
+            | LeaseError::Taken { .. }
+            | LeaseError::TwoOfOneFamily(_)
+            | LeaseError::Differs { .. },
+        ) => (code::ADDRESS_REFUSED, "the requested address cannot be had"),
+        PodError::AlreadyAttached { .. } => {
+            (code::ALREADY_ATTACHED, "the pod is attached already, and differs")
+        }
+        PodError::IfnameTaken(_) => {
+            (code::ALREADY_ATTACHED, "the pod has an interface of that name already")
+        }
+        PodError::Mtu { .. } | PodError::Mac(_) => {
+            (code::INVALID_CONFIG, "the pod's interface cannot be made as asked")
+        }
+        PodError::HostNamespace | PodError::Namespace(_) => {
+            (code::INVALID_ENVIRONMENT, "CNI_NETNS is not a pod's network namespace")
+        }
+        PodError::HostLinkTaken { .. } | PodError::Ipv6Off(_) | PodError::Refused { .. } => {
+            (code::KERNEL_REFUSED, "the kernel refused to make the pod's network")
+        }
+        PodError::Netlink(_) => (code::TRY_AGAIN, "the kernel did not answer"),
+        PodError::Unknown(_) => (code::UNKNOWN_CONTAINER, "the container is not attached"),
+        PodError::Differs(_) => (code::CHECK_FAILED, "the pod's network is not as ADD made it"),
+        PodError::NotCollected(_) => {
+            (code::KERNEL_REFUSED, "not every stale attachment could be removed")
+        }
+        PodError::NotReady(NotReady::Starting) => {
+            (code::NOT_AVAILABLE, "pods cannot be attached yet")
+        }
+        PodError::NotReady(NotReady::Isolated) => {
+            (code::LIMITED_CONNECTIVITY, "the node is cut off from the fabric")
+        }
+    };
+    error(code, msg, failed)
+}
+
+/// RT_SCOPE_LINK.
+const SCOPE_LINK: u8 = 253;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,183 @@
+//! The socket that the plugin calls: one request and one answer a connection.
+//!
+//! In: connections. Out: the pump's answers. A connection that sends garbage, too much, or nothing
+//! gets an error document (or is closed) in its own time and holds up nobody else. Decides
+//! nothing; ends when its task is aborted, which harms no request that the pump has taken.
+
+use std::{
+    fs, io,
+    os::{
+        fd::OwnedFd,
+        unix::{fs::FileTypeExt, net::UnixStream},
+    },
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use nix::sys::stat::{Mode, fchmod};
+use plugin::{cni::code, rpc};
+use tokio::{net::UnixListener, runtime::Handle, sync::Semaphore, time};
+
+use super::{error, netns_path, request, response};
+use crate::node::NodeHandle;
+
+/// Why the socket cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// Another daemon answers there.
+    #[error("{} is served by another daemon; stop it or set sockets.cni to another path", .0.display())]
+    Occupied(PathBuf),
+    /// Something that is no socket is there.
+    #[error("{} is there already and is no socket; remove it or set sockets.cni to another path", .0.display())]
+    NotASocket(PathBuf),
+    /// The file system or the socket layer refused.
+    #[error("{}: {error}; the daemon must be able to write there", path.display())]
+    Io {
+        /// The socket's path.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        error: io::Error,
+    },
+}
+
+/// Binds the socket, for its owner alone (mode 0600), in place of one that a dead daemon left.
+///
+/// # Errors
+///
+/// [`ListenError`]; a socket that somebody serves stays as it is.
+pub fn listen(path: &Path) -> Result<UnixListener, ListenError> {
+    let failed = |error| ListenError::Io { path: path.to_owned(), error };
+    match fs::symlink_metadata(path) {
+        Ok(there) if !there.file_type().is_socket() => {
+            return Err(ListenError::NotASocket(path.to_owned()));
+        }
+        Ok(_) => match UnixStream::connect(path) {
+            Ok(_) => return Err(ListenError::Occupied(path.to_owned())),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                fs::remove_file(path).map_err(failed)?;
+            }
+            Err(error) => return Err(failed(error)),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            path.parent().map_or(Ok(()), fs::create_dir_all).map_err(failed)?;
+        }
+        Err(error) => return Err(failed(error)),
+    }
+    let bind = || {
+        let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
+        // Before the path exists: nobody can connect in between.
+        fchmod(&socket, Mode::S_IRUSR | Mode::S_IWUSR)?;
+        socket.bind(&socket2::SockAddr::unix(path)?)?;
+        socket.listen(BACKLOG)?;
+        socket.set_nonblocking(true)?;
+        UnixListener::from_std(OwnedFd::from(socket).into())
+    };
+    bind().map_err(failed)
+}
+
+/// Serves the socket for as long as the task lives.
+pub async fn serve(listener: UnixListener, node: NodeHandle) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let stream = match listener.accept().await.and_then(|(stream, _)| stream.into_std()) {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "a connection to the CNI socket was not accepted");
+                time::sleep(PAUSE).await;
+                continue;
+            }
+        };
+        let node = node.clone();
+        let runtime = Handle::current();
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = converse(&stream, &node, &runtime) {
+                tracing::debug!(%error, "a CNI connection ended early");
+            }
+            drop(place);
+        });
+    }
+}
+
+/// One connection from beginning to end.
+fn converse(stream: &UnixStream, node: &NodeHandle, runtime: &Handle) -> Result<(), rpc::RpcError> {
+    stream.set_nonblocking(false)?;
+    stream.set_read_timeout(Some(READ_TIME))?;
+    stream.set_write_timeout(Some(WRITE_TIME))?;
+    let started = Instant::now();
+    let (asked, netns) = match rpc::receive_request(stream) {
+        Ok(received) => received,
+        Err(bad) => {
+            tracing::debug!(error = %bad, "a CNI request was not understood");
+            let code = match bad {
+                rpc::RpcError::Io(_) => code::IO_FAILURE,
+                rpc::RpcError::TooLong(_) | rpc::RpcError::Document(_) => code::DECODING_FAILURE,
+            };
+            let error = error(code, "the request was not understood", bad);
+            return rpc::send(stream, &rpc::Response::Error(error));
+        }
+    };
+    let answer = runtime.block_on(answer(&asked, netns, node));
+    log(&asked, &answer, started.elapsed());
+    rpc::send(stream, &answer)
+}
+
+async fn answer(asked: &rpc::Request, netns: Option<OwnedFd>, node: &NodeHandle) -> rpc::Response {
+    let request = match request(asked) {
+        Ok(request) => request,
+        Err(response) => return response,
+    };
+    let path = netns_path(asked);
+    if path.is_some() && netns.is_none() {
+        let details = "the request came without the descriptor of CNI_NETNS; \
+                       are plugin and daemon of the same release?";
+        let error = error(code::INVALID_ENVIRONMENT, "no network namespace", details);
+        return rpc::Response::Error(error);
+    }
+    match time::timeout(ANSWER_TIME, node.ask(request, netns)).await {
+        Ok(Ok(reply)) => response(&reply, path.unwrap_or_default()),
+        Ok(Err(stopped)) => {
+            rpc::Response::Error(error(code::TRY_AGAIN, "no answer from the daemon", stopped))
+        }
+        Err(_) => {
+            let details =
+                format!("the kernel was not done within {} s; try again", ANSWER_TIME.as_secs());
+            rpc::Response::Error(error(code::TRY_AGAIN, "no answer in time", details))
+        }
+    }
+}
+
+fn log(asked: &rpc::Request, answer: &rpc::Response, elapsed: Duration) {
+    let elapsed_ms = elapsed.as_secs_f64() * 1000.0;
+    let (verb, container_id, ifname) = match asked {
+        rpc::Request::Add(attach) => ("ADD", &*attach.id.container_id, &*attach.id.ifname),
+        rpc::Request::Del(id) => ("DEL", &*id.container_id, &*id.ifname),
+        rpc::Request::Check(check) => ("CHECK", &*check.id.container_id, &*check.id.ifname),
+        rpc::Request::Status => ("STATUS", "", ""),
+        rpc::Request::Gc(_) => ("GC", "", ""),
+    };
+    match answer {
+        rpc::Response::Added(_) | rpc::Response::Done => {
+            tracing::debug!(verb, container_id, ifname, elapsed_ms, "CNI request done");
+        }
+        rpc::Response::Error(error) => {
+            tracing::warn!(verb, container_id, ifname, elapsed_ms, %error, "CNI request failed");
+        }
+    }
+}
+
+/// Connections served at once; more wait in the backlog. A runtime starts at most some dozens of
+/// pods together, and each connection holds a thread while the kernel works.
+const CONNECTIONS: usize = 128;
+/// Connections that may wait: a node's pods all starting after a reboot.
+const BACKLOG: i32 = 1024;
+/// The plugin writes its request at once; whoever does not is no plugin.
+const READ_TIME: Duration = Duration::from_secs(5);
+/// An answer fits the socket's buffer unless nobody reads it.
+const WRITE_TIME: Duration = Duration::from_secs(5);
+/// Pods take milliseconds; runtimes give up after minutes.
+const ANSWER_TIME: Duration = Duration::from_secs(60);
+/// After a failed accept (no more descriptors), so that it does not spin.
+const PAUSE: Duration = Duration::from_millis(100);

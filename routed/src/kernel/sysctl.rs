@@ -1,0 +1,99 @@
+//! Network settings of the kernel under /proc/sys/net, of the calling thread's network namespace.
+//!
+//! Written at start and in rare repairs only: each write costs more than a batch of netlink.
+
+use std::{fs, io};
+
+use bgp::family::Family;
+
+/// Makes this namespace a router for the family, now and for interfaces to come. Writes nothing if
+/// it is one, so that a read-only /proc/sys does no harm on a node that is set up already.
+///
+/// For IPv6 this also ends the acceptance of router advertisements on interfaces with
+/// `accept_ra` 1; where the node's own default route comes from those, it must be set to 2.
+///
+/// # Errors
+///
+/// [`SysctlError`].
+pub fn enable_forwarding(family: Family) -> Result<(), SysctlError> {
+    let key = match family {
+        Family::Ipv4Unicast => "ipv4/ip_forward".to_owned(),
+        Family::Ipv6Unicast => "ipv6/conf/all/forwarding".to_owned(),
+    };
+    if read(&key)? == 0 { write(&key, 1) } else { Ok(()) }
+}
+
+/// Does the interface forward packets of the family that come in through it?
+///
+/// # Errors
+///
+/// [`SysctlError`].
+pub fn forwards(family: Family, interface: &str) -> Result<bool, SysctlError> {
+    let key = match family {
+        Family::Ipv4Unicast => format!("ipv4/conf/{interface}/forwarding"),
+        // The kernel asks only this one when it forwards IPv6.
+        Family::Ipv6Unicast => "ipv6/conf/all/forwarding".to_owned(),
+    };
+    Ok(read(&key)? != 0)
+}
+
+/// Do new interfaces believe router advertisements although the node is a router?
+///
+/// # Errors
+///
+/// [`SysctlError`].
+pub fn routers_believe_advertisements() -> Result<bool, SysctlError> {
+    Ok(read("ipv6/conf/default/accept_ra")? == 2)
+}
+
+/// Ignores router advertisements on an interface.
+///
+/// # Errors
+///
+/// [`SysctlError`].
+pub fn ignore_advertisements(interface: &str) -> Result<(), SysctlError> {
+    write(&format!("ipv6/conf/{interface}/accept_ra"), 0)
+}
+
+/// Switches IPv6 on, on an interface.
+///
+/// # Errors
+///
+/// [`SysctlError`].
+pub fn enable_ipv6(interface: &str) -> Result<(), SysctlError> {
+    write(&format!("ipv6/conf/{interface}/disable_ipv6"), 0)
+}
+
+/// Has the kernel IPv6 at all?
+#[must_use]
+pub fn has_ipv6() -> bool {
+    fs::exists(format!("{ROOT}/ipv6")).unwrap_or(false)
+}
+
+/// A setting could not be read or written.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{ROOT}/{key}: {error}; the daemon needs it readable and, unless it is set already, writable"
+)]
+pub struct SysctlError {
+    /// Below /proc/sys/net.
+    pub key: String,
+    /// Why.
+    #[source]
+    pub error: io::Error,
+}
+
+fn read(key: &str) -> Result<i64, SysctlError> {
+    let text = fs::read_to_string(format!("{ROOT}/{key}")).map_err(|error| failed(key, error))?;
+    text.trim().parse().map_err(|_| failed(key, io::ErrorKind::InvalidData.into()))
+}
+
+fn write(key: &str, value: i64) -> Result<(), SysctlError> {
+    fs::write(format!("{ROOT}/{key}"), value.to_string()).map_err(|error| failed(key, error))
+}
+
+fn failed(key: &str, error: io::Error) -> SysctlError {
+    SysctlError { key: key.to_owned(), error }
+}
+
+const ROOT: &str = "/proc/sys/net";
