@@ -3,7 +3,7 @@
 //! In: an RPC request. Out: the machine's request, and the RPC's response to its reply. Here is
 //! every CNI error code that the daemon gives.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt::Display};
 
 use ipnetwork::IpNetwork;
 use plugin::{
@@ -22,40 +22,40 @@ use routed_core::{
 
 pub mod server;
 
-/// The machine's request, or the answer if there is nothing to ask it.
+/// What to ask the machine; `None` if there is nothing to ask, for DEL of what cannot exist.
 ///
 /// # Errors
 ///
-/// The [`rpc::Response`] to send: an error if names are not valid, or success for DEL of what
-/// cannot exist under such names.
-pub fn request(request: &rpc::Request) -> Result<Request, rpc::Response> {
-    match request {
-        rpc::Request::Add(attach) => Ok(Request::Attach(verb::Attach {
-            id: id(&attach.id).map_err(invalid)?,
+/// What the runtime is to be told if a name is not valid.
+pub fn request(request: &rpc::Request) -> Result<Option<Request>, Error> {
+    Ok(Some(match request {
+        rpc::Request::Add(attach) => Request::Attach(verb::Attach {
+            id: id(&attach.id)?,
             pod: pod_name(attach),
             addresses: attach.ips.clone(),
             mac: attach.mac.map(Mac),
             mtu: attach.mtu,
             default_route: attach.default_route,
-        })),
-        rpc::Request::Del(attachment) => {
-            id(attachment).map(Request::Detach).map_err(|_| rpc::Response::Done)
-        }
+        }),
+        rpc::Request::Del(attachment) => match id(attachment) {
+            Ok(id) => Request::Detach(id),
+            Err(_) => return Ok(None),
+        },
         rpc::Request::Check(check) => {
-            let id = id(&check.id).map_err(invalid)?;
+            let id = id(&check.id)?;
             let expected = expected(&check.prev_result, id.ifname());
-            Ok(Request::Check(id, expected))
+            Request::Check(id, expected)
         }
-        rpc::Request::Status => Ok(Request::Status),
+        rpc::Request::Status => Request::Status,
         rpc::Request::Gc(gc) => {
             let valid = gc.valid.iter().filter_map(|(container_id, ifname)| {
                 // What is not a valid name was never attached.
                 AttachmentId::new(&gc.network, container_id, ifname).ok()
             });
             let valid: BTreeSet<_> = valid.collect();
-            Ok(Request::Collect(verb::Collect { network: gc.network.clone(), valid }))
+            Request::Collect(verb::Collect { network: gc.network.clone(), valid })
         }
-    }
+    }))
 }
 
 /// The path of the pod's namespace, for verbs that must come with its descriptor.
@@ -80,23 +80,20 @@ pub fn response(reply: &Reply, netns: &str) -> rpc::Response {
 
 /// An error document of ours.
 #[must_use]
-pub fn error(code: u32, msg: &str, details: impl ToString) -> Error {
+pub fn error(code: u32, msg: &str, details: &dyn Display) -> Error {
     Error { code, msg: msg.to_owned(), details: details.to_string() }
 }
 
-fn id(id: &rpc::AttachmentId) -> Result<AttachmentId, BadAttachment> {
-    AttachmentId::new(&id.network, &id.container_id, &id.ifname)
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "given to map_err")]
-fn invalid(bad: BadAttachment) -> rpc::Response {
-    let code = match bad {
-        BadAttachment::Network(_) => code::INVALID_CONFIG,
-        BadAttachment::Container(_) | BadAttachment::Ifname(_) | BadAttachment::Length(_) => {
-            code::INVALID_ENVIRONMENT
-        }
-    };
-    rpc::Response::Error(error(code, "a name is not valid", bad))
+fn id(id: &rpc::AttachmentId) -> Result<AttachmentId, Error> {
+    AttachmentId::new(&id.network, &id.container_id, &id.ifname).map_err(|bad| {
+        let code = match bad {
+            BadAttachment::Network(_) => code::INVALID_CONFIG,
+            BadAttachment::Container(_) | BadAttachment::Ifname(_) | BadAttachment::Length(_) => {
+                code::INVALID_ENVIRONMENT
+            }
+        };
+        error(code, "a name is not valid", &bad)
+    })
 }
 
 fn pod_name(attach: &rpc::Attach) -> Option<PodName> {

@@ -115,7 +115,7 @@ fn converse(stream: &UnixStream, node: &NodeHandle, runtime: &Handle) -> Result<
                 rpc::RpcError::Io(_) => code::IO_FAILURE,
                 rpc::RpcError::TooLong(_) | rpc::RpcError::Document(_) => code::DECODING_FAILURE,
             };
-            let error = error(code, "the request was not understood", bad);
+            let error = error(code, "the request was not understood", &bad);
             return rpc::send(stream, &rpc::Response::Error(error));
         }
     };
@@ -126,25 +126,26 @@ fn converse(stream: &UnixStream, node: &NodeHandle, runtime: &Handle) -> Result<
 
 async fn answer(asked: &rpc::Request, netns: Option<OwnedFd>, node: &NodeHandle) -> rpc::Response {
     let request = match request(asked) {
-        Ok(request) => request,
-        Err(response) => return response,
+        Ok(Some(request)) => request,
+        Ok(None) => return rpc::Response::Done,
+        Err(error) => return rpc::Response::Error(error),
     };
     let path = netns_path(asked);
     if path.is_some() && netns.is_none() {
         let details = "the request came without the descriptor of CNI_NETNS; \
                        are plugin and daemon of the same release?";
-        let error = error(code::INVALID_ENVIRONMENT, "no network namespace", details);
+        let error = error(code::INVALID_ENVIRONMENT, "no network namespace", &details);
         return rpc::Response::Error(error);
     }
     match time::timeout(ANSWER_TIME, node.ask(request, netns)).await {
         Ok(Ok(reply)) => response(&reply, path.unwrap_or_default()),
         Ok(Err(stopped)) => {
-            rpc::Response::Error(error(code::TRY_AGAIN, "no answer from the daemon", stopped))
+            rpc::Response::Error(error(code::TRY_AGAIN, "no answer from the daemon", &stopped))
         }
         Err(_) => {
             let details =
                 format!("the kernel was not done within {} s; try again", ANSWER_TIME.as_secs());
-            rpc::Response::Error(error(code::TRY_AGAIN, "no answer in time", details))
+            rpc::Response::Error(error(code::TRY_AGAIN, "no answer in time", &details))
         }
     }
 }

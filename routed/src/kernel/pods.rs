@@ -1,6 +1,6 @@
 //! Carries out the steps of pods, on two threads of its own.
 //!
-//! In: jobs over bounded channels. Out: one [`Event`] for each job but [`Job::Discard`]. The first
+//! In: jobs over bounded channels. Out: one [`Event`] for each but [`Removal::Discard`]. The first
 //! thread attaches, cuts and looks, one job after the other: the kernel does these under one lock
 //! anyway. The second deletes doomed pairs, as many at a time as have come together: the kernel
 //! waits 20 ms for every deletion, however many interfaces are in it.
@@ -40,6 +40,7 @@ use super::{
 mod look;
 mod request;
 mod seen;
+mod wait;
 
 use request::{Context, nothing_to_do, request};
 
@@ -150,10 +151,16 @@ impl Worker {
         let mut reached = 0;
         for datagram in datagrams(steps) {
             let stage = datagram[0].stage();
-            let requests: Vec<_> = datagram.iter().map(|step| request(step, context)).collect();
+            if stage == Stage::Await {
+                return self
+                    .wait(&mut inside, datagram)
+                    .map_err(|error| failed(error, steps.len()));
+            }
+            let requests: Vec<_> =
+                datagram.iter().filter_map(|step| request(step, context)).collect();
             let socket = match stage {
                 Stage::Pair | Stage::Host => &mut self.host,
-                Stage::Inside => &mut inside,
+                Stage::Inside | Stage::Await => &mut inside,
             };
             let before = reached;
             reached += datagram.len();
@@ -165,7 +172,7 @@ impl Worker {
                     let error = pair_refused(&datagram[0], refusal, &mut inside);
                     return Err(failed(error, before));
                 }
-                (Stage::Host, Some(refusal)) => Err(refused(datagram, refusal)),
+                (Stage::Host | Stage::Await, Some(refusal)) => Err(refused(datagram, refusal)),
                 (Stage::Inside, Some(_)) => {
                     self.mend_ipv6(netns, &mut inside, datagram, &requests, &refusals)
                 }
@@ -179,6 +186,13 @@ impl Worker {
             }
         }
         Ok(())
+    }
+
+    fn wait(&mut self, inside: &mut Netlink, steps: &[Step]) -> Result<(), PodError> {
+        wait::wait(&mut self.host, inside, steps).map_err(broken)?.map_err(|late| {
+            let errno = number(Errno::ETIMEDOUT);
+            PodError::Refused { step: Box::new(late.clone()), errno, text: None }
+        })
     }
 
     /// If all that was refused is IPv6 on an interface where that is switched off, switches it on
@@ -212,7 +226,7 @@ impl Worker {
 
     fn cut(&mut self, steps: &[Step]) -> Result<(), PodError> {
         let context = Context { netns: None, ipv6: self.ipv6 };
-        let requests: Vec<_> = steps.iter().map(|step| request(step, context)).collect();
+        let requests: Vec<_> = steps.iter().filter_map(|step| request(step, context)).collect();
         let refusals = self.host.apply(&requests).map_err(broken)?;
         let real = |refusal: &&Refusal| !nothing_to_do(&steps[refusal.index], refusal.errno);
         refusals.iter().find(real).map_or(Ok(()), |refusal| Err(refused(steps, refusal)))
@@ -307,6 +321,8 @@ fn off<'a>(steps: &'a [Step], refusals: &[Refusal]) -> Option<&'a str> {
         | Step::HostRoute { .. }
         | Step::LoopbackUp
         | Step::LinkUp { .. }
+        | Step::AwaitCarrier { .. }
+        | Step::AwaitAddress { .. }
         | Step::RemoveHostRoute { .. }
         | Step::RemoveNeighbour { .. }
         | Step::Doom { .. } => false,

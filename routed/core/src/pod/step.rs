@@ -1,7 +1,9 @@
 //! The steps that make a pod's network, as data and in order.
 //!
 //! In: a [`Wiring`]. Out: what to ask of the kernel. Who carries them out decides nothing: one
-//! datagram for each run of steps of the same [`Stage`], and no further stage after a refusal.
+//! datagram for each run of steps of the same [`Stage`], and no further stage after a refusal. The
+//! last stage waits for what the kernel does in work of its own, since a pod must be reached from
+//! the moment at which ADD is answered.
 //!
 //! What the order rests on: a pair is made with its peer already in the pod's namespace, since
 //! moving an interface later costs 20 ms under the kernel's main lock; the host's end is made up,
@@ -93,6 +95,18 @@ pub enum Step {
         /// [`gateway`] of the family.
         gateway: IpAddr,
     },
+    /// Wait until the host's end sends: it was up before its peer, so the kernel notices the carrier
+    /// a moment later, and drops what is sent until then.
+    AwaitCarrier {
+        /// Index of the host's end.
+        index: u32,
+    },
+    /// Wait until the pod's IPv6 address receives: even without duplicate address detection the
+    /// kernel adds the address' local route a moment later.
+    AwaitAddress {
+        /// The pod's.
+        address: IpAddr,
+    },
     /// Take back [`Step::HostRoute`]; nothing happens if it is not there.
     RemoveHostRoute {
         /// Index of the host's end: a route to the same address elsewhere stays.
@@ -135,6 +149,8 @@ pub enum Stage {
     Host,
     /// In the pod's namespace.
     Inside,
+    /// Nothing is sent but questions, until the answer is right.
+    Await,
 }
 
 impl Step {
@@ -155,6 +171,7 @@ impl Step {
             | Self::Address { .. }
             | Self::GatewayRoute { .. }
             | Self::DefaultRoute { .. } => Stage::Inside,
+            Self::AwaitCarrier { .. } | Self::AwaitAddress { .. } => Stage::Await,
         }
     }
 }
@@ -190,6 +207,8 @@ pub fn attach(wiring: &Wiring) -> Vec<Step> {
             steps.push(Step::DefaultRoute { index, gateway });
         }
     }
+    steps.push(Step::AwaitCarrier { index: host.index });
+    steps.extend(lease.ipv6.map(|address| Step::AwaitAddress { address: address.into() }));
     steps
 }
 
@@ -222,6 +241,10 @@ impl fmt::Display for Step {
             Self::DefaultRoute { gateway, .. } => {
                 write!(f, "adding the default route via {gateway} in the pod")
             }
+            Self::AwaitCarrier { index } => {
+                write!(f, "waiting for the host's interface {index} to find its carrier")
+            }
+            Self::AwaitAddress { address } => write!(f, "waiting for {address} to receive"),
             Self::RemoveHostRoute { index, address, .. } => {
                 let prefix = Prefix::host(*address);
                 write!(f, "removing the route {prefix} from the host's interface {index}")

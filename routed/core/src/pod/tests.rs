@@ -482,7 +482,7 @@ fn restart_in_the_middle_of_a_detach_finishes_it() {
 
 #[test]
 fn restart_in_the_middle_of_an_attach_leaves_what_the_next_attach_repairs() {
-    for steps in 0..14 {
+    for steps in 0..=16 {
         let mut node = Node::new();
         node.ask(Request::Attach(attach(1)), 1);
         let Command::Attach(_, _, all) = node.pending.remove(0) else { panic!() };
@@ -609,8 +609,8 @@ fn deed() -> impl Strategy<Value = Deed> {
     let number = || 0_usize..5;
     let fault = prop_oneof![
         8 => Just(Fault::None),
-        1 => (0_usize..14).prop_map(Fault::Step),
-        1 => (0_usize..14).prop_map(Fault::Socket),
+        1 => (0_usize..17).prop_map(Fault::Step),
+        1 => (0_usize..17).prop_map(Fault::Socket),
     ];
     prop_oneof![
         6 => (number(), prop::option::weighted(0.2, 0_u8..8))

@@ -28,6 +28,8 @@ fn inverse(step: &Step) -> Option<Step> {
         | Step::Address { .. }
         | Step::GatewayRoute { .. }
         | Step::DefaultRoute { .. }
+        | Step::AwaitCarrier { .. }
+        | Step::AwaitAddress { .. }
         | Step::RemoveHostRoute { .. }
         | Step::RemoveNeighbour { .. }
         | Step::Doom { .. } => None,

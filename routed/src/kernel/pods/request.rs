@@ -1,7 +1,7 @@
 //! A pod's steps as netlink requests.
 //!
-//! In: one [`Step`]. Out: the [`Request`] that carries it out, and which refusals of it mean that
-//! there was nothing to do. Knows the kernel's attributes; decides nothing.
+//! In: one [`Step`]. Out: the [`Request`] that carries it out, if it is one that changes anything,
+//! and which refusals of it mean that there was nothing to do. Knows the kernel's attributes; decides nothing.
 
 use std::{
     net::IpAddr,
@@ -38,8 +38,10 @@ pub(super) struct Context<'a> {
     pub(super) ipv6: bool,
 }
 
-pub(super) fn request(step: &Step, context: Context<'_>) -> Request {
-    match step {
+/// `None` for steps that only wait.
+pub(super) fn request(step: &Step, context: Context<'_>) -> Option<Request> {
+    Some(match step {
+        Step::AwaitCarrier { .. } | Step::AwaitAddress { .. } => return None,
         Step::CreatePair { host, inside, mtu } => pair(host, inside, *mtu, context.netns),
         Step::Label { name, alias } => label(name, alias, context.ipv6),
         Step::Neighbour { on: End::Host(index) | End::Inside(index), address, mac } => {
@@ -88,7 +90,7 @@ pub(super) fn request(step: &Step, context: Context<'_>) -> Request {
             Request::existing(RouteNetlinkMessage::DelNeighbour(neighbour(*index, *address, None)))
         }
         Step::Doom { name } => doom(name),
-    }
+    })
 }
 
 /// Does this refusal mean that what was to be removed is not there?
@@ -107,7 +109,9 @@ pub(super) fn nothing_to_do(step: &Step, errno: Errno) -> bool {
         | Step::LinkUp { .. }
         | Step::Address { .. }
         | Step::GatewayRoute { .. }
-        | Step::DefaultRoute { .. } => false,
+        | Step::DefaultRoute { .. }
+        | Step::AwaitCarrier { .. }
+        | Step::AwaitAddress { .. } => false,
     }
 }
 

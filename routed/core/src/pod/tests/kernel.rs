@@ -229,6 +229,11 @@ impl Kernel {
                 let everything = everything.parse().unwrap();
                 add_route(&mut self.pods[netns], everything, *index, Some(*gateway))?;
             }
+            Step::AwaitCarrier { index } => up(&self.host, *index)?,
+            Step::AwaitAddress { address } => {
+                let mut addresses = self.pods[netns].addresses.iter();
+                addresses.find(|(_, own)| own == address).ok_or(ENODEV)?;
+            }
             Step::RemoveHostRoute { index, address, .. } => {
                 self.host.routes.remove(&(Prefix::host(*address), *index, None));
             }
