@@ -14,7 +14,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::enter::command;
-use crate::speaker::{Program, Setup};
+use crate::speaker::{Program, Ready, Setup};
 
 /// Starts all programs of a router and waits until each answers.
 pub(crate) fn start(setup: &Setup, bin_dir: &Path) -> Result<()> {
@@ -60,9 +60,9 @@ fn start_one(program: &Program, bin_dir: &Path) -> Result<()> {
         Err(error) => return Err(error.context(install_hint(&program.name))),
         Ok(command) => command,
     };
-    if let Some(stale) = &program.ready {
+    if let Some(Ready::Socket(stale)) = &program.ready {
+        // A killed daemon leaves its socket behind; that must not look like an answer.
         let _ = fs::remove_file(stale);
-        fs::create_dir_all(stale.parent().unwrap_or(Path::new("/")))?;
     }
     let log = File::options().create(true).append(true).open(log_file(program))?;
     let mut child = command
@@ -73,29 +73,40 @@ fn start_one(program: &Program, bin_dir: &Path) -> Result<()> {
         .spawn()
         .with_context(|| format!("cannot start {}", program.name))?;
     fs::write(pid_file(program), format!("{}\n", child.id()))?;
-    wait_ready(program, &mut child)
+    wait_ready(program, &mut child, bin_dir)
 }
 
-fn wait_ready(program: &Program, child: &mut Child) -> Result<()> {
+fn wait_ready(program: &Program, child: &mut Child, bin_dir: &Path) -> Result<()> {
     let begun = Instant::now();
     loop {
+        // Asked first: what dies right after its sign is not ready.
+        let answers = match &program.ready {
+            Some(Ready::Socket(socket)) => socket.exists(),
+            Some(Ready::Command(argv)) => succeeds(argv, bin_dir)?,
+            // Nothing tells when it is ready; only that it does not fail at once.
+            None => begun.elapsed() > Duration::from_millis(100),
+        };
         if let Some(status) = child.try_wait()? {
             bail!("{} ended at once ({status}):\n{}", program.name, log_end(program));
         }
-        match &program.ready {
-            Some(sign) if sign.exists() => return Ok(()),
-            // Nothing tells when it is ready; only that it does not fail at once.
-            None if begun.elapsed() > Duration::from_millis(100) => return Ok(()),
-            Some(sign) if begun.elapsed() > READY_PATIENCE => bail!(
-                "{} runs, but {} did not appear within {} s:\n{}",
-                program.name,
-                sign.display(),
-                READY_PATIENCE.as_secs(),
-                log_end(program)
-            ),
-            Some(_) | None => std::thread::sleep(Duration::from_millis(5)),
+        if answers {
+            return Ok(());
         }
+        ensure!(
+            begun.elapsed() < READY_PATIENCE,
+            "{} runs, but does not answer after {} s:\n{}",
+            program.name,
+            READY_PATIENCE.as_secs(),
+            log_end(program)
+        );
+        std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+fn succeeds(argv: &[String], bin_dir: &Path) -> Result<bool> {
+    let mut command = command(argv, bin_dir)?;
+    let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    Ok(quiet.status()?.success())
 }
 
 fn load(program: &Program, bin_dir: &Path) -> Result<()> {

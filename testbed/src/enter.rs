@@ -67,10 +67,18 @@ pub(crate) fn run_in(
 
 /// Does `work` in a child process and waits for it; an error is printed there and counts as 1.
 fn in_child(work: impl FnOnce() -> Result<i32>) -> Result<i32> {
+    // A signal that comes before the parent knows its child waits until it does.
+    let held = PASSED_ON.into_iter().chain([Signal::SIGINT]).collect::<SigSet>();
+    held.thread_block()?;
     // SAFETY: the process has one thread (only command lines call this), so no lock can be held by a thread that the child lacks.
     match unsafe { fork() }.context("cannot fork")? {
-        ForkResult::Parent { child } => wait_for(child),
+        ForkResult::Parent { child } => {
+            pass_on_signals(child)?;
+            held.thread_unblock()?;
+            wait_for(child)
+        }
         ForkResult::Child => {
+            held.thread_unblock()?;
             let code = work().unwrap_or_else(|error| {
                 eprintln!("error: {error:#}");
                 1
@@ -161,7 +169,6 @@ fn enter_pod(router: &str, pod: &str) -> Result<()> {
 }
 
 fn wait_for(child: Pid) -> Result<i32> {
-    pass_on_signals(child)?;
     loop {
         match waitpid(child, None) {
             Ok(WaitStatus::Exited(_, code)) => return Ok(code),
@@ -180,8 +187,9 @@ fn pass_on_signals(child: Pid) -> Result<()> {
     // SAFETY: `pass_on` does nothing but an atomic load and kill(2), both async-signal-safe.
     unsafe {
         sigaction(Signal::SIGINT, &ignore)?;
-        sigaction(Signal::SIGTERM, &pass)?;
-        sigaction(Signal::SIGHUP, &pass)?;
+        for signal in PASSED_ON {
+            sigaction(signal, &pass)?;
+        }
     }
     Ok(())
 }
@@ -195,6 +203,8 @@ extern "C" fn pass_on(signal: libc::c_int) {
 /// The child that signals are passed on to; one at a time in a process of one thread.
 static CHILD: std::sync::atomic::AtomicI32 = std::sync::atomic::AtomicI32::new(0);
 
+/// What asks a process to end, apart from Ctrl-C.
+const PASSED_ON: [Signal; 2] = [Signal::SIGTERM, Signal::SIGHUP];
 /// Looked through after the caller's `PATH`.
 const DAEMON_DIRS: [&str; 6] =
     ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/local/bin", "/usr/lib/frr", "/usr/libexec/frr"];

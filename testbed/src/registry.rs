@@ -96,6 +96,11 @@ impl Registry {
         let lock = self.lock()?;
         self.sweep_locked()?;
         let dir = LabDir { path: self.path.join(&plan.name) };
+        // One that is just ending (Ctrl-C, and the same command again) frees its name at once.
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while dir.path.exists() && !dir.stands() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(10));
+        }
         ensure!(
             !dir.path.exists(),
             "a lab named {:?} is up; take it down (`testbed down --name {0}`) or give the new one \
@@ -129,7 +134,7 @@ impl Registry {
     pub(crate) fn alive(&self) -> Result<Vec<LabDir>> {
         let mut alive = Vec::new();
         for dir in self.folders()? {
-            if dir.is_alive()? && dir.path.join("holders.json").exists() {
+            if dir.is_alive()? && dir.stands() {
                 alive.push(dir);
             }
         }
@@ -228,13 +233,24 @@ impl LabDir {
         Ok(Pid::from_raw(pid))
     }
 
+    /// True from when all routers are there until the lab begins to end.
+    fn stands(&self) -> bool {
+        self.path.join(HOLDERS).exists()
+    }
+
+    /// The lab begins to end: nobody shall find it any more.
+    pub(crate) fn forget_holders(&self) {
+        // It may have failed before it had any.
+        let _ = fs::remove_file(self.path.join(HOLDERS));
+    }
+
     pub(crate) fn write_holders(&self, holders: &BTreeMap<String, i32>) -> Result<()> {
-        write_json(&self.path.join("holders.json"), holders)
+        write_json(&self.path.join(HOLDERS), holders)
     }
 
     /// For each router the process that holds its namespaces, by its id inside of the lab.
     pub(crate) fn holders(&self) -> Result<BTreeMap<String, i32>> {
-        read_json(&self.path.join("holders.json"))
+        read_json(&self.path.join(HOLDERS))
     }
 
     /// True while the supervisor lives.
@@ -268,9 +284,8 @@ impl LabDir {
 
     fn wait_gone(&self, pid: Pid, patience: Duration) {
         let deadline = Instant::now() + patience;
-        let process = PathBuf::from(format!("/proc/{pid}"));
         // The lock is free a moment before the last process is gone, so wait for both.
-        while Instant::now() < deadline && (process.exists() || self.is_alive().unwrap_or(false)) {
+        while Instant::now() < deadline && (runs(pid) || self.is_alive().unwrap_or(false)) {
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -284,6 +299,14 @@ impl LabDir {
             Ok(()) | Err(_) => Ok(()),
         }
     }
+}
+
+/// False also for a zombie: all of it is gone but the entry that its parent has yet to read, and
+/// in a container without a real init nobody ever does.
+fn runs(pid: Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit(") ").next().unwrap_or_default();
+    !stat.is_empty() && !state.starts_with(['Z', 'X'])
 }
 
 fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
@@ -307,3 +330,5 @@ pub(crate) const ROUTER_DIRS: [(&str, &str); 5] = [
     // Last: the folder of labs may itself be below /run.
     ("/run", "run"),
 ];
+
+const HOLDERS: &str = "holders.json";

@@ -42,8 +42,17 @@ pub struct Program {
     pub argv: Vec<String>,
     /// Left out without complaint where it is not installed.
     pub optional: bool,
-    /// Appears once the program answers; what comes next waits for it.
-    pub ready: Option<PathBuf>,
+    /// How one sees that it answers; what comes next waits for it.
+    pub ready: Option<Ready>,
+}
+
+/// The sign that a program answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ready {
+    /// This socket is there.
+    Socket(PathBuf),
+    /// This command succeeds.
+    Command(Vec<String>),
 }
 
 /// Seconds of silence after which a peer is given up: short, since people watch.
@@ -112,8 +121,13 @@ impl Program {
         Self { name: name.into(), argv, optional: false, ready: None }
     }
 
-    fn ready(self, path: &str) -> Self {
-        Self { ready: Some(path.into()), ..self }
+    fn ready_with(self, socket: &str) -> Self {
+        Self { ready: Some(Ready::Socket(socket.into())), ..self }
+    }
+
+    fn ready_when(self, argv: &[&str]) -> Self {
+        let argv = argv.iter().map(ToString::to_string).collect();
+        Self { ready: Some(Ready::Command(argv)), ..self }
     }
 
     fn optional(self) -> Self {

@@ -69,6 +69,7 @@ pub(crate) fn supervise(dir: &Path) -> Result<()> {
             if let Err(error) = &outcome {
                 eprintln!("error: {error:#}");
             }
+            lab.forget_holders();
             kill_all();
             let removed = lab.remove();
             if let Err(error) = &outcome {

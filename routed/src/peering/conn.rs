@@ -17,6 +17,7 @@ use std::{
 use bgp::session::ConnId;
 use bytes::{Buf, Bytes};
 use nix::sys::socket::{MsgFlags, recv};
+use socket2::SockRef;
 use tokio::{
     io::{AsyncWriteExt, Interest},
     net::TcpStream,
@@ -143,6 +144,13 @@ impl Conn {
         Poll::Pending
     }
 
+    /// Ends the connection at once, with a RST if the peer can still hear it. The kernel keeps
+    /// nothing of it.
+    pub(crate) fn abort(self) {
+        // Without it the kernel goes on in the background, which does no harm.
+        let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+    }
+
     /// Ends the connection so that the peer gets to read our last words: writes what waits,
     /// closes our side, then drops what still comes until the peer closes too. Closing with
     /// octets unread would make the kernel send a RST, which may overtake a NOTIFICATION.
@@ -187,7 +195,7 @@ const READ_LEN: usize = 64 * 1024;
 const WRITE_SLICES: usize = 64;
 
 /// How long the last words may take: a peer that is there takes a few round trips.
-pub(crate) const FAREWELL_TIME: Duration = Duration::from_secs(2);
+pub(crate) const FAREWELL_TIME: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {

@@ -8,18 +8,16 @@
 
 use std::{
     future::poll_fn,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::Poll,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bgp::{
-    config::Ttl,
-    family::Family,
     rib::{Advertisement, PeerId},
-    session::{Cease, ConnId, Input, Output, Session, State},
+    session::{Cease, ConnId, Input, Output, Session},
 };
 use bytes::Bytes;
 use tokio::{
@@ -29,47 +27,20 @@ use tokio::{
 };
 
 mod advertise;
+mod command;
 mod report;
 mod rib_port;
 
+pub use command::{LinkEvent, PeerCommand};
 use rib_port::RibPort;
 
 use super::{
     conn::{Conn, Read, Ready, Write},
-    interfaces,
     rib::{PeerEvent, RibHandle, RibStopped},
     socket::{self, Dial, SocketError},
     status::PeerStatus,
 };
 use crate::config::Peer;
-
-/// What can be asked of a peer's task.
-#[derive(Clone, Debug)]
-pub enum PeerCommand {
-    /// Have the session (again).
-    Start,
-    /// Have no session, with a text for the peer's operator (RFC 9003).
-    Stop(String),
-    /// Down and up again, with a text for the peer's operator.
-    Reset(String),
-    /// Ask the peer for its routes of a family again (RFC 2918).
-    Refresh(Family),
-    /// Something happened to an interface of this node.
-    Link(LinkEvent),
-    /// End the task, with this reason for the peer.
-    Shutdown(Cease),
-}
-
-/// A change of an interface that a session may run over.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LinkEvent {
-    /// The interface of this name has a carrier and is up.
-    Up(String),
-    /// It has not, or it is gone.
-    Down(String),
-    /// The node no longer has this address.
-    AddressGone(IpAddr),
-}
 
 /// The ends of a peer's channels that belong to its task.
 pub(super) struct Inbox {
@@ -206,65 +177,6 @@ impl PeerTask {
         }
     }
 
-    fn command(&mut self, command: PeerCommand) {
-        match command {
-            PeerCommand::Start => {
-                self.wanted(true);
-                self.handle(Input::Start);
-            }
-            PeerCommand::Stop(text) => {
-                self.wanted(false);
-                self.handle(Input::Stop(Cease::AdminShutdown(text)));
-            }
-            PeerCommand::Reset(text) => {
-                self.wanted(true);
-                self.handle(Input::Stop(Cease::AdminReset(text)));
-                self.handle(Input::Start);
-            }
-            PeerCommand::Refresh(family) => {
-                if !self.session.request_refresh(family, Instant::now()) {
-                    let peer = &self.settings.name;
-                    tracing::warn!(%peer, %family, "the peer cannot be asked for its routes again");
-                }
-                self.carry_out();
-            }
-            PeerCommand::Link(event) => self.link(&event),
-            PeerCommand::Shutdown(cease) => self.shut_down(cease),
-        }
-    }
-
-    fn shut_down(&mut self, cease: Cease) {
-        self.wanted(false);
-        self.handle(Input::Stop(cease));
-        self.ending = true;
-    }
-
-    /// Ends a session whose link is gone at once instead of after the hold time, and tries at
-    /// once when the link is back.
-    fn link(&mut self, event: &LinkEvent) {
-        let name = &self.settings.name;
-        let established = self.session.state() == State::Established;
-        let concerned = match event {
-            LinkEvent::Down(ifname) => {
-                established && is_on_link(&self.settings) && self.interface.as_ref() == Some(ifname)
-            }
-            LinkEvent::AddressGone(address) => {
-                established && self.local().is_some_and(|local| local.ip() == *address)
-            }
-            LinkEvent::Up(ifname) => {
-                !established
-                    && self.inbox.status.borrow().wanted
-                    && is_on_link(&self.settings)
-                    && interfaces::interface_towards(self.settings.address).as_ref() == Some(ifname)
-            }
-        };
-        if concerned {
-            tracing::debug!(peer = %name, ?event, "the link to the peer changed");
-            self.handle(Input::Stop(Cease::LinkDown));
-            self.handle(Input::Start);
-        }
-    }
-
     fn accepted(&mut self, stream: TcpStream) {
         let (address, ttl) = (self.settings.address, self.settings.ttl);
         if let Err(error) = socket::prepare_accepted(&stream, address, ttl) {
@@ -369,7 +281,7 @@ impl PeerTask {
             Output::Connect(conn) => self.dial(conn),
             Output::Send(id, octets) => self.send(id, octets),
             Output::Close(id) => self.close(id),
-            Output::Abort(id) => self.conns.retain(|conn| conn.id != id),
+            Output::Abort(id) => self.abort(id),
             Output::State(change) => self.note(&change),
             Output::Up(established) => self.up(&established),
             Output::Down => {
@@ -391,6 +303,7 @@ impl PeerTask {
             local: settings.local_address,
             ttl: settings.ttl,
             key: settings.password.clone(),
+            patience: patience(settings.session.connect_retry),
         };
         self.dialling = Some(Dialling { conn, result: Box::pin(dial.connect()) });
     }
@@ -408,6 +321,12 @@ impl PeerTask {
         }
     }
 
+    fn abort(&mut self, id: ConnId) {
+        if let Some(at) = self.conns.iter().position(|conn| conn.id == id) {
+            self.conns.swap_remove(at).abort();
+        }
+    }
+
     /// Our end of the established connection.
     fn local(&self) -> Option<SocketAddr> {
         let (id, _) = self.session.established()?;
@@ -415,15 +334,15 @@ impl PeerTask {
     }
 }
 
-/// True if the peer must be on a network that one of our interfaces is on, so that the session
-/// ends with the link.
-const fn is_on_link(settings: &Peer) -> bool {
-    match settings.ttl {
-        Ttl::OnLink => true,
-        Ttl::Security(hops) => hops.get() == 1,
-        Ttl::Multihop(_) | Ttl::Any => false,
-    }
+/// How long a dial may take: shorter than the session's wait for the next, jitter included, so
+/// that people hear that there was no answer; and not so long that a fresh dial has better
+/// chances.
+fn patience(connect_retry: Duration) -> Duration {
+    connect_retry.mul_f32(0.7).min(LONGEST_DIAL)
 }
+
+/// See [`patience`]. The kernel sends four SYNs in this time.
+const LONGEST_DIAL: Duration = Duration::from_secs(10);
 
 /// Sleeps until then; forever if there is no deadline.
 async fn until(deadline: Option<Instant>) {

@@ -36,6 +36,8 @@ pub(crate) struct Dial {
     pub(crate) ttl: Ttl,
     /// Key of its MD5 signatures.
     pub(crate) key: Option<Password>,
+    /// How long to wait for an answer. The kernel alone would wait for two minutes.
+    pub(crate) patience: Duration,
 }
 
 impl Dial {
@@ -44,14 +46,14 @@ impl Dial {
     /// # Errors
     ///
     /// [`SocketError`] if the socket cannot be made as asked for, the peer refuses or cannot be
-    /// reached, or does not answer within [`DIAL_TIMEOUT`].
+    /// reached, or does not answer in time.
     pub(crate) async fn connect(self) -> Result<TcpStream, SocketError> {
         let socket = self.socket()?;
         let connecting = TcpSocket::from_std_stream(socket.into()).connect(self.peer);
-        match tokio::time::timeout(DIAL_TIMEOUT, connecting).await {
+        match tokio::time::timeout(self.patience, connecting).await {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(source)) => Err(SocketError::Connect { peer: self.peer, source }),
-            Err(_) => Err(SocketError::NoAnswer { peer: self.peer, after: DIAL_TIMEOUT }),
+            Err(_) => Err(SocketError::NoAnswer { peer: self.peer, after: self.patience }),
         }
     }
 
@@ -248,10 +250,6 @@ fn set_option<T>(socket: &impl AsFd, level: c_int, name: c_int, value: &T) -> io
     };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
-
-/// How long a peer may take to answer a SYN. The kernel alone would wait for two minutes, far
-/// past the moment at which a fresh attempt has better chances.
-pub(crate) const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Connections that may wait to be accepted: all clients of a large reflector returning at once.
 const BACKLOG: c_int = 1024;

@@ -49,7 +49,8 @@ pub struct PeerStatus {
     pub local: Option<SocketAddr>,
     /// The peer's end of it.
     pub remote: Option<SocketAddr>,
-    /// When the session will try something next; `None` when established or stopped.
+    /// When the session will dial again or end its rest in Idle; `None` if it will not or need
+    /// not.
     pub next_attempt: Option<Instant>,
     /// Octets that wait for the peer to take them.
     pub queued: usize,

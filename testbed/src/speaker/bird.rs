@@ -13,7 +13,8 @@ pub(super) fn setup(topology: &Topology, router: &Router) -> Setup {
     let run = Program::new("bird", &["bird", "-f", "-c", CONFIG, "-s", CONTROL]);
     Setup {
         files: vec![File { path: CONFIG.into(), text }],
-        programs: vec![run.ready(CONTROL)],
+        // It makes its socket before it reads its configuration, so the socket tells nothing.
+        programs: vec![run.ready_when(&["birdc", "-s", CONTROL, "show", "status"])],
         load: None,
     }
 }

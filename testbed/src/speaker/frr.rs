@@ -13,7 +13,7 @@ pub(super) fn setup(topology: &Topology, router: &Router) -> Setup {
     // In the foreground and as root: inside of an ordinary user's lab there is no other user.
     let daemon = |name: &str| {
         let argv = [name, "-u", "root", "-g", "root", "--log", "stdout"];
-        Program::new(name, &argv).ready(&format!("/run/frr/{name}.vty"))
+        Program::new(name, &argv).ready_with(&format!("/run/frr/{name}.vty"))
     };
     Setup {
         files: vec![

@@ -16,7 +16,7 @@ pub(super) fn setup(topology: &Topology, router: &Router) -> Setup {
         Some(File { path: key_file(neighbour).into(), text: format!("{password}\n") })
     }));
     let run = Program::new("routed", &["routed", "run", "--config", CONFIG]);
-    Setup { files, programs: vec![run.ready("/run/slash32/routed.sock")], load: None }
+    Setup { files, programs: vec![run.ready_with("/run/slash32/routed.sock")], load: None }
 }
 
 /// `routed show peers -o json`.

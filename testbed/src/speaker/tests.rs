@@ -2,7 +2,7 @@
 //!
 //! `UPDATE=1 cargo test -p testbed` rewrites the files; look at the difference before committing.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::*;
 
@@ -28,7 +28,7 @@ fn lab() -> Topology {
 }
 
 fn file_of(setup: &Setup, path: &str) -> String {
-    let found = setup.files.iter().find(|file| file.path == PathBuf::from(path));
+    let found = setup.files.iter().find(|file| file.path == Path::new(path));
     found.unwrap_or_else(|| panic!("no {path} in {setup:#?}")).text.clone()
 }
 

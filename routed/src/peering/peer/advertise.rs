@@ -9,7 +9,7 @@ use bgp::{
 };
 use bytes::Bytes;
 
-use super::{PeerTask, is_on_link};
+use super::{PeerTask, command::is_on_link};
 use crate::{
     config::Peer,
     peering::{

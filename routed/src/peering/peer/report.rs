@@ -21,10 +21,11 @@ impl PeerTask {
                 self.warned = None;
                 tracing::info!(%peer, "session established");
             }
-            (State::Established, _) => {
+            (State::Established, _) if cause.is_failure() => {
                 self.warned = Some(cause.to_string());
                 tracing::warn!(%peer, error = %cause, "session lost");
             }
+            (State::Established, _) => tracing::info!(%peer, "session ended as asked"),
             _ => {
                 tracing::debug!(%peer, %from, %to, %cause, "session changed state");
                 if let Some(error) = self.failure(cause) {
@@ -49,13 +50,15 @@ impl PeerTask {
             tracing::debug!(peer = %self.settings.name, %fault, octets = ?fault.octets, "flawed update");
         }
         if !faults.is_empty() {
-            self.inbox.status.send_modify(|status| {
+            self.inbox.status.send_if_modified(|status| {
                 for fault in faults {
                     match fault.treatment {
                         Treatment::DiscardAttribute => status.faults.discarded += 1,
                         Treatment::TreatAsWithdraw => status.faults.withdrawn += 1,
                     }
                 }
+                // Like all counters, these wake nobody.
+                false
             });
         }
     }

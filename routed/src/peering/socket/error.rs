@@ -49,9 +49,9 @@ pub enum SocketError {
     },
     /// The peer does not answer.
     #[error(
-        "no answer from {peer} within {} s; is it up, does a firewall drop us, or does it have \
+        "no answer from {peer} within {} ms; is it up, does a firewall drop us, or does it have \
          another TCP MD5 password?",
-        after.as_secs()
+        after.as_millis()
     )]
     NoAnswer {
         /// Address and port dialled.

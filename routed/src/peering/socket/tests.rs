@@ -15,17 +15,26 @@ fn key(text: &str) -> Password {
 }
 
 fn dial(peer: SocketAddr) -> Dial {
-    Dial { peer, local: Some(CLIENT), ttl: Ttl::Any, key: None }
+    Dial {
+        peer,
+        local: Some(CLIENT),
+        ttl: Ttl::Any,
+        key: None,
+        patience: Duration::from_millis(600),
+    }
 }
 
 fn hops(hops: u8) -> NonZeroU8 {
     NonZeroU8::new(hops).unwrap()
 }
 
-/// Dials with a short limit: what does not come at once on loopback never comes.
+/// What does not come at once on loopback never comes.
 async fn comes_through(dial: Dial) -> bool {
-    let limit = Duration::from_millis(600);
-    matches!(tokio::time::timeout(limit, dial.connect()).await, Ok(Ok(_)))
+    match dial.connect().await {
+        Ok(_) => true,
+        Err(SocketError::NoAnswer { .. }) => false,
+        Err(error) => panic!("{error}"),
+    }
 }
 
 #[tokio::test]
@@ -141,6 +150,7 @@ async fn ipv6_has_the_same_options() {
         local: Some(one),
         ttl: Ttl::Security(hops(1)),
         key: Some(signed.clone()),
+        patience: Duration::from_secs(5),
     };
 
     let _client = near.connect().await.unwrap();

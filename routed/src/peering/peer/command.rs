@@ -1,0 +1,113 @@
+//! What operators and the node's links ask of a peer's task.
+
+use std::{net::IpAddr, time::Instant};
+
+use bgp::{
+    config::Ttl,
+    family::Family,
+    session::{Cease, Input, State},
+};
+
+use super::PeerTask;
+use crate::{config::Peer, peering::interfaces};
+
+/// What can be asked of a peer's task.
+#[derive(Clone, Debug)]
+pub enum PeerCommand {
+    /// Have the session (again).
+    Start,
+    /// Have no session, with a text for the peer's operator (RFC 9003).
+    Stop(String),
+    /// Down and up again, with a text for the peer's operator.
+    Reset(String),
+    /// Ask the peer for its routes of a family again (RFC 2918).
+    Refresh(Family),
+    /// Something happened to an interface of this node.
+    Link(LinkEvent),
+    /// End the task, with this reason for the peer.
+    Shutdown(Cease),
+}
+
+/// A change of an interface that a session may run over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkEvent {
+    /// The interface of this name has a carrier and is up.
+    Up(String),
+    /// It has not, or it is gone.
+    Down(String),
+    /// The node no longer has this address.
+    AddressGone(IpAddr),
+}
+
+impl PeerTask {
+    pub(super) fn command(&mut self, command: PeerCommand) {
+        match command {
+            PeerCommand::Start => {
+                self.wanted(true);
+                self.handle(Input::Start);
+            }
+            PeerCommand::Stop(text) => {
+                self.wanted(false);
+                self.handle(Input::Stop(Cease::AdminShutdown(text)));
+            }
+            PeerCommand::Reset(text) => {
+                self.wanted(true);
+                self.handle(Input::Stop(Cease::AdminReset(text)));
+                self.handle(Input::Start);
+            }
+            PeerCommand::Refresh(family) => {
+                if !self.session.request_refresh(family, Instant::now()) {
+                    let peer = &self.settings.name;
+                    tracing::warn!(%peer, %family, "the peer cannot be asked for its routes again");
+                }
+                self.carry_out();
+            }
+            PeerCommand::Link(event) => self.link(&event),
+            PeerCommand::Shutdown(cease) => self.shut_down(cease),
+        }
+    }
+
+    pub(super) fn shut_down(&mut self, cease: Cease) {
+        self.wanted(false);
+        self.handle(Input::Stop(cease));
+        self.ending = true;
+    }
+
+    /// Ends a session whose link is gone at once instead of after the hold time, and tries at
+    /// once when the link is back.
+    fn link(&mut self, event: &LinkEvent) {
+        let name = &self.settings.name;
+        let state = self.session.state();
+        let established = state == State::Established;
+        let concerned = match event {
+            LinkEvent::Down(ifname) => {
+                established && is_on_link(&self.settings) && self.interface.as_ref() == Some(ifname)
+            }
+            LinkEvent::AddressGone(address) => {
+                established && self.local().is_some_and(|local| local.ip() == *address)
+            }
+            LinkEvent::Up(ifname) => {
+                // A handshake under way shows that the link is fine.
+                state < State::OpenSent
+                    && self.inbox.status.borrow().wanted
+                    && is_on_link(&self.settings)
+                    && interfaces::interface_towards(self.settings.address).as_ref() == Some(ifname)
+            }
+        };
+        if concerned {
+            tracing::info!(peer = %name, ?event, "the link to the peer changed");
+            self.handle(Input::Stop(Cease::LinkDown));
+            self.handle(Input::Start);
+        }
+    }
+}
+
+/// True if the peer must be on a network that one of our interfaces is on, so that the session
+/// ends with the link.
+pub(super) const fn is_on_link(settings: &Peer) -> bool {
+    match settings.ttl {
+        Ttl::OnLink => true,
+        Ttl::Security(hops) => hops.get() == 1,
+        Ttl::Multihop(_) | Ttl::Any => false,
+    }
+}

@@ -1,0 +1,114 @@
+//! Peering with BIRD 2.
+
+use routed::peering::PeerCommand;
+
+use crate::{
+    daemon::Daemon,
+    harness::{Net, PORT, Plan},
+};
+
+fn bird(net: Net, password: &str) -> Daemon {
+    let (own, ours) = (net.host(2), net.host(1));
+    let config = format!(
+        r#"
+log stderr all;
+router id 10.0.0.2;
+protocol device {{ }}
+protocol static v4 {{ ipv4; route 192.0.2.0/24 blackhole; route 198.51.100.0/24 blackhole; }}
+protocol static v6 {{ ipv6; route 2001:db8:2::/48 blackhole; }}
+protocol bgp slash32 {{
+  local {own} port {PORT} as 65002;
+  neighbor {ours} port {PORT} as 65001;
+  strict bind yes;
+  multihop;
+  connect retry time 1;
+  connect delay time 1;
+  {password}
+  ipv4 {{ import all; export all; next hop address 10.0.0.2; }};
+  ipv6 {{ import all; export all; next hop address fd00::2; }};
+}}
+"#
+    );
+    Daemon::start("bird", &["-f", "-c", "bird.conf", "-s", "bird.ctl"], "bird.conf", &config)
+}
+
+fn birdc(question: &str) -> Vec<&str> {
+    let mut args = vec!["-r", "-s", "bird.ctl"];
+    args.extend(question.split(' '));
+    args
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bird_and_we_tell_each_other_routes_of_both_families() {
+    let net = Net::new();
+    let bird = bird(net, "");
+    let a = Plan::new(net, 1, 65_001).peer(2, 65_002, "next_hop_ipv6 = \"fd00::1\"").start();
+    a.originate(&["10.244.1.0/24", "fd00:10:244:1::/64"]).await;
+
+    let best = a
+        .best_are(&[
+            "10.244.1.0/24",
+            "192.0.2.0/24",
+            "198.51.100.0/24",
+            "2001:db8:2::/48",
+            "fd00:10:244:1::/64",
+        ])
+        .await;
+    assert_eq!(best[1].1.attrs.next_hop.addr.to_string(), "10.0.0.2");
+    assert_eq!(best[3].1.attrs.next_hop.addr.to_string(), "fd00::2");
+
+    let show = birdc("show route all protocol slash32");
+    let routes = bird
+        .until("our routes in BIRD", "birdc", &show, |text| {
+            text.contains("10.244.1.0/24") && text.contains("fd00:10:244:1::/64")
+        })
+        .await;
+    assert!(routes.contains("BGP.next_hop: 10.0.0.1"), "{routes}");
+    assert!(routes.contains("BGP.next_hop: fd00::1"), "{routes}");
+    assert!(routes.contains("BGP.as_path: 65001"), "{routes}");
+
+    // A withdrawal, and a look at what BIRD thinks of the session.
+    a.peering.rib().withdraw("10.244.1.0/24".parse().unwrap()).await.unwrap();
+    bird.until("withdrawn", "birdc", &show, |text| !text.contains("10.244.1.0/24")).await;
+    let session = bird.ask("birdc", &birdc("show protocols all slash32"));
+    assert!(session.contains("Established"), "{session}");
+
+    a.stop().await;
+    let why = birdc("show protocols all slash32");
+    bird.until("told why we left", "birdc", &why, |text| text.contains("Administrative shutdown"))
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bird_withdraws_resets_and_meets_us_again() {
+    let net = Net::new();
+    let bird = bird(net, "");
+    let a = Plan::new(net, 1, 65_001).peer(2, 65_002, "").start();
+    a.best_are(&["192.0.2.0/24", "198.51.100.0/24", "2001:db8:2::/48"]).await;
+
+    bird.ask("birdc", &["-s", "bird.ctl", "disable", "v4"]);
+    a.best_are(&["2001:db8:2::/48"]).await;
+
+    bird.ask("birdc", &["-s", "bird.ctl", "restart", "slash32"]);
+    a.status(2, "lost and found", |status| status.established_count == 2).await;
+    a.best_are(&["2001:db8:2::/48"]).await;
+
+    a.peer(2).command(PeerCommand::Reset("ours".to_owned())).await;
+    a.status(2, "reset", |status| status.established_count == 3).await;
+    a.best_are(&["2001:db8:2::/48"]).await;
+    a.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bird_with_the_same_password_is_met() {
+    use std::io::Write as _;
+    let net = Net::new();
+    let mut key = tempfile::NamedTempFile::new().unwrap();
+    writeln!(key, "correct horse").unwrap();
+    let _bird = bird(net, "password \"correct horse\";");
+    let line = format!("password_file = \"{}\"", key.path().display());
+    let a = Plan::new(net, 1, 65_001).peer(2, 65_002, &line).start();
+
+    a.established(2).await;
+    a.stop().await;
+}

@@ -1,0 +1,17 @@
+//! Peering over real sockets on loopback: speakers with each other, with scripted peers that do
+//! what no good peer does, and with BIRD and GoBGP.
+//!
+//! Every test has a /24 of 127.0.0.0/8 to itself, so that all can run at once.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics where it stands")]
+
+mod bird;
+mod daemon;
+mod exchange;
+mod garbage;
+mod gobgp;
+mod harness;
+mod loss;
+mod refusal;
+mod scripted;
+mod slow;
