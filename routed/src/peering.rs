@@ -208,3 +208,6 @@ const COMMANDS: usize = 16;
 
 /// Connections of one peer that may wait for its task: more than two are never kept.
 const DOOR: usize = 4;
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,7 @@ fn bird(net: Net, password: &str) -> Daemon {
     let config = format!(
         r#"
 log stderr all;
+debug protocols {{ states, events }};
 router id 10.0.0.2;
 protocol device {{ }}
 protocol static v4 {{ ipv4; route 192.0.2.0/24 blackhole; route 198.51.100.0/24 blackhole; }}
@@ -85,16 +86,17 @@ async fn bird_withdraws_resets_and_meets_us_again() {
     let bird = bird(net, "");
     let a = Plan::new(net, 1, 65_001).peer(2, 65_002, "").start();
     a.best_are(&["192.0.2.0/24", "198.51.100.0/24", "2001:db8:2::/48"]).await;
+    let before = a.peer(2).status().established_count;
 
     bird.ask("birdc", &["-s", "bird.ctl", "disable", "v4"]);
     a.best_are(&["2001:db8:2::/48"]).await;
 
     bird.ask("birdc", &["-s", "bird.ctl", "restart", "slash32"]);
-    a.status(2, "lost and found", |status| status.established_count == 2).await;
+    let before = a.established_again(2, before).await.established_count;
     a.best_are(&["2001:db8:2::/48"]).await;
 
     a.peer(2).command(PeerCommand::Reset("ours".to_owned())).await;
-    a.status(2, "reset", |status| status.established_count == 3).await;
+    a.established_again(2, before).await;
     a.best_are(&["2001:db8:2::/48"]).await;
     a.stop().await;
 }

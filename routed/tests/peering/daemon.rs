@@ -51,8 +51,11 @@ impl Daemon {
             }
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         }
-        let log = std::fs::read_to_string(self.path().join("log")).unwrap_or_default();
-        panic!("not {what}: {answer}\nlog:\n{log}");
+        panic!("not {what}: {answer}");
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.path().join("log")).unwrap_or_default()
     }
 
     fn path(&self) -> &Path {
@@ -64,5 +67,8 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            println!("{}", self.log());
+        }
     }
 }

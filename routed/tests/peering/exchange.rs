@@ -32,7 +32,7 @@ async fn routes_of_both_families_go_both_ways() {
     assert_eq!((agreed.peer_asn, agreed.hold_time), (Asn(65_002), 9));
     assert_eq!(status.local.unwrap().ip(), net.host(1));
     assert_eq!(status.remote.unwrap().ip(), net.host(2));
-    assert_eq!((status.established_count, status.queued), (1, 0));
+    assert_eq!(status.queued, 0);
     a.stop().await;
     b.stop().await;
 }

@@ -136,6 +136,15 @@ impl Speaker {
         self.status(host, "established", |status| status.state == State::Established).await
     }
 
+    /// Waits until the peer is established more often than `before`: collisions of both sides'
+    /// connections can take more than one attempt.
+    pub(crate) async fn established_again(&self, host: u8, before: u64) -> PeerStatus {
+        self.status(host, "established again", |status| {
+            status.state == State::Established && status.established_count > before
+        })
+        .await
+    }
+
     pub(crate) async fn originate(&self, prefixes: &[&str]) {
         for text in prefixes {
             self.peering.rib().originate(prefix(text), originated()).await.unwrap();

@@ -92,7 +92,7 @@ async fn a_reset_session_comes_back_by_itself() {
     let net = Net::new();
     let a = Plan::new(net, 1, 65_001).peer(2, 65_002, "").start();
     let b = Plan::new(net, 2, 65_002).peer(1, 65_001, "").start();
-    a.established(2).await;
+    let before = a.established(2).await.established_count;
     b.established(1).await;
 
     a.peer(2).command(PeerCommand::Reset("new key".to_owned())).await;
@@ -101,7 +101,7 @@ async fn a_reset_session_comes_back_by_itself() {
         status.last_error.as_ref().is_some_and(|error| error.to_string().contains("new key"))
     })
     .await;
-    a.status(2, "back", |s| s.state == State::Established && s.established_count == 2).await;
+    a.established_again(2, before).await;
     b.established(1).await;
     a.stop().await;
     b.stop().await;
@@ -135,15 +135,14 @@ async fn a_session_ends_with_its_address_and_is_tried_again() {
     let net = Net::new();
     let a = Plan::new(net, 1, 65_001).peer(2, 65_002, "").start();
     let b = Plan::new(net, 2, 65_002).peer(1, 65_001, "").start();
-    a.established(2).await;
+    let before = a.established(2).await.established_count;
 
     a.peering.link(&LinkEvent::AddressGone(net.host(99))).await;
     tokio::time::sleep(NEVER / 10).await;
-    assert_eq!(a.peer(2).status().established_count, 1);
-    assert_eq!(a.peer(2).status().state, State::Established);
+    assert_eq!(a.established(2).await.established_count, before);
 
     a.peering.link(&LinkEvent::AddressGone(net.host(1))).await;
-    a.status(2, "down and up again", |status| status.established_count == 2).await;
+    a.established_again(2, before).await;
     a.stop().await;
     b.stop().await;
 }
@@ -163,7 +162,7 @@ async fn a_session_over_a_link_ends_with_the_link_and_others_do_not() {
     assert_eq!(a.peer(2).status().established_count, 1);
 
     a.peering.link(&LinkEvent::Down("lo".to_owned())).await;
-    a.status(2, "down and up again", |status| status.established_count == 2).await;
+    a.established_again(2, 1).await;
     a.stop().await;
     b.stop().await;
 }
