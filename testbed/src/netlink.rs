@@ -68,6 +68,25 @@ impl Rtnetlink {
         self.request(RouteNetlinkMessage::NewLink(near), NLM_F_CREATE | NLM_F_EXCL)
     }
 
+    /// Makes a bridge and switches it on.
+    pub(crate) fn add_bridge(&mut self, name: &str) -> io::Result<()> {
+        let mut link = LinkMessage::default();
+        link.attributes.push(LinkAttribute::IfName(name.into()));
+        link.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]));
+        link.header.flags = LinkFlags::Up;
+        link.header.change_mask = LinkFlags::Up;
+        self.request(RouteNetlinkMessage::NewLink(link), NLM_F_CREATE | NLM_F_EXCL)
+    }
+
+    /// Makes an interface a port of a bridge and switches it on.
+    pub(crate) fn join_bridge(&mut self, port: &str, bridge: &str) -> io::Result<()> {
+        let mut link = LinkMessage::default();
+        link.attributes.push(LinkAttribute::IfName(port.into()));
+        link.attributes.push(LinkAttribute::Controller(self.index_of(bridge)?));
+        self.request(RouteNetlinkMessage::SetLink(link), 0)?;
+        self.set_link(port, true)
+    }
+
     /// Switches an interface on or off.
     pub(crate) fn set_link(&mut self, name: &str, up: bool) -> io::Result<()> {
         let mut link = LinkMessage::default();

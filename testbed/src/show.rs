@@ -86,15 +86,14 @@ fn described(router: &Router) -> Vec<String> {
 
 fn links(topology: &Topology, state: impl Fn(&str, &str) -> String) -> Vec<Vec<String>> {
     let mut rows = vec![row(["LINK", "IPV4", "IPV6", "STATE"])];
-    for link in &topology.links {
-        for end in &link.ends {
-            rows.push(vec![
-                format!("{} → {}", end.router, end.ifname),
-                end.ipv4.to_string(),
-                end.ipv6.to_string(),
-                state(&end.router, &end.ifname),
-            ]);
-        }
+    let ends = topology.links.iter().flat_map(|link| &link.ends);
+    for end in ends.chain(topology.lans.iter().flat_map(|lan| &lan.members)) {
+        rows.push(vec![
+            format!("{} → {}", end.router, end.ifname),
+            end.ipv4.to_string(),
+            end.ipv6.to_string(),
+            state(&end.router, &end.ifname),
+        ]);
     }
     rows
 }

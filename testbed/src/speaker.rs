@@ -82,6 +82,28 @@ pub fn sessions_command(runs: Runs) -> Option<&'static [&'static str]> {
     }
 }
 
+/// The command that shows people its sessions.
+#[must_use]
+pub fn sessions_command_for_people(runs: Runs) -> Option<&'static [&'static str]> {
+    match runs {
+        Runs::Routed => Some(&["routed", "show", "peers"]),
+        Runs::Bird => Some(&["birdc", "show", "protocols"]),
+        Runs::Frr => Some(&["vtysh", "-c", "show bgp summary"]),
+        Runs::None => None,
+    }
+}
+
+/// The command that shows people the routes that the router's software has learned.
+#[must_use]
+pub fn table_command(runs: Runs) -> Option<&'static [&'static str]> {
+    match runs {
+        Runs::Routed => Some(&["routed", "show", "routes"]),
+        Runs::Bird => Some(&["birdc", "show", "route"]),
+        Runs::Frr => Some(&["vtysh", "-c", "show bgp ipv4 unicast", "-c", "show bgp ipv6 unicast"]),
+        Runs::None => None,
+    }
+}
+
 /// Reads what [`sessions_command`] printed; what cannot be read is no session.
 #[must_use]
 pub fn sessions(runs: Runs, printed: &str) -> Vec<Session> {
@@ -145,6 +167,22 @@ fn own_program(router: &Router) -> Setup {
         }
     };
     Setup { programs, ..Setup::default() }
+}
+
+/// How a route server or reflector treats a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Client {
+    RouteServer,
+    RouteReflector,
+}
+
+/// What `peer` is to `own`: none unless `own` only speaks.
+fn client(own: &Router, peer: &Router) -> Option<Client> {
+    match own.role {
+        Role::Spine | Role::Tor | Role::Node => None,
+        Role::Speaker if own.asn == peer.asn => Some(Client::RouteReflector),
+        Role::Speaker => Some(Client::RouteServer),
+    }
 }
 
 /// The generated text, or the topology's in its place, and what the topology adds.

@@ -18,17 +18,17 @@ use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sched::{CloneFlags, setns, unshare};
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Gid, Pid, Uid, fork, getpid, setsid};
 use serde::{Deserialize, Serialize};
 
-use crate::netlink::{Rtnetlink, VethEnd};
 use crate::registry::{LabDir, Plan};
 use crate::speaker;
 
+mod cables;
 mod files;
 
 /// What the supervisor tells its owner, one JSON document a line.
@@ -121,8 +121,8 @@ fn build(lab: &LabDir, plan: &Plan, leash: &mut Leash) -> Result<BTreeMap<String
     }
     let pid = |child: &Child| i32::try_from(child.id()).expect("process ids are below 2^22");
     let pids = holders.iter().map(|(name, child)| (name.clone(), pid(child))).collect();
-    leash.report(&Report::Step(format!("{} links", topology.links.len())))?;
-    lay_cables(plan, &pids)?;
+    leash.report(&Report::Step(format!("{} cables", topology.cables())))?;
+    cables::lay(topology, &pids)?;
     lab.write_holders(&pids)?;
     start_daemons(lab, plan, &pids, leash)?;
     Ok(holders)
@@ -136,46 +136,6 @@ fn wait_for_holder(child: &mut Child) -> Result<()> {
         "ok" => Ok(()),
         _ => bail!("its namespaces could not be made; see the lab's supervisor.log"),
     }
-}
-
-/// Makes the veth pairs, gives every interface its addresses and switches it on.
-fn lay_cables(plan: &Plan, holders: &BTreeMap<String, i32>) -> Result<()> {
-    let topology = &plan.topology;
-    let netns = |router: &str| -> Result<File> {
-        File::open(format!("/proc/{}/ns/net", holders[router])).context("a holder has died")
-    };
-    let own = File::open("/proc/self/ns/net")?;
-    let mut here = Rtnetlink::open()?;
-    for link in &topology.links {
-        let [a, b] = &link.ends;
-        let namespaces = [netns(&a.router)?, netns(&b.router)?];
-        let ends = [
-            VethEnd { name: &a.ifname, netns: &namespaces[0] },
-            VethEnd { name: &b.ifname, netns: &namespaces[1] },
-        ];
-        here.add_veth([&ends[0], &ends[1]], link.mtu)
-            .with_context(|| format!("cannot link {} and {}", a.router, b.router))?;
-    }
-    for router in &topology.routers {
-        setns(netns(&router.name)?, CloneFlags::CLONE_NEWNET)?;
-        let mut there = Rtnetlink::open()?;
-        setns(&own, CloneFlags::CLONE_NEWNET)?;
-        let addressed = router.lo_addresses().map(|address| ("lo", address)).chain(
-            topology.neighbours(&router.name).flat_map(|neighbour| {
-                let near = neighbour.near;
-                [(&near.ifname[..], near.ipv4.into()), (&near.ifname[..], near.ipv6.into())]
-            }),
-        );
-        for (ifname, address) in addressed {
-            there
-                .add_address(ifname, address)
-                .with_context(|| format!("cannot give {address} to {ifname} of {}", router.name))?;
-        }
-        for neighbour in topology.neighbours(&router.name) {
-            there.set_link(&neighbour.near.ifname, true)?;
-        }
-    }
-    Ok(())
 }
 
 /// Starts the software of all routers side by side and waits until all answer.

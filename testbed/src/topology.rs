@@ -30,6 +30,9 @@ pub struct Topology {
     pub routers: Vec<Router>,
     /// Cables between routers, in the order of the file.
     pub links: Vec<Link>,
+    /// Segments that join more than two routers.
+    #[serde(default)]
+    pub lans: Vec<Lan>,
 }
 
 /// One router: a node, a top-of-rack router or a spine.
@@ -70,6 +73,8 @@ pub enum Role {
     Spine,
     /// Top of rack.
     Tor,
+    /// A route server or reflector: speaks BGP, forwards nothing.
+    Speaker,
     /// Carries pods.
     Node,
 }
@@ -99,12 +104,23 @@ pub struct Link {
     pub mtu: u32,
 }
 
-/// One end of a link.
+/// A segment that joins more than two routers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lan {
+    /// Names each member's interface. At most 15 characters.
+    pub name: String,
+    /// One end for each router, numbered in the order of the file.
+    pub members: Vec<End>,
+    /// The one that all others peer with; without it everyone peers with everyone.
+    pub hub: Option<String>,
+}
+
+/// One end of a link, or one member of a LAN.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct End {
     /// Name of the router it is in.
     pub router: String,
-    /// Name of the interface: the router at the other end.
+    /// Name of the interface: the router at the other end, or the LAN.
     pub ifname: String,
     /// Address with the link's prefix length.
     pub ipv4: Ipv4Network,
@@ -112,7 +128,7 @@ pub struct End {
     pub ipv6: Ipv6Network,
 }
 
-/// What one router sees of a link.
+/// What one router sees of a link or LAN: another router to peer with.
 #[derive(Clone, Copy, Debug)]
 pub struct Neighbour<'a> {
     /// Our end.
@@ -190,7 +206,7 @@ impl Topology {
         BUILT_IN.iter().map(|(name, _)| *name).collect()
     }
 
-    /// The same plan with other software on all spines and ToRs. Drops their own
+    /// The same plan with other software on all spines, ToRs and speakers. Drops their own
     /// configuration texts, which were written for the software named in the file.
     pub fn set_fabric(&mut self, runs: Runs) {
         for router in self.routers.iter_mut().filter(|router| router.role != Role::Node) {
@@ -211,20 +227,47 @@ impl Topology {
         self.routers.iter().find(|router| router.name == name)
     }
 
-    /// All routers at the other ends of this router's links.
+    /// All routers that this one peers with, links first.
     pub fn neighbours<'a>(&'a self, name: &'a str) -> impl Iterator<Item = Neighbour<'a>> + 'a {
-        self.links.iter().flat_map(|link| [(link, 0, 1), (link, 1, 0)]).filter_map(
-            move |(link, near, far)| {
-                let (near, far) = (&link.ends[near], &link.ends[far]);
+        let links = self.links.iter().flat_map(|link| {
+            let [a, b] = &link.ends;
+            [(a, b, link.password.as_deref()), (b, a, link.password.as_deref())]
+        });
+        let lans = self.lans.iter().flat_map(Lan::pairs).map(|(near, far)| (near, far, None));
+        links.chain(lans).filter(move |(near, ..)| near.router == name).filter_map(
+            |(near, far, password)| {
                 let router = self.router(&far.router)?;
-                (near.router == name).then_some(Neighbour {
-                    near,
-                    far,
-                    router,
-                    password: link.password.as_deref(),
-                })
+                Some(Neighbour { near, far, router, password })
             },
         )
+    }
+
+    /// How many cables there are: one a link, one a member of a LAN.
+    #[must_use]
+    pub fn cables(&self) -> usize {
+        self.links.len() + self.lans.iter().map(|lan| lan.members.len()).sum::<usize>()
+    }
+
+    /// The interfaces of a router, `lo` apart.
+    pub fn ends<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a End> + 'a {
+        let links = self.links.iter().flat_map(|link| &link.ends);
+        let lans = self.lans.iter().flat_map(|lan| &lan.members);
+        links.chain(lans).filter(move |end| end.router == name)
+    }
+}
+
+impl Lan {
+    /// Who peers with whom, each pair both ways.
+    fn pairs(&self) -> impl Iterator<Item = (&End, &End)> {
+        let all = self.members.iter().flat_map(|near| {
+            self.members
+                .iter()
+                .filter(move |far| far.router != near.router)
+                .map(move |far| (near, far))
+        });
+        all.filter(|(near, far)| {
+            self.hub.as_ref().is_none_or(|hub| [&near.router, &far.router].contains(&hub))
+        })
     }
 }
 
@@ -258,6 +301,7 @@ impl fmt::Display for Role {
         f.write_str(match self {
             Self::Spine => "spine",
             Self::Tor => "tor",
+            Self::Speaker => "speaker",
             Self::Node => "node",
         })
     }
@@ -286,8 +330,9 @@ fn first_host_v6(network: Ipv6Network) -> Ipv6Addr {
 }
 
 /// Topologies that need no file.
-const BUILT_IN: [(&str, &str); 3] = [
+const BUILT_IN: [(&str, &str); 4] = [
     ("two-racks", include_str!("../topologies/two-racks.toml")),
     ("pair", include_str!("../topologies/pair.toml")),
+    ("route-server", include_str!("../topologies/route-server.toml")),
     ("single-peer", include_str!("../topologies/single-peer.toml")),
 ];

@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use ipnetwork::IpNetwork;
 
-use super::{File, HOLD_TIME, KEEPALIVE_TIME, Program, Session, Setup, own_words};
-use crate::topology::{Neighbour, Router, Topology};
+use super::{Client, File, HOLD_TIME, KEEPALIVE_TIME, Program, Session, Setup, client, own_words};
+use crate::topology::{Neighbour, Role, Router, Topology};
 
 pub(super) fn setup(topology: &Topology, router: &Router) -> Setup {
     let text = own_words(router, text(topology, router));
@@ -68,15 +68,17 @@ template bgp fabric {{
     error wait time 1, 4;
     # A cut cable ends the session at once, not only after the hold time.
     check link on;
-    ipv4 {{ import all; export where source ~ [RTS_BGP, RTS_STATIC]; next hop self; }};
-    ipv6 {{ import all; export where source ~ [RTS_BGP, RTS_STATIC]; next hop self; }};
+    ipv4 {{ import all; export where source ~ [RTS_BGP, RTS_STATIC]; next hop {next_hop}; }};
+    ipv6 {{ import all; export where source ~ [RTS_BGP, RTS_STATIC]; next hop {next_hop}; }};
 }}
 "#,
         asn = router.asn,
+        // Who forwards nothing must not attract traffic.
+        next_hop = if router.role == Role::Speaker { "keep" } else { "self" },
     );
     text.push_str(&template);
     for neighbour in topology.neighbours(&router.name) {
-        peer(&mut text, &neighbour);
+        peer(&mut text, router, &neighbour);
     }
     text
 }
@@ -90,14 +92,19 @@ fn originated(text: &mut String, family: &str, networks: impl Iterator<Item = Ip
     }
 }
 
-fn peer(text: &mut String, neighbour: &Neighbour<'_>) {
+fn peer(text: &mut String, own: &Router, neighbour: &Neighbour<'_>) {
     let (far, router) = (neighbour.far, neighbour.router);
     // A symbol of BIRD has no hyphen.
     let symbol = router.name.replace('-', "_");
     let password =
         neighbour.password.map(|key| format!("    password \"{key}\";\n")).unwrap_or_default();
+    let client = match client(own, router) {
+        None => "",
+        Some(Client::RouteServer) => "    rs client;\n",
+        Some(Client::RouteReflector) => "    rr client;\n",
+    };
     let lines = format!(
-        "\nprotocol bgp {symbol} from fabric {{\n    neighbor {} as {};\n{password}}}\n",
+        "\nprotocol bgp {symbol} from fabric {{\n    neighbor {} as {};\n{password}{client}}}\n",
         far.ipv4.ip(),
         router.asn
     );

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use ipnetwork::IpNetwork;
 
-use super::{File, HOLD_TIME, KEEPALIVE_TIME, Program, Session, Setup, own_words};
+use super::{Client, File, HOLD_TIME, KEEPALIVE_TIME, Program, Session, Setup, client, own_words};
 use crate::topology::{Neighbour, Router, Topology};
 
 pub(super) fn setup(topology: &Topology, router: &Router) -> Setup {
@@ -67,8 +67,8 @@ fn text(topology: &Topology, router: &Router) -> String {
     for neighbour in &neighbours {
         peer(&mut text, neighbour);
     }
-    family(&mut text, "ipv4", &neighbours, router.originates().filter(IpNetwork::is_ipv4));
-    family(&mut text, "ipv6", &neighbours, router.originates().filter(IpNetwork::is_ipv6));
+    family(&mut text, "ipv4", router, &neighbours, router.originates().filter(IpNetwork::is_ipv4));
+    family(&mut text, "ipv6", router, &neighbours, router.originates().filter(IpNetwork::is_ipv6));
     text.push_str("exit\n");
     text
 }
@@ -88,6 +88,7 @@ fn peer(text: &mut String, neighbour: &Neighbour<'_>) {
 fn family(
     text: &mut String,
     family: &str,
+    own: &Router,
     neighbours: &[Neighbour<'_>],
     networks: impl Iterator<Item = IpNetwork>,
 ) {
@@ -99,7 +100,13 @@ fn family(
     line("  maximum-paths 16".into());
     for neighbour in neighbours {
         let address = neighbour.far.ipv4.ip();
-        line(format!("  neighbor {address} activate\n  neighbor {address} next-hop-self"));
+        line(format!("  neighbor {address} activate"));
+        let client = client(own, neighbour.router);
+        line(match client {
+            None => format!("  neighbor {address} next-hop-self"),
+            Some(Client::RouteServer) => format!("  neighbor {address} route-server-client"),
+            Some(Client::RouteReflector) => format!("  neighbor {address} route-reflector-client"),
+        });
     }
     line(" exit-address-family".into());
 }

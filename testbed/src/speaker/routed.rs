@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use ipnetwork::IpNetwork;
 
-use super::{File, HOLD_TIME, KEEPALIVE_TIME, Program, Session, Setup, own_words};
+use super::{Client, File, HOLD_TIME, KEEPALIVE_TIME, Program, Session, Setup, client, own_words};
 use crate::topology::{Neighbour, Role, Router, Topology};
 
 pub(super) fn setup(topology: &Topology, router: &Router) -> Setup {
@@ -22,8 +22,8 @@ pub(super) fn setup(topology: &Topology, router: &Router) -> Setup {
 /// `routed show peers -o json`.
 pub(super) fn sessions(printed: &str) -> Vec<Session> {
     let answer: serde_json::Value = serde_json::from_str(printed).unwrap_or_default();
-    let peers = answer.as_array().or_else(|| answer["peers"].as_array());
-    peers
+    answer
+        .as_array()
         .into_iter()
         .flatten()
         .map(|peer| {
@@ -39,13 +39,18 @@ fn text(topology: &Topology, router: &Router) -> String {
     // A node announces its pods; a ToR or spine passes on what it hears.
     let export = match router.role {
         Role::Node => "originated",
-        Role::Tor | Role::Spine => "all",
+        Role::Tor | Role::Spine | Role::Speaker => "all",
+    };
+    let mode = match router.role {
+        Role::Node | Role::Tor | Role::Spine => "node",
+        Role::Speaker => "speaker",
     };
     let mut text = format!(
         r#"# {name}, made by the lab from {source}.
 
 [node]
 name = "{name}"
+mode = "{mode}"
 
 [bgp]
 asn = {asn}
@@ -62,7 +67,7 @@ export = "{export}"
         router_id = router.router_id,
     );
     for neighbour in topology.neighbours(&router.name) {
-        peer(&mut text, &neighbour);
+        peer(&mut text, router, &neighbour);
     }
     let originated: Vec<IpNetwork> = router.originates().collect();
     if !originated.is_empty() {
@@ -76,7 +81,7 @@ export = "{export}"
     text
 }
 
-fn peer(text: &mut String, neighbour: &Neighbour<'_>) {
+fn peer(text: &mut String, own: &Router, neighbour: &Neighbour<'_>) {
     let (far, router) = (neighbour.far, neighbour.router);
     let lines = format!(
         "\n[[peers]]\nname = \"{}\"\naddress = \"{}\"\nasn = {}\n",
@@ -85,6 +90,17 @@ fn peer(text: &mut String, neighbour: &Neighbour<'_>) {
         router.asn
     );
     text.push_str(&lines);
+    if let Some(client) = client(own, router) {
+        let key = match client {
+            Client::RouteServer => "route_server_client",
+            Client::RouteReflector => "route_reflector_client",
+        };
+        writeln!(text, "{key} = true").expect("String takes all");
+    }
+    if client(router, own) == Some(Client::RouteServer) {
+        // It passes on other's routes without its own AS number (RFC 7947 §2.2.2.1).
+        text.push_str("enforce_first_as = false\n");
+    }
     if neighbour.password.is_some() {
         writeln!(text, "password_file = \"{}\"", key_file(neighbour)).expect("String takes all");
     }

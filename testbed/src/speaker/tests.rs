@@ -75,6 +75,39 @@ fn frr_is_told_its_peers_and_networks() {
 }
 
 #[test]
+fn a_route_server_and_its_clients_are_told_so() {
+    for (runs, path, kind) in [
+        (Runs::Routed, "/etc/slash32/routed.toml", "routed.toml"),
+        (Runs::Bird, "/etc/bird/bird.conf", "bird.conf"),
+        (Runs::Frr, "/etc/frr/frr.conf", "frr.conf"),
+    ] {
+        let mut topology = Topology::load("route-server").unwrap();
+        topology.set_fabric(runs);
+        topology.set_nodes(runs);
+        for router in ["rs1", "node1"] {
+            let setup = setup(&topology, topology.router(router).unwrap());
+            assert_golden(&format!("{router}.{kind}"), &file_of(&setup, path));
+        }
+    }
+}
+
+#[test]
+fn a_speaker_of_the_same_as_is_a_reflector() {
+    let mut topology = Topology::load("route-server").unwrap();
+    for router in &mut topology.routers {
+        router.asn = 64512;
+    }
+    let text = |topology: &Topology, path: &str| {
+        file_of(&setup(topology, topology.router("rs1").unwrap()), path)
+    };
+    assert!(text(&topology, "/etc/slash32/routed.toml").contains("route_reflector_client = true"));
+    topology.set_fabric(Runs::Bird);
+    assert!(text(&topology, "/etc/bird/bird.conf").contains("rr client;"));
+    topology.set_fabric(Runs::Frr);
+    assert!(text(&topology, "/etc/frr/frr.conf").contains("10.2.0.2 route-reflector-client"));
+}
+
+#[test]
 fn a_topologys_own_words_replace_or_follow_the_generated_ones() {
     let mut topology = lab();
     topology.set_fabric(Runs::Bird);

@@ -68,8 +68,22 @@ pub enum Problem {
         "the password must have 1 to 80 of A-Z, a-z, 0-9, '-', '_', '.' to fit every daemon's file"
     )]
     BadPassword,
+    /// The LAN's name cannot be an interface's, or another's already.
+    #[error(
+        "{0:?} cannot name a LAN; use 1 to 15 of a-z, 0-9 and '-', with a letter first, and no router's name"
+    )]
+    BadLanName(String),
+    /// A router is on a LAN by one interface.
+    #[error("{0:?} is a member already; name each once")]
+    MemberTwice(String),
+    /// A LAN joins routers.
+    #[error("a LAN joins two routers or more; name them")]
+    LonelyLan,
+    /// Everyone's peer must be there.
+    #[error("{0:?} is no member; add it to `members`, or leave `hub` out for a full mesh")]
+    HubElsewhere(String),
     /// A router that nothing leads to.
-    #[error("{0:?} has no link; add one to `links`")]
+    #[error("{0:?} has no link; add one to `links`, or make it a member of a LAN")]
     NoLink(String),
     /// A program next to the routing software.
     #[error("`command` is only for `runs = \"none\"`")]

@@ -30,14 +30,29 @@ pub(super) struct RawTopology {
     #[serde(default)]
     pub(super) links: Vec<RawLink>,
     #[serde(default)]
+    pub(super) lans: Vec<RawLan>,
+    #[serde(default)]
     pub(super) spines: Vec<RawRouter>,
     #[serde(default)]
     pub(super) tors: Vec<RawRouter>,
     #[serde(default)]
+    pub(super) speakers: Vec<RawRouter>,
+    #[serde(default)]
     pub(super) nodes: Vec<RawRouter>,
 }
 
-/// One table of `[[spines]]`, `[[tors]]` or `[[nodes]]`.
+/// One table of `[[lans]]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawLan {
+    pub(super) name: String,
+    pub(super) ipv4: Ipv4Network,
+    pub(super) ipv6: Ipv6Network,
+    pub(super) members: Vec<String>,
+    pub(super) hub: Option<String>,
+}
+
+/// One table of `[[spines]]`, `[[tors]]`, `[[speakers]]` or `[[nodes]]`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawRouter {

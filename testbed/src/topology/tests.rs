@@ -88,6 +88,56 @@ fn a_link_can_say_more_than_its_ends() {
 }
 
 #[test]
+fn members_of_a_lan_peer_with_its_hub_or_with_each_other() {
+    let mut topology = Topology::load("route-server").unwrap();
+    let peers = |topology: &Topology, name: &str| {
+        let found = topology.neighbours(name).map(|found| found.router.name.clone());
+        found.collect::<Vec<_>>()
+    };
+    assert_eq!(peers(&topology, "rs1"), ["node1", "node2"]);
+    assert_eq!(peers(&topology, "node2"), ["rs1"]);
+    topology.lans[0].hub = None;
+    assert_eq!(peers(&topology, "node2"), ["rs1", "node1"]);
+    let ends: Vec<&End> = topology.ends("node2").collect();
+    assert_eq!(ends.len(), 1);
+    assert_eq!((&ends[0].ifname[..], ends[0].ipv4.to_string()), ("lan1", "10.2.0.3/24".into()));
+}
+
+#[test]
+fn faults_of_a_lan_are_told() {
+    let lan = |name: &str, members: &str, ipv4: &str| {
+        let text = format!(
+            "{PAIR}\n[[lans]]\nname = \"{name}\"\nipv4 = \"{ipv4}\"\nipv6 = \"fd00:2::/64\"\n\
+             members = {members}\nhub = \"tor1\"\n"
+        );
+        faults(&text)
+    };
+    assert_eq!(lan("lan1", r#"["tor1", "node1"]"#, "10.2.0.0/24"), [""; 0]);
+    for (name, members, ipv4, fault) in [
+        ("tor1", r#"["tor1", "node1"]"#, "10.2.0.0/24", "lans[0].name: \"tor1\" cannot name a LAN"),
+        ("lan1", r#"["tor1"]"#, "10.2.0.0/24", "lans[0].members: a LAN joins two"),
+        ("lan1", r#"["tor1", "tor1"]"#, "10.2.0.0/24", "lans[0].members[1]: \"tor1\" is a member"),
+        (
+            "lan1",
+            r#"["tor1", "node9"]"#,
+            "10.2.0.0/24",
+            "lans[0].members[1]: \"node9\" is no router",
+        ),
+        ("lan1", r#"["node1", "node9"]"#, "10.2.0.0/24", "lans[0].hub: \"tor1\" is no member"),
+        (
+            "lan1",
+            r#"["tor1", "node1"]"#,
+            "10.2.0.0/31",
+            "lans[0].ipv4: the pool 10.2.0.0/31 is used",
+        ),
+        ("lan1", r#"["tor1", "node1"]"#, "10.244.0.0/16", "lans[0].ipv4: 10.244.0.0/16 overlaps"),
+    ] {
+        let faults = lan(name, members, ipv4);
+        assert!(faults.iter().any(|told| told.starts_with(fault)), "no {fault:?} in {faults:#?}");
+    }
+}
+
+#[test]
 fn other_software_drops_configuration_written_for_the_former() {
     let text = pair_with("asn = 4200000001", "asn = 4200000001\nconfig = \"# mine\"");
     let mut topology = parse(&text).unwrap();
