@@ -30,7 +30,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Raise a lab: built in are two-racks, pair and single-peer; or a file
+    /// Raise a lab: built in are two-racks, pair, route-server and single-peer; or a file
     Up(Up),
     /// Take a lab down: --name LAB, or the only one
     Down {
@@ -40,6 +40,8 @@ enum Command {
     },
     /// Show which labs are up, and a lab's routers, sessions, links and pods
     Show,
+    /// Show the whole of it, step by step: two racks, pods, a ToR that is cut off
+    Demo(Demo),
     /// Check a topology and show what it describes, without raising it
     Check {
         /// A built-in name or a file
@@ -77,7 +79,7 @@ enum Command {
     Link {
         /// The router
         router: String,
-        /// The router at the other end of the cable
+        /// The router at the other end of the cable, or the LAN
         neighbour: String,
         /// What to do
         #[arg(value_enum)]
@@ -138,6 +140,22 @@ struct Software {
     /// Software of all nodes
     #[arg(long, value_enum, value_name = "SOFTWARE")]
     node: Option<Runs>,
+    /// Where `routed` and `slash32` are [default: beside this program]
+    #[arg(long, value_name = "DIR")]
+    bin_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct Demo {
+    /// Software of ToRs and spine
+    #[arg(long, value_enum, value_name = "SOFTWARE", default_value_t = Runs::Routed)]
+    tor: Runs,
+    /// Leave the lab up at the end
+    #[arg(long)]
+    keep: bool,
+    /// No pauses for reading
+    #[arg(long)]
+    fast: bool,
     /// Where `routed` and `slash32` are [default: beside this program]
     #[arg(long, value_name = "DIR")]
     bin_dir: Option<PathBuf>,
@@ -205,6 +223,7 @@ fn run(Arguments { name, command }: Arguments) -> Result<i32> {
         Command::Up(up) => labs::up(name, &up),
         Command::Down { all } => labs::down(name, all),
         Command::Show => labs::show(name),
+        Command::Demo(demo) => labs::demo(demo),
         Command::Check { topology } => labs::check(&topology),
         Command::Exec { place, command } => inside::exec(name, &place, &command),
         Command::Pod { verb, node, pod } => inside::pod(name, verb, node, &pod),

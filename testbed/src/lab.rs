@@ -14,13 +14,13 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::registry::{LabDir, Plan, Registry};
-use crate::speaker::{self, Session};
 use crate::supervisor::DETACH;
 use crate::topology::{Runs, Topology};
 
 mod look;
 mod raise;
 
+pub use look::{Hop, Route};
 pub(crate) use raise::default_name;
 
 /// A lab that is up.
@@ -193,19 +193,6 @@ impl Lab {
     /// With the plugin's own error document.
     pub fn pod_check(&self, node: &str, pod: &str) -> Result<()> {
         self.do_testbed(&["pod", "check", node, pod]).map(drop)
-    }
-
-    /// The BGP sessions of a router, as its own software tells them. Empty where nothing runs.
-    ///
-    /// # Errors
-    ///
-    /// If the software does not answer.
-    pub fn sessions(&self, router: &str) -> Result<Vec<Session>> {
-        let runs = self.topology().router(router).map_or(Runs::None, |router| router.runs);
-        match speaker::sessions_command(runs) {
-            Some(argv) => Ok(speaker::sessions(runs, &self.read(router, argv)?)),
-            None => Ok(Vec::new()),
-        }
     }
 
     /// Switches the interface of `router` that leads to `neighbour`.

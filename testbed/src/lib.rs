@@ -5,6 +5,7 @@
 
 pub mod cli;
 mod daemon;
+mod demo;
 mod enter;
 mod holder;
 mod lab;
@@ -17,6 +18,6 @@ pub mod speaker;
 mod supervisor;
 pub mod topology;
 
-pub use lab::{Lab, Options};
+pub use lab::{Hop, Lab, Options, Route};
 pub use ping::Tally;
 pub use topology::{Runs, Topology};

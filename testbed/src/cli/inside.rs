@@ -97,9 +97,9 @@ pub(super) fn switch(
     let lab = Registry::open()?.find(name)?;
     let Plan { topology, .. } = lab.plan()?;
     let ifnames: Vec<String> = topology
-        .neighbours(&router)
-        .filter(|found| neighbour.is_none_or(|name| found.far.router == name))
-        .map(|found| found.near.ifname.clone())
+        .ends(&router)
+        .map(|end| end.ifname.clone())
+        .filter(|ifname| neighbour.is_none_or(|neighbour| ifname == neighbour))
         .collect();
     if let (Some(neighbour), true) = (neighbour, ifnames.is_empty()) {
         bail!("no link between {router} and {neighbour} in lab {}", lab.name());

@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use super::{Up, print};
+use super::{Demo, Up, print};
+use crate::demo;
 use crate::lab::{Lab, Options, default_name};
 use crate::registry::Registry;
 use crate::show;
@@ -64,6 +65,11 @@ pub(super) fn show(name: Option<&str>) -> Result<i32> {
         None => print(&show::labs(&alive)?)?,
     }
     Ok(0)
+}
+
+pub(super) fn demo(Demo { tor, keep, fast, bin_dir }: Demo) -> Result<i32> {
+    let held = demo::run(&demo::Wish { fabric: tor, keep, fast, bin_dir })?;
+    Ok(if held { 0 } else { 1 })
 }
 
 pub(super) fn check(topology: &str) -> Result<i32> {
