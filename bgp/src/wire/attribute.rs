@@ -1,9 +1,9 @@
 //! Path attributes on the wire: codes, flags, and the octets of each (RFC 4271 §4.3, §5).
 //!
 //! In: the attribute field of an UPDATE, or [`Attrs`](crate::attrs::Attrs). Out: everything the
-//! field holds with each flaw classed as RFC 7606 asks ([`read`]), or octets ([`write`]).
+//! field holds with each flaw classed as RFC 7606 asks (`read`), or octets (`write`).
 //!
-//! A new attribute has a line in the table here, an arm in [`read`] and a line in [`write`].
+//! A new attribute has a line in the table here, an arm in `read` and a line in `write`.
 
 use std::fmt;
 
@@ -71,11 +71,11 @@ attr_codes! {
 }
 
 impl AttrCode {
-    /// Where the Partial bit is kept; nowhere if the attribute may not have one, or if it is
-    /// always set on the way out.
+    /// Where the Partial bit is kept; nowhere if the attribute may not have one, if it is always
+    /// set on the way out, or if the attribute goes up in another (AS4_AGGREGATOR).
     const fn partial(self) -> PartialSet {
         match self {
-            Self::AGGREGATOR | Self::AS4_AGGREGATOR => PartialSet::AGGREGATOR,
+            Self::AGGREGATOR => PartialSet::AGGREGATOR,
             Self::COMMUNITIES => PartialSet::COMMUNITIES,
             Self::EXT_COMMUNITIES => PartialSet::EXT_COMMUNITIES,
             Self::LARGE_COMMUNITY => PartialSet::LARGE_COMMUNITIES,

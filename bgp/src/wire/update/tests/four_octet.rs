@@ -70,6 +70,13 @@ fn rfc6793_4_2_3_as4_aggregator_alone_says_nothing() {
 }
 
 #[test]
+fn the_partial_bit_of_as4_aggregator_is_not_that_of_aggregator() {
+    let as4_aggregator = attr(T | 0x20, 18, &[0, 3, 0x0D, 0x40, 10, 0, 0, 2]);
+    let update = from_old(&[old_path(&[65001]), as4_aggregator]);
+    assert_eq!(update.reach[0].attrs.partial, PartialSet::NONE);
+}
+
+#[test]
 fn rfc6793_6_a_malformed_as4_path_or_as4_aggregator_is_discarded() {
     for (code, value) in [
         (17, vec![]),
