@@ -1,4 +1,5 @@
 //! What the behaviour tests need to set a scene. The tests themselves are in `tests/`, one file
 //! a promise.
 
+pub mod messages;
 pub mod sim;
