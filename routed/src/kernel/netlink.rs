@@ -140,6 +140,18 @@ impl Netlink {
         Ok(Self { socket, sequence: 0, outgoing: Vec::new(), incoming })
     }
 
+    /// The socket's address. The kernel names it as the source of every change that was asked for
+    /// here, in what it tells those who watch.
+    ///
+    /// # Errors
+    ///
+    /// [`NetlinkError::Socket`].
+    pub fn port(&self) -> Result<u32, NetlinkError> {
+        let mut address = SocketAddr::new(0, 0);
+        self.socket.get_address(&mut address)?;
+        Ok(address.port_number())
+    }
+
     /// Carries out the requests in order and returns those that the kernel refused, also in order;
     /// empty if all went well. A refused request does not keep the later ones from being tried.
     ///
@@ -325,7 +337,7 @@ enum Dumped {
 }
 
 /// The messages of one datagram; ends early at the first that is cut short.
-struct Datagram<'a>(&'a [u8]);
+pub(super) struct Datagram<'a>(pub(super) &'a [u8]);
 
 impl<'a> Iterator for Datagram<'a> {
     type Item = NetlinkBuffer<&'a [u8]>;
@@ -339,7 +351,8 @@ impl<'a> Iterator for Datagram<'a> {
     }
 }
 
-fn decode(
+/// One message as a typed one.
+pub(super) fn decode(
     message: &NetlinkBuffer<&[u8]>,
 ) -> Result<RouteNetlinkMessage, <RouteNetlinkMessage as NetlinkDeserializable>::Error> {
     let header = NetlinkHeader::parse(message)?;
