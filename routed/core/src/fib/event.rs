@@ -1,6 +1,6 @@
 //! What goes into the machine and what comes out.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use bgp::{
     attrs::NextHop,
@@ -58,8 +58,9 @@ pub enum Event {
     },
     /// Changes of the Loc-RIB.
     Best(Vec<BestChange>),
-    /// Every next hop that the RIB asks about.
-    NextHops(Vec<NextHop>),
+    /// Every next hop that the RIB asks about. Each is answered, whether it was asked about before
+    /// or not: the RIB may have forgotten it in between.
+    NextHops(BTreeSet<NextHop>),
     /// The peers have told us all they have. What they told may still be on its way here.
     Complete,
     /// The time that [`Fib::poll_timeout`](super::Fib::poll_timeout) named has come.

@@ -115,15 +115,14 @@ impl Resolver {
         followed
     }
 
-    /// The next hops that the RIB asks about now. New ones are reported by [`Self::poll`].
-    pub(super) fn ask(&mut self, next_hops: &[NextHop]) {
-        let wanted: BTreeSet<_> = next_hops.iter().copied().collect();
+    /// The next hops that the RIB asks about now. All of them are reported by [`Self::poll`].
+    pub(super) fn ask(&mut self, next_hops: &BTreeSet<NextHop>) {
         let asked = self.tracked.iter().filter(|(_, tracked)| tracked.asked);
         let before: BTreeSet<_> = asked.map(|(next_hop, _)| *next_hop).collect();
-        for next_hop in before.difference(&wanted) {
+        for next_hop in before.difference(next_hops) {
             self.release(*next_hop, |tracked| tracked.asked = false);
         }
-        for next_hop in wanted.difference(&before) {
+        for next_hop in next_hops {
             self.track(*next_hop).asked = true;
             self.changed.insert(*next_hop);
         }
@@ -144,7 +143,7 @@ impl Resolver {
         loop {
             let next_hop = self.changed.pop_first()?;
             if let Some(Tracked { asked, resolved, .. }) = self.tracked.get(&next_hop) {
-                let answer = asked.then(|| resolved.resolution.clone());
+                let answer = asked.then(|| resolved.resolution);
                 return Some(Changed { next_hop, answer });
             }
         }

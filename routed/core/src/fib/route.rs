@@ -148,7 +148,9 @@ pub enum Operation {
     /// Creates the route; must be refused if any route with this key exists, so that nobody
     /// else's is overwritten.
     Add(RouteKey, Target),
-    /// Takes the place of our route with this key, without a moment in between.
+    /// Takes the place of our route with this key, without a moment in between. The kernel cannot
+    /// be told to replace ours only: somebody who takes the key in the instant before we hear of it
+    /// is overwritten.
     Replace(RouteKey, Target),
     /// Removes our route with this key and leaves those of other protocols.
     Delete(RouteKey),

@@ -354,7 +354,7 @@ fn nothing_is_answered_about_next_hops_before_the_kernel_is_known() {
     let mut world = World::new();
     world.ask(&["10.0.1.1"]);
     let mut fib = Fib::new(world.config.clone(), world.now);
-    fib.handle(Event::NextHops(vec![NextHop::new(ip("10.0.1.1"))]), world.now);
+    fib.handle(Event::NextHops([NextHop::new(ip("10.0.1.1"))].into()), world.now);
     assert_eq!(fib.poll_command(world.now), None);
     world.settle_down();
     assert_eq!(world.answer("10.0.1.1"), Some(Resolution::Reachable { cost: 0 }));

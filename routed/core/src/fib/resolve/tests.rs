@@ -150,7 +150,7 @@ fn routes_of_other_tables_do_not_resolve() {
 fn changes_are_reported_once_and_only_for_what_is_asked() {
     let mut resolver = resolver();
     let (asked, used) = (NextHop::new(ip("10.0.1.1")), NextHop::new(ip("10.0.1.9")));
-    resolver.ask(&[asked]);
+    resolver.ask(&BTreeSet::from([asked]));
     resolver.acquire(used);
     let reachable = Some(Resolution::Reachable { cost: 0 });
     assert_eq!(resolver.poll(), Some(Changed { next_hop: asked, answer: reachable }));
@@ -161,16 +161,26 @@ fn changes_are_reported_once_and_only_for_what_is_asked() {
     assert_eq!(resolver.poll(), Some(Changed { next_hop: asked, answer: unreachable }));
     assert_eq!(resolver.poll(), Some(Changed { next_hop: used, answer: None }));
 
-    resolver.ask(&[]);
+    resolver.ask(&BTreeSet::new());
     resolver.drop_user(used);
     let _ = resolver.link(link(1, true, true));
     assert_eq!(resolver.poll(), None);
 }
 
 #[test]
+fn next_hop_that_is_asked_about_again_is_answered_again() {
+    let mut resolver = resolver();
+    let asked = BTreeSet::from([NextHop::new(ip("10.0.1.1"))]);
+    resolver.ask(&asked);
+    assert!(resolver.poll().is_some());
+    resolver.ask(&asked);
+    assert!(resolver.poll().is_some_and(|changed| changed.answer.is_some()));
+}
+
+#[test]
 fn next_hop_that_becomes_our_own_address_is_reported() {
     let mut resolver = resolver();
-    resolver.ask(&[NextHop::new(ip("10.0.1.7"))]);
+    resolver.ask(&BTreeSet::from([NextHop::new(ip("10.0.1.7"))]));
     while resolver.poll().is_some() {}
     let _ = resolver.link(address(2, "10.0.1.7", "10.0.1.7/32"));
     let answer = resolver.poll().and_then(|changed| changed.answer);
