@@ -3,4 +3,6 @@
 pub mod netlink;
 pub mod netns;
 pub mod pods;
+pub mod routes;
 pub mod sysctl;
+pub mod watch;

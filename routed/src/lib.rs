@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod cni;
 pub mod config;
+pub mod fib;
 pub mod http;
 pub mod kernel;
 pub mod metrics;
