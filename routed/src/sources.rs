@@ -11,13 +11,16 @@ use std::{
 };
 
 use bgp::aspath::Asn;
-use routed_core::{fib::Fib, pod::Pods};
+use routed_core::fib::Fib;
 use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
 };
 
-use crate::peering::{PeerHandle, RibHandle, RibStopped};
+use crate::{
+    node::{NodeHandle, Stopped},
+    peering::{PeerHandle, RibHandle, RibStopped},
+};
 
 /// The handles. Cheap to clone; filled in once, when everything has been started.
 #[derive(Clone)]
@@ -31,11 +34,11 @@ pub struct Sources {
     /// The RIB.
     pub rib: RibHandle,
     /// The pods; `None` on a router without pods.
-    pub pods: Option<Asker<Pods>>,
+    pub pods: Option<NodeHandle>,
     /// The CNI plugin's socket; `None` on a router without pods.
     pub cni_socket: Option<PathBuf>,
-    /// The kernel's routes; `None` if none are written.
-    pub kernel: Option<Asker<Fib>>,
+    /// The kernel's routes; `None` in speaker mode.
+    pub kernel: Option<KernelHandle>,
 }
 
 impl Sources {
@@ -49,34 +52,21 @@ impl Sources {
     }
 }
 
-/// A way to look into a machine that a task owns.
-pub struct Asker<M>(mpsc::Sender<Look<M>>);
+/// A way to look into the machine of the kernel's routes. Cheap to clone.
+#[derive(Clone)]
+pub struct KernelHandle(mpsc::Sender<Look>);
 
 /// A look, to be taken by the machine's owner between two events.
-pub struct Look<M>(Box<dyn FnOnce(&M) + Send>);
+pub type Look = Box<dyn FnOnce(&Fib) + Send>;
 
-/// A way to ask, and where the questions arrive. The owner of the machine receives them beside
-/// its events and answers each by [`Look::take`].
-#[must_use]
-pub fn asker<M>() -> (Asker<M>, mpsc::Receiver<Look<M>>) {
-    let (looks, arriving) = mpsc::channel(WAITING_LOOKS);
-    (Asker(looks), arriving)
-}
-
-impl<M> Clone for Asker<M> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
+impl KernelHandle {
+    /// A handle, and where its looks arrive.
+    #[must_use]
+    pub fn new() -> (Self, mpsc::Receiver<Look>) {
+        let (looks, arriving) = mpsc::channel(WAITING_LOOKS);
+        (Self(looks), arriving)
     }
-}
 
-impl<M> Look<M> {
-    /// Looks, and answers who asked.
-    pub fn take(self, machine: &M) {
-        (self.0)(machine);
-    }
-}
-
-impl<M> Asker<M> {
     /// What `look` sees of the machine.
     ///
     /// # Errors
@@ -84,13 +74,13 @@ impl<M> Asker<M> {
     /// [`NoAnswer`].
     pub async fn ask<T: Send + 'static>(
         &self,
-        look: impl FnOnce(&M) -> T + Send + 'static,
+        look: impl FnOnce(&Fib) -> T + Send + 'static,
     ) -> Result<T, NoAnswer> {
         let (answer, answered) = oneshot::channel();
-        let look = Look(Box::new(move |machine: &M| {
+        let look = Box::new(move |fib: &Fib| {
             // Who asked may have gone.
-            let _ = answer.send(look(machine));
-        }));
+            let _ = answer.send(look(fib));
+        });
         in_time(async {
             self.0.send(look).await.map_err(|_| NoAnswer::Stopped)?;
             answered.await.map_err(|_| NoAnswer::Stopped)
@@ -116,6 +106,12 @@ impl From<RibStopped> for NoAnswer {
     }
 }
 
+impl From<Stopped> for NoAnswer {
+    fn from(_: Stopped) -> Self {
+        Self::Stopped
+    }
+}
+
 /// The answer, if it comes before patience ends.
 ///
 /// # Errors
@@ -136,32 +132,47 @@ const WAITING_LOOKS: usize = 16;
 
 #[cfg(test)]
 mod tests {
+    use routed_core::fib::FibConfig;
+
     use super::*;
+
+    fn fib() -> Fib {
+        let config = FibConfig {
+            table: 254,
+            protocol: 132,
+            metric: None,
+            own_ranges: Vec::new(),
+            learned_routes: true,
+            resolve_via_default: false,
+            grace: Duration::ZERO,
+        };
+        Fib::new(config, Instant::now())
+    }
 
     #[tokio::test]
     async fn the_owner_answers_between_its_events() {
-        let (asker, mut looks) = asker::<Vec<u8>>();
+        let (kernel, mut looks) = KernelHandle::new();
         let owner = tokio::spawn(async move {
-            let machine = vec![1, 2, 3];
+            let fib = fib();
             while let Some(look) = looks.recv().await {
-                look.take(&machine);
+                look(&fib);
             }
         });
-        assert_eq!(asker.ask(Vec::len).await, Ok(3));
-        drop(asker);
+        assert_eq!(kernel.ask(Fib::is_ready).await, Ok(false));
+        drop(kernel);
         owner.await.unwrap();
     }
 
     #[tokio::test]
     async fn an_owner_that_has_ended_is_told_as_such() {
-        let (asker, looks) = asker::<Vec<u8>>();
+        let (kernel, looks) = KernelHandle::new();
         drop(looks);
-        assert_eq!(asker.ask(Vec::len).await, Err(NoAnswer::Stopped));
+        assert_eq!(kernel.ask(Fib::is_ready).await, Err(NoAnswer::Stopped));
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_owner_that_does_not_answer_is_not_waited_for() {
-        let (asker, _looks) = asker::<Vec<u8>>();
-        assert_eq!(asker.ask(Vec::len).await, Err(NoAnswer::Late));
+        let (kernel, _looks) = KernelHandle::new();
+        assert_eq!(kernel.ask(Fib::is_ready).await, Err(NoAnswer::Late));
     }
 }

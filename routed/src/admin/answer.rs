@@ -8,13 +8,14 @@ use bgp::{
     rib::PeerCounts,
     session::{Counters, Established},
 };
-use routed_core::pod::{PodState, Pods};
+use routed_core::{ipam::PoolUse, pod::PodState};
 
 use super::Refusal;
 use crate::{
+    node::PodStatus,
     peering::{PeerHandle, PeerStatus},
     show::view::{MessageCounts, PeerView, PodView, PoolView, RouteCounts},
-    sources::{Asker, NoAnswer, Sources, in_time},
+    sources::{NoAnswer, Sources, in_time},
 };
 
 /// Every peer, in the order of the configuration.
@@ -28,53 +29,41 @@ pub(super) async fn peers(sources: &Sources) -> Result<Vec<PeerView>, Refusal> {
 
 /// Every pod interface.
 pub(super) async fn pods(sources: &Sources) -> Result<Vec<PodView>, Refusal> {
-    look(sources, |pods| {
-        pods.pods()
-            .map(|(wiring, state)| PodView {
-                namespace: wiring.pod.as_ref().map(|pod| pod.namespace.clone()),
-                pod: wiring.pod.as_ref().map(|pod| pod.name.clone()),
-                network: wiring.id.network().to_owned(),
-                container_id: wiring.id.container_id().to_owned(),
-                ifname: wiring.inside.name.clone(),
-                host_ifname: wiring.host.name.clone(),
-                ipv4: wiring.lease.ipv4,
-                ipv6: wiring.lease.ipv6,
-                mac: wiring.inside.mac.to_string(),
-                mtu: wiring.mtu,
-                state: state_name(state).to_owned(),
-            })
-            .collect()
-    })
-    .await
+    let pods = sources.pods.as_ref().ok_or(Refusal::NoPods)?;
+    let pods = in_time(pods.pods()).await.map_err(of_part("pods"))?;
+    let view = |PodStatus { wiring, state }: PodStatus| PodView {
+        namespace: wiring.pod.as_ref().map(|pod| pod.namespace.clone()),
+        pod: wiring.pod.as_ref().map(|pod| pod.name.clone()),
+        network: wiring.id.network().to_owned(),
+        container_id: wiring.id.container_id().to_owned(),
+        ifname: wiring.inside.name,
+        host_ifname: wiring.host.name,
+        ipv4: wiring.lease.ipv4,
+        ipv6: wiring.lease.ipv6,
+        mac: wiring.inside.mac.to_string(),
+        mtu: wiring.mtu,
+        state: state_name(state).to_owned(),
+    };
+    Ok(pods.into_iter().map(view).collect())
 }
 
 /// Every pod range, in the order of the configuration.
 pub(super) async fn pools(sources: &Sources) -> Result<Vec<PoolView>, Refusal> {
-    look(sources, |pods| {
-        pods.pools()
-            .map(|pool| PoolView {
-                prefix: pool.prefix.into(),
-                family: pool.family.to_string(),
-                capacity: pool.size,
-                leased: pool.leased,
-                free: pool.size.saturating_sub(pool.leased),
-            })
-            .collect()
-    })
-    .await
+    let pods = sources.pods.as_ref().ok_or(Refusal::NoPods)?;
+    let pools = in_time(pods.pools()).await.map_err(of_part("pods"))?;
+    let view = |PoolUse { family, prefix, size, leased }| PoolView {
+        prefix: prefix.into(),
+        family: family.to_string(),
+        capacity: size,
+        leased,
+        free: size.saturating_sub(leased),
+    };
+    Ok(pools.into_iter().map(view).collect())
 }
 
 /// What became of a question to one of the owners.
 pub(super) fn of_part(part: &'static str) -> impl Fn(NoAnswer) -> Refusal {
     move |error| Refusal::NoAnswer { part: part.to_owned(), reason: error.to_string() }
-}
-
-async fn look<T: Send + 'static>(
-    sources: &Sources,
-    look: impl FnOnce(&Pods) -> T + Send + 'static,
-) -> Result<T, Refusal> {
-    let pods: &Asker<Pods> = sources.pods.as_ref().ok_or(Refusal::NoPods)?;
-    pods.ask(look).await.map_err(of_part("pods"))
 }
 
 fn peer_view(

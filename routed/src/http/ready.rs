@@ -36,7 +36,10 @@ pub(super) async fn alive(sources: &Sources) -> Vec<Check> {
     let rib = in_time(sources.rib.best_counts()).await.map(|_| ());
     let mut checks = vec![Check { name: "rib", outcome: answers(rib) }];
     if let Some(pods) = &sources.pods {
-        checks.push(Check { name: "pods", outcome: answers(pods.ask(|_| ()).await) });
+        checks.push(Check {
+            name: "pods",
+            outcome: answers(in_time(pods.readiness()).await.map(|_| ())),
+        });
     }
     if let Some(kernel) = &sources.kernel {
         checks.push(Check { name: "kernel", outcome: answers(kernel.ask(|_| ()).await) });

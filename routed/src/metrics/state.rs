@@ -12,11 +12,12 @@ use prometheus::{
 use routed_core::{
     fib::{self, Fib, status::RouteState},
     ipam::PoolUse,
-    pod::{PodState, Pods},
+    pod::PodState,
 };
 
 use super::register;
 use crate::{
+    node::NodeHandle,
     peering::PeerHandle,
     sources::{NoAnswer, Sources, in_time},
 };
@@ -43,7 +44,7 @@ pub(super) async fn gather(sources: &Sources) -> Vec<MetricFamily> {
     sessions(&fresh, &sources.peers);
     report("rib", routes(&fresh, sources).await);
     if let Some(pods) = &sources.pods {
-        report("pods", pods.ask(PodsSeen::of).await.map(|seen| seen.tell(&fresh)));
+        report("pods", pods_and_pools(&fresh, pods).await);
     }
     if let Some(kernel) = &sources.kernel {
         report("kernel", kernel.ask(KernelSeen::of).await.map(|seen| seen.tell(&fresh)));
@@ -137,44 +138,33 @@ async fn routes(fresh: &Fresh, sources: &Sources) -> Result<(), NoAnswer> {
     Ok(())
 }
 
-/// What is counted of the pods.
-struct PodsSeen {
-    by_state: [(PodState, usize); 4],
-    pools: Vec<PoolUse>,
-}
-
-impl PodsSeen {
-    fn of(pods: &Pods) -> Self {
-        let states = [PodState::Attaching, PodState::Ready, PodState::Removing, PodState::Stuck];
-        let count = |state| pods.pods().filter(|(_, other)| *other == state).count();
-        Self { by_state: states.map(|state| (state, count(state))), pools: pods.pools().collect() }
+async fn pods_and_pools(fresh: &Fresh, node: &NodeHandle) -> Result<(), NoAnswer> {
+    let (pods, pools) = (in_time(node.pods()).await?, in_time(node.pools()).await?);
+    let gauge = fresh.gauges("slash32_pods", "Pod interfaces of this node.", &["state"]);
+    let states = [
+        (PodState::Attaching, "attaching"),
+        (PodState::Ready, "ready"),
+        (PodState::Removing, "removing"),
+        (PodState::Stuck, "stuck"),
+    ];
+    for (state, name) in states {
+        let count = pods.iter().filter(|pod| pod.state == state).count();
+        gauge.with_label_values(&[name]).set(signed(count));
     }
-
-    fn tell(self, fresh: &Fresh) {
-        let pods = fresh.gauges("slash32_pods", "Pod interfaces of this node.", &["state"]);
-        for (state, count) in self.by_state {
-            let state = match state {
-                PodState::Attaching => "attaching",
-                PodState::Ready => "ready",
-                PodState::Removing => "removing",
-                PodState::Stuck => "stuck",
-            };
-            pods.with_label_values(&[state]).set(signed(count));
-        }
-        let addresses = fresh.float_gauges(
-            "slash32_ipam_addresses",
-            "Addresses of a pod range: its capacity, and of these leased and free.",
-            &["pool", "state"],
-        );
-        for PoolUse { prefix, size, leased, family: _ } in self.pools {
-            let pool = prefix.to_string();
-            let free = size.saturating_sub(leased);
-            for (state, count) in [("capacity", size), ("leased", leased), ("free", free)] {
-                // Beyond 2^53 a float is not exact, and nobody counts that many pods.
-                addresses.with_label_values(&[&*pool, state]).set(count as f64);
-            }
+    let addresses = fresh.float_gauges(
+        "slash32_ipam_addresses",
+        "Addresses of a pod range: its capacity, and of these leased and free.",
+        &["pool", "state"],
+    );
+    for PoolUse { prefix, size, leased, family: _ } in pools {
+        let pool = prefix.to_string();
+        let free = size.saturating_sub(leased);
+        for (state, count) in [("capacity", size), ("leased", leased), ("free", free)] {
+            // Beyond 2^53 a float is not exact, and nobody counts that many pods.
+            addresses.with_label_values(&[&*pool, state]).set(count as f64);
         }
     }
+    Ok(())
 }
 
 /// What is counted of the kernel's routes.
