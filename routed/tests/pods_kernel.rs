@@ -16,6 +16,7 @@ use plugin::{cni::code, rpc};
 use routed::{
     cni::server::{listen, serve},
     kernel::sysctl,
+    metrics::Metrics,
 };
 use routed_core::pod::{
     PodState,
@@ -497,7 +498,7 @@ fn plugins_requests_over_the_socket_make_check_and_remove_a_pod() {
     on_a_host(&DUAL, |host| async move {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("cni.sock");
-        let server = tokio::spawn(serve(listen(&path).unwrap(), host.node.clone()));
+        let server = tokio::spawn(serve(listen(&path).unwrap(), host.node.clone(), Metrics::new()));
         let before = host.state();
         let pod = Pod::new("a");
         let netns = pod.netns.try_clone().unwrap();

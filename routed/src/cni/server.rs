@@ -20,7 +20,10 @@ use plugin::{cni::code, rpc};
 use tokio::{net::UnixListener, runtime::Handle, sync::Semaphore, time};
 
 use super::{error, netns_path, request, response};
-use crate::node::NodeHandle;
+use crate::{
+    metrics::{Metrics, Verb},
+    node::NodeHandle,
+};
 
 /// Why the socket cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -77,8 +80,8 @@ pub fn listen(path: &Path) -> Result<UnixListener, ListenError> {
     bind().map_err(failed)
 }
 
-/// Serves the socket for as long as the task lives.
-pub async fn serve(listener: UnixListener, node: NodeHandle) {
+/// Serves the socket for as long as the task lives; `metrics` hears of every request.
+pub async fn serve(listener: UnixListener, node: NodeHandle, metrics: Metrics) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
@@ -90,10 +93,10 @@ pub async fn serve(listener: UnixListener, node: NodeHandle) {
                 continue;
             }
         };
-        let node = node.clone();
+        let (node, metrics) = (node.clone(), metrics.clone());
         let runtime = Handle::current();
         tokio::task::spawn_blocking(move || {
-            if let Err(error) = converse(&stream, &node, &runtime) {
+            if let Err(error) = converse(&stream, &node, &metrics, &runtime) {
                 tracing::debug!(%error, "a CNI connection ended early");
             }
             drop(place);
@@ -102,7 +105,12 @@ pub async fn serve(listener: UnixListener, node: NodeHandle) {
 }
 
 /// One connection from beginning to end.
-fn converse(stream: &UnixStream, node: &NodeHandle, runtime: &Handle) -> Result<(), rpc::RpcError> {
+fn converse(
+    stream: &UnixStream,
+    node: &NodeHandle,
+    metrics: &Metrics,
+    runtime: &Handle,
+) -> Result<(), rpc::RpcError> {
     stream.set_nonblocking(false)?;
     stream.set_read_timeout(Some(READ_TIME))?;
     stream.set_write_timeout(Some(WRITE_TIME))?;
@@ -120,7 +128,9 @@ fn converse(stream: &UnixStream, node: &NodeHandle, runtime: &Handle) -> Result<
         }
     };
     let answer = runtime.block_on(answer(&asked, netns, node));
-    log(&asked, &answer, started.elapsed());
+    let elapsed = started.elapsed();
+    metrics.cni_done(Verb::from(&asked), &answer, elapsed);
+    log(&asked, &answer, elapsed);
     rpc::send(stream, &answer)
 }
 

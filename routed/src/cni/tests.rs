@@ -113,6 +113,7 @@ mod socket {
     };
 
     use super::{server::*, *};
+    use crate::metrics::Metrics;
 
     #[tokio::test]
     async fn socket_is_its_owners_alone_and_takes_the_place_of_a_stale_one() {
@@ -147,7 +148,7 @@ mod socket {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("cni.sock");
         let node = crate::node::NodeHandle::of_nobody();
-        let server = tokio::spawn(serve(listen(&path).unwrap(), node));
+        let server = tokio::spawn(serve(listen(&path).unwrap(), node, Metrics::new()));
         let answers = tokio::task::spawn_blocking(move || {
             let _silent = UnixStream::connect(&path).unwrap();
             let ask = |octets: &[u8]| {
