@@ -37,7 +37,7 @@ pub struct FibTask {
     fib: Fib,
     writer: RouteWriter,
     watch: mpsc::Receiver<Vec<Event>>,
-    looks: mpsc::Receiver<Look<Fib>>,
+    looks: mpsc::Receiver<Look>,
     news: News,
 }
 
@@ -49,7 +49,7 @@ pub struct FibTask {
 /// [`StartError`] if the kernel gives us no socket or no thread.
 pub fn open(
     config: FibConfig,
-    looks: mpsc::Receiver<Look<Fib>>,
+    looks: mpsc::Receiver<Look>,
 ) -> Result<(FibTask, watch::Receiver<Links>), StartError> {
     let writer = routes::start(config.protocol)?;
     let (events, watch) = mpsc::channel(WATCH_QUEUE);
@@ -99,7 +99,7 @@ impl FibTask {
                         self.fib.handle(event, now);
                     }
                 }
-                Input::Look(look) => look.take(&self.fib),
+                Input::Look(look) => look(&self.fib),
             }
             self.news.report(&self.fib, Instant::now());
         }
@@ -129,7 +129,7 @@ impl FibTask {
 enum Input {
     One(Event),
     Kernel(Vec<Event>),
-    Look(Look<Fib>),
+    Look(Look),
 }
 
 /// When every peer that should be up has been established at the same time.
