@@ -2,7 +2,7 @@
 //!
 //! In: octets of known extent. Out: numbers and slices, or `None` once too few are left.
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 /// Reads big-endian fields from the front; what it has given out is gone.
 #[derive(Clone, Debug)]
@@ -22,7 +22,7 @@ impl Reader {
 
     pub(super) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         let octets = self.rest.first_chunk::<N>().copied()?;
-        let _ = self.rest.split_to(N);
+        self.rest.advance(N);
         Some(octets)
     }
 
