@@ -21,7 +21,7 @@ use routed::{
     fib::{self, RibSide},
     kernel::watch::{self, RouteSink},
     peering::RibStopped,
-    sources::{Asker, asker},
+    sources::KernelHandle,
 };
 use routed_core::fib::{
     Event, Fib, FibConfig, GRACE,
@@ -37,7 +37,7 @@ use tokio::{
 /// The daemon's side under test, with the test in the RIB's place.
 struct Daemon {
     best: mpsc::UnboundedSender<Event>,
-    asker: Asker<Fib>,
+    asker: KernelHandle,
     answers: Answers,
     complete: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
@@ -81,7 +81,7 @@ impl Daemon {
             grace: GRACE,
         };
         change(&mut config);
-        let (asker, looks) = asker();
+        let (asker, looks) = KernelHandle::new();
         let (best, news) = mpsc::unbounded_channel();
         let (complete, completed) = oneshot::channel();
         let answers = Answers::default();
