@@ -74,9 +74,9 @@ fn check_open(open: &Open, hold_time: u16) {
 }
 
 /// The route that was configured with every kind of community.
-fn check_decorated(attrs: &Attrs, path: &str) {
+fn check_decorated(attrs: &Attrs, path: &str, next_hop: &str) {
     assert_eq!(attrs.as_path.to_string(), path);
-    assert_eq!(attrs.next_hop.to_string(), "127.0.0.2");
+    assert_eq!(attrs.next_hop.to_string(), next_hop);
     let texts: Vec<_> = attrs.communities.iter().map(ToString::to_string).collect();
     assert_eq!(texts, ["65001:100"]);
     let texts: Vec<_> = attrs.large_communities.iter().map(ToString::to_string).collect();
@@ -106,7 +106,7 @@ fn bird_is_understood_with_its_ipv4_prefixes_in_mp_reach() {
     };
     assert!(bird.open.capabilities.contains(&helper));
     assert_eq!(bird.routes.len(), 5);
-    check_decorated(&bird.routes[&prefix("10.1.0.0/16")], "4200000001 65001");
+    check_decorated(&bird.routes[&prefix("10.1.0.0/16")], "4200000001 65001", "127.0.0.2");
     let v6 = &bird.routes[&prefix("fd00:2:3::/48")];
     assert_eq!(v6.as_path.to_string(), "4200000001");
     assert_eq!(v6.next_hop.to_string(), "fd00::1");
@@ -134,7 +134,7 @@ fn frr_is_understood_with_one_capability_a_parameter() {
     check_graceful_restart(&frr.open, true, &[(1, 1, false), (2, 1, false)]);
     assert_eq!(frr.routes.len(), 5);
     let decorated = &frr.routes[&prefix("10.1.0.0/16")];
-    check_decorated(decorated, "4200000001");
+    check_decorated(decorated, "4200000001", "127.0.0.1");
     assert_eq!(decorated.med, Some(50));
     assert!(decorated.atomic_aggregate);
     let router_id = "10.99.0.2".parse().expect("an address");
@@ -150,7 +150,7 @@ fn gobgp_is_understood() {
     check_graceful_restart(&gobgp.open, false, &[(1, 1, false)]);
     assert_eq!(gobgp.routes.len(), 5);
     let decorated = &gobgp.routes[&prefix("10.1.0.0/16")];
-    check_decorated(decorated, "4200000001");
+    check_decorated(decorated, "4200000001", "127.0.0.2");
     assert_eq!(decorated.med, Some(50));
     assert_eq!(decorated.aggregator.map(|aggregator| aggregator.asn), Some(Asn(4_200_000_002)));
     assert!(gobgp.routes.contains_key(&prefix("0.0.0.0/0")));
