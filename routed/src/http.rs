@@ -4,7 +4,7 @@
 //! the state that others own; changes nothing.
 //!
 //! * `/healthz`: 200 while every owner of state answers in time; 503 names the one that does not.
-//! * `/readyz`: 200 once the node may carry traffic, see [`ready`]; 503 names what is missing.
+//! * `/readyz`: 200 once the node may carry traffic, see `http/ready.rs`; 503 names what is missing.
 
 mod ready;
 

@@ -1,0 +1,172 @@
+//! Promises of the command line that need no daemon: exit codes, and what goes where.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics where it stands")]
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output},
+};
+
+fn routed(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_routed")).args(arguments).output().unwrap()
+}
+
+fn stdout(output: &Output) -> &str {
+    str::from_utf8(&output.stdout).unwrap()
+}
+
+fn stderr(output: &Output) -> &str {
+    str::from_utf8(&output.stderr).unwrap()
+}
+
+fn example() -> String {
+    format!("{}/manifests/routed.example.toml", env!("CARGO_MANIFEST_DIR"))
+}
+
+fn faulty() -> String {
+    format!("{}/../tests/data/config/faults.toml", env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn a_valid_file_exits_with_0_and_says_what_it_comes_to() {
+    let output = routed(&["check", &example()]);
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(stderr(&output), "");
+    let expected = "\
+node    rack1-node1, mode node
+bgp     AS 4200000011, router id 10.0.0.11, listening on 0.0.0.0:179, [::]:179
+pods    10.244.1.0/24, fd00:10:244:1::/64
+kernel  learned routes into table 254, protocol 132
+
+PEER       ADDRESS             AS  DISTANCE         HOLD  FAMILIES   IMPORT    EXPORT
+tor-a      10.1.1.0    4200000001  1 hops, secured     9  ipv4 ipv6  from-tor  to-tor
+tor-b      fd00:1:2::    external  on link            90  ipv4 ipv6  all       originated
+reflector  10.0.0.250    internal  any                90  ipv4 ipv6  all       originated
+";
+    assert_eq!(stdout(&output), format!("{} is valid\n\n{expected}", example()));
+}
+
+#[test]
+fn a_faulty_file_exits_with_1_and_tells_every_fault_on_stderr() {
+    let output = routed(&["check", &faulty()]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(stdout(&output), "");
+    let lines: Vec<_> = stderr(&output).lines().collect();
+    assert_eq!(lines[0].strip_prefix(&faulty()).unwrap().split(": ").nth(1), Some("node.name"));
+    assert_eq!(
+        lines.last().unwrap().strip_prefix(&faulty()),
+        Some(": 31 faults; routed would not start with it")
+    );
+    assert!(lines.iter().any(|line| line.contains("warning: no peer uses this policy")));
+}
+
+#[test]
+fn json_has_each_fault_with_its_key_line_and_message() {
+    let output = routed(&["check", "-o", "json", &faulty()]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(stderr(&output), "");
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["valid"], false);
+    assert_eq!(json["faults"].as_array().unwrap().len(), 31);
+    assert_eq!(json["faults"][1]["key"], "node.mod");
+    assert_eq!(json["faults"][1]["line"], 3);
+    assert_eq!(json["faults"][1]["message"], "unknown key; did you mean mode?");
+    assert_eq!(json["summary"], serde_json::Value::Null);
+    let output = routed(&["check", "-o", "json", &example()]);
+    assert_eq!(output.status.code(), Some(0));
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["summary"]["peers"][0]["hold_time"], 9);
+}
+
+#[test]
+fn a_daemon_does_not_start_with_a_faulty_or_missing_file() {
+    let output = routed(&["run", "--config", &faulty()]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(stderr(&output).lines().count(), 31, "{}", stderr(&output));
+    let output = routed(&["run", "--config", "/nonexistent/routed.toml"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(
+        stderr(&output),
+        "routed: /nonexistent/routed.toml: cannot be read: No such file or directory (os error \
+         2); check the path and its permissions\n"
+    );
+}
+
+#[test]
+fn show_without_a_daemon_says_how_to_reach_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let absent = folder.path().join("routed.sock");
+    // The socket of a daemon that was killed.
+    let dead = folder.path().join("dead.sock");
+    drop(std::os::unix::net::UnixListener::bind(&dead).unwrap());
+    for path in [&absent, &dead] {
+        let path = path.to_str().unwrap();
+        let output = routed(&["show", "peers", "--socket", path]);
+        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(stdout(&output), "");
+        assert_eq!(
+            stderr(&output),
+            format!(
+                "routed: nobody answers on {path}: routed is not running? Start it with `routed \
+                 run`, or name its sockets.admin with --socket\n"
+            )
+        );
+    }
+}
+
+#[test]
+fn a_wrong_command_line_exits_with_2() {
+    for arguments in
+        [&["show"][..], &["show", "routes", "10.0.0.1/8"], &["check", "-o", "yaml"], &["bgp"]]
+    {
+        let output = routed(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert_eq!(stdout(&output), "");
+    }
+    let output = routed(&["show", "routes", "10.0.0.1/8"]);
+    assert!(stderr(&output).contains("did you mean 10.0.0.0/8?"), "{}", stderr(&output));
+}
+
+#[test]
+fn version_and_a_reader_that_leaves_are_no_failures() {
+    let output = routed(&["version"]);
+    assert_eq!(stdout(&output), format!("routed {}\n", env!("CARGO_PKG_VERSION")));
+    let script = format!("{} check {} | true", env!("CARGO_BIN_EXE_routed"), example());
+    let output = Command::new("bash").args(["-o", "pipefail", "-c", &script]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+}
+
+#[test]
+fn the_example_names_every_key_that_there_is() {
+    // Every key is asked of each section, so an unknown one makes the daemon list them all.
+    let text = fs::read_to_string(Path::new(&example())).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("routed.toml");
+    let mut known = Vec::new();
+    let sections = [
+        "[node]",
+        "[bgp]",
+        "[[peers]]",
+        "[pods]",
+        "[kernel]",
+        "[sockets]",
+        "[[policies]]",
+        "[[policies]]\n[[policies.statements]]",
+        "[[policies]]\n[[policies.statements]]\n[policies.statements.set]",
+        "[[policies]]\n[[policies.statements]]\n[policies.statements.as_path_length]",
+    ];
+    for section in sections {
+        fs::write(&path, format!("{section}\nxyzzy = 1\n")).unwrap();
+        let output = routed(&["check", path.to_str().unwrap()]);
+        let line = stderr(&output).lines().find(|line| line.contains("xyzzy: unknown key"));
+        let line = line.unwrap_or_else(|| panic!("{section}: {}", stderr(&output)));
+        let keys = line.split_once("known here are ").unwrap().1.split(", ");
+        known.extend(keys.map(str::to_owned));
+    }
+    assert!(known.len() > 60, "{known:?}");
+    for key in known {
+        let written = [format!("{key} ="), format!("[{key}]"), format!(".{key}]")];
+        assert!(written.iter().any(|form| text.contains(form)), "{key} is not in the example");
+    }
+}
