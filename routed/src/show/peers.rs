@@ -63,3 +63,71 @@ fn last_error(peer: &PeerView) -> String {
         None => error.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::show::view::MessageCounts;
+
+    fn peer(name: &str, state: &str) -> PeerView {
+        let counts = |family: &str, received| RouteCounts {
+            family: family.to_owned(),
+            received,
+            accepted: received - 1,
+            best: 1,
+            advertised: 2,
+        };
+        PeerView {
+            name: name.to_owned(),
+            address: "10.1.1.0".parse().unwrap(),
+            asn: Some(4_200_000_001),
+            local_asn: 4_200_000_011,
+            router_id: None,
+            state: state.to_owned(),
+            enabled: true,
+            since_seconds: Some(7_980),
+            established_count: 1,
+            families: Vec::new(),
+            hold_time: None,
+            local_address: None,
+            import: None,
+            export: None,
+            routes: vec![counts("ipv4", 120), counts("ipv6", 7)],
+            messages_received: MessageCounts { total: 1204, ..MessageCounts::default() },
+            messages_sent: MessageCounts { total: 98, ..MessageCounts::default() },
+            attributes_discarded: 0,
+            treated_as_withdraw: 0,
+            queued_octets: 0,
+            last_error: None,
+            next_attempt_seconds: None,
+        }
+    }
+
+    #[test]
+    fn peers_have_a_line_each_with_both_families_together() {
+        let down = PeerView {
+            asn: None,
+            last_error: Some("connection refused".to_owned()),
+            next_attempt_seconds: Some(4),
+            since_seconds: None,
+            ..peer("b", "Active")
+        };
+        let stopped = PeerView { enabled: false, ..peer("c", "Idle") };
+        assert_eq!(
+            table(&[peer("tor-a", "Established"), down, stopped]),
+            "PEER   ADDRESS           AS  STATE        UP/DOWN  RECEIVED  ACCEPTED  ADVERTISED  MSGRCVD  MSGSENT  LAST ERROR\n\
+             tor-a  10.1.1.0  4200000001  Established    2h13m       127       125           4     1204       98\n\
+             b      10.1.1.0    external  Active             -       127       125           4     1204       98  connection refused (next attempt in 4 s)\n\
+             c      10.1.1.0  4200000001  Stopped        2h13m       127       125           4     1204       98\n"
+        );
+    }
+
+    #[test]
+    fn a_family_leaves_out_the_others_routes_and_peers_without_it() {
+        let mut peers = vec![peer("both", "Idle"), peer("four", "Idle")];
+        peers[1].routes.truncate(1);
+        only(&mut peers, Some(Family::Ipv6Unicast));
+        assert_eq!(peers.len(), 1);
+        assert_eq!((&*peers[0].name, peers[0].routes[0].received), ("both", 7));
+    }
+}
