@@ -39,10 +39,10 @@ bgp     AS 4200000011, router id 10.0.0.11, listening on 0.0.0.0:179, [::]:179
 pods    10.244.1.0/24, fd00:10:244:1::/64
 kernel  learned routes into table 254, protocol 132
 
-PEER       ADDRESS             AS  DISTANCE         HOLD  FAMILIES   IMPORT    EXPORT
-tor-a      10.1.1.0    4200000001  1 hops, secured     9  ipv4 ipv6  from-tor  to-tor
-tor-b      fd00:1:2::    external  on link            90  ipv4 ipv6  all       originated
-reflector  10.0.0.250    internal  any                90  ipv4 ipv6  all       originated
+PEER       ADDRESS             AS  DISTANCE  HOLD  FAMILIES   IMPORT    EXPORT
+tor-a      10.1.1.0    4200000001  GTSM 1       9  ipv4 ipv6  from-tor  to-tor
+tor-b      fd00:1:2::    external  on link     90  ipv4 ipv6  all       originated
+reflector  10.0.0.250    internal  any         90  ipv4 ipv6  all       originated
 ";
     assert_eq!(stdout(&output), format!("{} is valid\n\n{expected}", example()));
 }

@@ -115,7 +115,11 @@ fn missing_sections_are_missing_keys_without_a_line() {
 #[test]
 fn a_half_written_file_is_a_syntax_fault_with_line_and_column() {
     let error = parse(&format!("{LEAST}[[peers]]\naddress = \"10.1.1")).unwrap_err().to_string();
-    assert!(error.starts_with("routed.toml:8:18: syntax: "), "{error}");
+    assert_eq!(
+        error,
+        "routed.toml:8:18: syntax: invalid basic string, expected `\"`; the file ends here: was it \
+         written to its end?"
+    );
     let error = parse(&format!("{LEAST}[[pee")).unwrap_err().to_string();
     assert!(error.starts_with("routed.toml:7:"), "{error}");
 }
@@ -171,6 +175,18 @@ fn values_of_another_type_are_told_and_do_not_hide_other_faults() {
         faults_of("peers = 1\n"),
         ["bgp.peers: unknown key; known here are asn, router_id, \
         cluster_id, multipath, listen, hold_time, keepalive_time, connect_retry, import, export"]
+    );
+}
+
+#[test]
+fn the_protocol_number_of_somebody_else_is_refused() {
+    assert_eq!(
+        faults_of("[kernel]\nprotocol = 133\ntable = 255\n"),
+        [
+            "kernel.protocol: 133 marks routes of this daemon's pods, which would be mixed up \
+             with ours; use 132 or another free one",
+            "kernel.table: 255 is the kernel's table of local addresses; use 254 (main) or another",
+        ]
     );
 }
 

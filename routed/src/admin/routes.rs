@@ -46,7 +46,10 @@ async fn in_kernel(sources: &Sources) -> Result<BTreeMap<Prefix, String>, Refusa
             Some(error) => format!("{} ({error})", route.state),
             None => route.state.to_string(),
         };
-        fib.routes().map(|route| (route.key.prefix, text(route))).collect()
+        // A prefix may also have a route of a former configuration; the one wanted now is shown.
+        let (wanted, former): (Vec<_>, Vec<_>) =
+            fib.routes().partition(|route| route.want.is_some());
+        former.into_iter().chain(wanted).map(|route| (route.key.prefix, text(route))).collect()
     };
     kernel.ask(look).await.map_err(of_part("kernel's routes"))
 }

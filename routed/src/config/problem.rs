@@ -38,8 +38,11 @@ pub enum Problem {
     #[error("not UTF-8 text from here on; save the file as UTF-8, or remove the octet")]
     NotUtf8,
     /// Not TOML.
-    #[error("syntax: {}; is the file complete?", .0.message())]
+    #[error("syntax: {}", .0.message())]
     Syntax(toml::de::Error),
+    /// Not TOML, and the fault is in the last line.
+    #[error("syntax: {}; the file ends here: was it written to its end?", .0.message())]
+    CutOff(toml::de::Error),
 
     // Shape.
     /// A required key is not there.
@@ -224,7 +227,9 @@ pub enum Problem {
     #[error("255 is the kernel's table of local addresses; use 254 (main) or another")]
     LocalTable,
     /// The number of another routing daemon.
-    #[error("{0} marks routes of {1}, which would be taken for ours; use 132 or another free one")]
+    #[error(
+        "{0} marks routes of {1}, which would be mixed up with ours; use 132 or another free one"
+    )]
     ProtocolTaken(u8, &'static str),
 
     // Password files.

@@ -31,7 +31,10 @@ pub(super) fn document<T>(
     for error in errors {
         let offset = error.span().map_or(text.len(), |span| span.start);
         let place = findings.position(offset);
-        findings.fault(place, Problem::Syntax(error));
+        let last = findings.position(text.trim_end().len());
+        let of_last_line = place.line >= last.line;
+        let problem = if of_last_line { Problem::CutOff } else { Problem::Syntax };
+        findings.fault(place, problem(error));
     }
     if !findings.is_faultless() {
         // Half a document would give a second, misleading fault for everything that is cut off.

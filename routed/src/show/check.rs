@@ -182,8 +182,8 @@ impl PeerSummary {
             },
             ttl: match peer.ttl {
                 Ttl::OnLink => "on link".to_owned(),
-                Ttl::Multihop(hops) => format!("{hops} hops"),
-                Ttl::Security(hops) => format!("{hops} hops, secured"),
+                Ttl::Multihop(hops) => format!("TTL {hops}"),
+                Ttl::Security(hops) => format!("GTSM {hops}"),
                 Ttl::Any => "any".to_owned(),
             },
             hold_time: peer.session.hold_time.seconds(),
