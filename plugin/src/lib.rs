@@ -1,6 +1,6 @@
 //! What the CNI plugin `slash32` and the node daemon share: the CNI documents and the RPC.
 //!
-//! The plugin reads its environment ([`env`]) and stdin ([`netconf`]), passes the request with
+//! The plugin reads its environment ([`mod@env`]) and stdin ([`netconf`]), passes the request with
 //! the file descriptor of the pod's network namespace to the daemon ([`client`], [`rpc`]), and
 //! prints the answer in the version that the runtime speaks ([`version`]). It decides nothing
 //! and holds no credentials.
