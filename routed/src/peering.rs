@@ -24,6 +24,7 @@ use tokio::{
 
 mod conn;
 mod interfaces;
+pub mod links;
 mod listener;
 mod peer;
 mod rib;
@@ -164,9 +165,7 @@ impl Peering {
 
     /// Tells every peer what happened to an interface.
     pub async fn link(&self, event: &LinkEvent) {
-        for peer in &self.peers {
-            peer.command(PeerCommand::Link(event.clone())).await;
-        }
+        links::tell(&self.peers, event).await;
     }
 }
 
