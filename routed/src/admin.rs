@@ -19,12 +19,17 @@ pub use self::server::{AdminError, AdminServer};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Request {
-    /// Every peer: [`PeerView`](crate::show::view::PeerView).
-    Peers,
+    /// Peers: [`PeerView`](crate::show::view::PeerView).
+    Peers {
+        /// Only the one of this name or address.
+        peer: Option<String>,
+    },
     /// Routes with all their paths: [`RouteView`](crate::show::view::RouteView).
     Routes {
-        /// Only the most specific route that covers this.
-        covering: Option<IpNetwork>,
+        /// Which prefixes.
+        of: Selection,
+        /// Only routes with a path of this peer (name or address), and of their paths only its.
+        peer: Option<String>,
     },
     /// What a peer has announced: [`ReceivedView`](crate::show::view::ReceivedView).
     Received {
@@ -40,6 +45,19 @@ pub enum Request {
     Pods,
     /// Every pod range: [`PoolView`](crate::show::view::PoolView).
     Pools,
+}
+
+/// Which routes are asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Selection {
+    /// Every one.
+    #[default]
+    All,
+    /// The most specific one that covers this: where traffic to it goes.
+    Covering(IpNetwork),
+    /// This one and all inside it.
+    Inside(IpNetwork),
 }
 
 /// One document of an answer.

@@ -14,6 +14,7 @@ use bgp::{family::Family, prefix::Prefix};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnetwork::IpNetwork;
 use routed::{
+    admin::Selection,
     config::{Config, DEFAULT_ADMIN, DEFAULT_PATH, Loaded},
     run,
     show::{self, Format, Show, check::CheckView},
@@ -83,13 +84,22 @@ struct How {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// BGP peers and their sessions
-    Peers,
+    /// BGP peers and their sessions; with a name or address everything about that one
+    Peers {
+        /// Name or address of the peer
+        peer: Option<String>,
+    },
     /// Routes with all their paths; with a prefix or address, why each path is (not) used
     Routes {
         /// A prefix or address: the route that traffic to it takes
         #[arg(value_parser = prefix_or_address)]
         prefix: Option<IpNetwork>,
+        /// The routes to the prefix and to everything inside it
+        #[arg(long, requires = "prefix")]
+        longer: bool,
+        /// Only paths of this peer (name or address)
+        #[arg(long)]
+        peer: Option<String>,
     },
     /// What a peer has announced, before import policy
     Received {
@@ -187,8 +197,15 @@ fn tell(file: &Path, view: &CheckView) -> anyhow::Result<()> {
 
 fn shown(args: ShowArgs) -> anyhow::Result<()> {
     let what = match args.what {
-        What::Peers => Show::Peers,
-        What::Routes { prefix } => Show::Routes(prefix),
+        What::Peers { peer } => Show::Peers(peer),
+        What::Routes { prefix, longer, peer } => {
+            let of = match prefix {
+                None => Selection::All,
+                Some(prefix) if longer => Selection::Inside(prefix),
+                Some(prefix) => Selection::Covering(prefix),
+            };
+            Show::Routes(of, peer)
+        }
         What::Received { peer } => Show::Received(peer),
         What::Advertised { peer } => Show::Advertised(peer),
         What::Pods => Show::Pods,

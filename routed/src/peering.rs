@@ -27,6 +27,7 @@ mod interfaces;
 pub mod links;
 mod listener;
 mod peer;
+mod remedy;
 mod rib;
 mod socket;
 mod status;
@@ -37,6 +38,7 @@ use peer::{Inbox, PeerTask};
 
 pub use self::{
     peer::{LinkEvent, PeerCommand},
+    remedy::Side,
     rib::{BestChanges, RibHandle, RibStopped},
     socket::{Setting, SocketError},
     status::{FaultCounters, LastError, PeerStatus},

@@ -22,15 +22,15 @@ use ipnetwork::IpNetwork;
 use plugin::rpc::{self, RpcError};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::admin::{Part, Refusal, Request};
+use crate::admin::{Part, Refusal, Request, Selection};
 
 /// What to show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Show {
-    /// Peers and their sessions.
-    Peers,
-    /// Routes; with a prefix or address only the one that traffic to it takes, in full.
-    Routes(Option<IpNetwork>),
+    /// Peers and their sessions; with a name or address only that one, in full.
+    Peers(Option<String>),
+    /// Routes. One that covers a prefix is shown in full.
+    Routes(Selection, Option<String>),
     /// What this peer announced.
     Received(String),
     /// What this peer is told.
@@ -98,18 +98,23 @@ pub fn show(
 ) -> Result<String, ShowError> {
     let of_family = |prefix: &IpNetwork| family.is_none_or(|family| family == family_of(*prefix));
     match what {
-        Show::Peers => {
-            let mut peers = ask(socket, &Request::Peers)?;
+        Show::Peers(name) => {
+            let mut peers = ask(socket, &Request::Peers { peer: name.clone() })?;
             peers::only(&mut peers, family);
-            render(format, &peers, peers::table)
+            match name {
+                Some(_) => render(format, &peers, peers::details),
+                None => render(format, &peers, peers::table),
+            }
         }
-        Show::Routes(covering) => {
-            let mut routes: Vec<view::RouteView> =
-                ask(socket, &Request::Routes { covering: *covering })?;
+        Show::Routes(of, peer) => {
+            let request = Request::Routes { of: *of, peer: peer.clone() };
+            let mut routes: Vec<view::RouteView> = ask(socket, &request)?;
             routes.retain(|route| of_family(&route.prefix));
-            match covering {
-                Some(wanted) => render(format, &routes, |routes| routes::details(routes, *wanted)),
-                None => render(format, &routes, routes::table),
+            match of {
+                Selection::Covering(wanted) => {
+                    render(format, &routes, |routes| routes::details(routes, *wanted))
+                }
+                Selection::All | Selection::Inside(_) => render(format, &routes, routes::table),
             }
         }
         Show::Received(peer) => {

@@ -209,6 +209,48 @@ fn peers_are_shown_with_their_sessions_and_counts() {
 }
 
 #[test]
+fn one_peer_is_shown_in_full() {
+    let pair = Pair::established();
+    pair.originate("10.244.1.0/24");
+    let text = pair.right.table(&["peers", "127.0.0.1"]);
+    let line = |title: &str| {
+        let line = text.lines().find_map(|line| line.trim_start().strip_prefix(title));
+        line.unwrap_or_else(|| panic!("no {title:?} in\n{text}")).trim().to_owned()
+    };
+    assert!(text.starts_with("left  127.0.0.1\n"), "{text}");
+    assert_eq!(line("AS "), "64512; ours is 64513");
+    assert!(line("state").starts_with("Established for "), "{text}");
+    assert_eq!(line("timers"), "hold 90 s, keepalive 30 s; connect retry 1 s");
+    assert_eq!(line("router id"), "10.0.0.1");
+    assert!(line("can do").contains("4-octet AS"), "{text}");
+    assert_eq!(line("policies"), "import all, export own");
+    assert_eq!(line("ipv4"), "1         1     1           0");
+    assert!(!text.contains("last error"), "{text}");
+    assert_eq!(
+        pair.left.error(&["peers", "rigth"]),
+        "routed: no peer has the name or address \"rigth\"; known are right\n"
+    );
+}
+
+#[test]
+fn routes_are_selected_by_range_and_by_peer() {
+    let pair = Pair::established();
+    for prefix in ["10.244.1.0/24", "10.244.2.0/24", "10.244.32.0/20"] {
+        pair.originate(prefix);
+    }
+    let prefixes = |arguments: &[&str]| {
+        let json = pair.right.json(&[&["routes"], arguments].concat());
+        let prefix = |route: &Value| route["prefix"].as_str().unwrap().to_owned();
+        json.as_array().unwrap().iter().map(prefix).collect::<Vec<_>>()
+    };
+    assert_eq!(prefixes(&["10.244.0.0/19", "--longer"]), ["10.244.1.0/24", "10.244.2.0/24"]);
+    assert_eq!(prefixes(&["10.244.2.0/24", "--longer"]), ["10.244.2.0/24"]);
+    assert_eq!(prefixes(&["--peer", "left"]).len(), 3);
+    assert_eq!(pair.left.json(&["routes", "--peer", "right"]), Value::Array(Vec::new()));
+    assert!(pair.right.error(&["routes", "--peer", "lfet"]).contains("known are left"));
+}
+
+#[test]
 fn routes_are_shown_from_both_sides_with_reasons() {
     let pair = Pair::established();
     pair.originate("10.244.1.0/24");
@@ -291,6 +333,14 @@ fn a_lost_session_is_shown_with_its_error() {
     let json = pair.left.json(&["peers"]);
     assert!(json[0]["last_error"].as_str().unwrap().contains("drained"), "{json}");
     assert!(pair.left.table(&["peers"]).contains("drained"));
+    let code = &json[0]["last_notification"];
+    assert_eq!(
+        (&code["sent"], &code["code"], &code["subcode"]),
+        (&false.into(), &6.into(), &2.into())
+    );
+    let text = pair.left.table(&["peers", "right"]);
+    assert!(text.contains("[code 6/2]"), "{text}");
+    assert!(text.contains("what to do   the peer's operator has shut the session down"), "{text}");
     let (status, body) = pair.left.get("/readyz");
     assert_eq!(status, 503);
     assert!(body.contains("0 of 1 sessions established; missing: right ("), "{body}");

@@ -7,24 +7,37 @@ use bgp::{
     family::Family,
     rib::PeerCounts,
     session::{Counters, Established},
+    wire::Notification,
 };
 use routed_core::{ipam::PoolUse, pod::PodState};
 
 use super::Refusal;
 use crate::{
     node::PodStatus,
-    peering::{PeerHandle, PeerStatus},
-    show::view::{MessageCounts, PeerView, PodView, PoolView, RouteCounts},
+    peering::{LastError, PeerHandle, PeerStatus, Side},
+    show::view::{MessageCounts, NotificationView, PeerView, PodView, PoolView, RouteCounts},
     sources::{NoAnswer, Sources, in_time},
 };
 
-/// Every peer, in the order of the configuration.
-pub(super) async fn peers(sources: &Sources) -> Result<Vec<PeerView>, Refusal> {
-    let ids = sources.peers.iter().map(|peer| peer.id).collect();
+/// Every peer, in the order of the configuration; or the one of this name or address.
+pub(super) async fn peers(sources: &Sources, name: Option<&str>) -> Result<Vec<PeerView>, Refusal> {
+    let peers = match name {
+        None => sources.peers.iter().collect(),
+        Some(name) => vec![find_peer(sources, name)?],
+    };
+    let ids = peers.iter().map(|peer| peer.id).collect();
     let counts = in_time(sources.rib.peer_counts(ids)).await.map_err(of_part("RIB"))?;
     let now = Instant::now();
-    let peers = sources.peers.iter().zip(counts);
-    Ok(peers.map(|(peer, counts)| peer_view(peer, &peer.status(), counts, now)).collect())
+    let views = peers.into_iter().zip(counts);
+    Ok(views.map(|(peer, counts)| peer_view(peer, &peer.status(), counts, now)).collect())
+}
+
+/// The peer of this name or address.
+pub(super) fn find_peer<'s>(sources: &'s Sources, name: &str) -> Result<&'s PeerHandle, Refusal> {
+    sources.peer(name).ok_or_else(|| Refusal::UnknownPeer {
+        name: name.to_owned(),
+        known: sources.peers.iter().map(|peer| peer.settings.name.to_string()).collect(),
+    })
 }
 
 /// Every pod interface.
@@ -94,7 +107,10 @@ fn peer_view(
         families: agreed.map_or_else(Vec::new, |agreed| {
             agreed.families.iter().map(|family| family.to_string()).collect()
         }),
+        capabilities: agreed.map_or_else(Vec::new, capabilities),
         hold_time: agreed.map(|agreed| agreed.hold_time),
+        keepalive_time: agreed.map(|agreed| agreed.keepalive_time),
+        connect_retry: whole(settings.session.connect_retry),
         local_address: status.local.map(|local| local.ip()),
         import: settings.rib.import.as_ref().map(|policy| policy.name.to_string()),
         export: settings.rib.export.as_ref().map(|policy| policy.name.to_string()),
@@ -105,10 +121,28 @@ fn peer_view(
         treated_as_withdraw: status.faults.withdrawn,
         queued_octets: status.queued,
         last_error: status.last_error.as_ref().map(ToString::to_string),
+        last_error_seconds: status.failed_at.map(|at| whole(now.saturating_duration_since(at))),
+        last_notification: status.last_error.as_ref().and_then(notification_view),
+        remedy: status.last_error.as_ref().and_then(LastError::remedy).map(str::to_owned),
         next_attempt_seconds: status
             .next_attempt
             .map(|next| whole(next.saturating_duration_since(now))),
     }
+}
+
+fn notification_view(error: &LastError) -> Option<NotificationView> {
+    let (notification, side) = error.notification()?;
+    let Notification { code, subcode, .. } = *notification;
+    Some(NotificationView { sent: side == Side::Ours, code, subcode })
+}
+
+/// What was agreed on beyond plain BGP-4, in the order of the RFCs.
+fn capabilities(agreed: &Established) -> Vec<String> {
+    let mut all = Vec::new();
+    let mut add = |agreed: bool, text: &str| all.extend(agreed.then(|| text.to_owned()));
+    add(agreed.route_refresh, "route refresh");
+    add(agreed.codec.four_octet_as, "4-octet AS");
+    all
 }
 
 fn route_counts(family: Family, counts: PeerCounts) -> RouteCounts {

@@ -9,25 +9,41 @@ use bgp::{
 };
 use routed_core::fib::{Fib, status::RouteStatus};
 
-use super::{Refusal, answer::of_part};
+use super::{
+    Refusal, Selection,
+    answer::{find_peer, of_part},
+};
 use crate::{
-    peering::PeerHandle,
     show::view::{AdvertisedView, AttrsView, PathStatus, PathView, ReceivedView, RouteView},
     sources::{Sources, in_time},
 };
 
-/// Every route, or the most specific one that covers a prefix.
+/// The routes selected; with a peer only those that it has a path for, and only that path.
 pub(super) async fn all(
     sources: &Sources,
-    covering: Option<Prefix>,
+    of: Selection,
+    peer: Option<&str>,
 ) -> Result<Vec<RouteView>, Refusal> {
+    let peer = peer.map(|name| find_peer(sources, name)).transpose()?.map(|peer| peer.id);
     let mut routes = in_time(sources.rib.routes()).await.map_err(of_part("RIB"))?;
-    if let Some(covered) = covering {
-        let nearest = routes
-            .into_iter()
-            .filter(|(prefix, _)| prefix.covers(covered))
-            .max_by_key(|(prefix, _)| prefix.len());
-        routes = nearest.into_iter().collect();
+    match of {
+        Selection::All => {}
+        Selection::Covering(covered) => {
+            let nearest = routes
+                .into_iter()
+                .filter(|(prefix, _)| prefix.covers(covered.into()))
+                .max_by_key(|(prefix, _)| prefix.len());
+            routes = nearest.into_iter().collect();
+        }
+        Selection::Inside(range) => {
+            routes.retain(|(prefix, _)| Prefix::from(range).covers(*prefix));
+        }
+    }
+    if peer.is_some() {
+        for (_, paths) in &mut routes {
+            paths.retain(|path| path.peer == peer);
+        }
+        routes.retain(|(_, paths)| !paths.is_empty());
     }
     let kernel = in_kernel(sources).await?;
     let views = routes.into_iter().map(|(prefix, paths)| RouteView {
@@ -56,7 +72,7 @@ async fn in_kernel(sources: &Sources) -> Result<BTreeMap<Prefix, String>, Refusa
 
 /// A peer's Adj-RIB-In.
 pub(super) async fn received(sources: &Sources, peer: &str) -> Result<Vec<ReceivedView>, Refusal> {
-    let peer = find(sources, peer)?;
+    let peer = find_peer(sources, peer)?;
     let received = in_time(sources.rib.received(peer.id)).await.map_err(of_part("RIB"))?;
     let views = received.into_iter().map(|(prefix, path)| ReceivedView {
         prefix: prefix.into(),
@@ -72,7 +88,7 @@ pub(super) async fn advertised(
     sources: &Sources,
     peer: &str,
 ) -> Result<Vec<AdvertisedView>, Refusal> {
-    let peer = find(sources, peer)?;
+    let peer = find_peer(sources, peer)?;
     let advertised = in_time(sources.rib.advertised(peer.id)).await.map_err(of_part("RIB"))?;
     let views = advertised.into_iter().map(|(prefix, outcome)| AdvertisedView {
         prefix: prefix.into(),
@@ -81,13 +97,6 @@ pub(super) async fn advertised(
         attributes: outcome.ok().map(|attrs| attrs_view(&attrs, true)),
     });
     Ok(views.collect())
-}
-
-fn find<'s>(sources: &'s Sources, name: &str) -> Result<&'s PeerHandle, Refusal> {
-    sources.peer(name).ok_or_else(|| Refusal::UnknownPeer {
-        name: name.to_owned(),
-        known: sources.peers.iter().map(|peer| peer.settings.name.to_string()).collect(),
-    })
 }
 
 fn path_view(path: &rib::PathView, sources: &Sources) -> PathView {

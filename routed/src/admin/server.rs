@@ -129,9 +129,9 @@ async fn serve(mut stream: UnixStream, sources: &Sources) -> Result<(), RpcError
 
 async fn reply(answer: &mut Answer, request: Request, sources: &Sources) -> Result<(), RpcError> {
     match request {
-        Request::Peers => answer.rows(answer::peers(sources).await).await,
-        Request::Routes { covering } => {
-            answer.rows(routes::all(sources, covering.map(Into::into)).await).await
+        Request::Peers { peer } => answer.rows(answer::peers(sources, peer.as_deref()).await).await,
+        Request::Routes { of, peer } => {
+            answer.rows(routes::all(sources, of, peer.as_deref()).await).await
         }
         Request::Received { peer } => answer.rows(routes::received(sources, &peer).await).await,
         Request::Advertised { peer } => answer.rows(routes::advertised(sources, &peer).await).await,

@@ -64,6 +64,8 @@ pub(super) struct PeerTask {
     interface: Option<String>,
     /// Why the last attempt to connect failed.
     dial_error: Option<Arc<SocketError>>,
+    /// When the session last failed.
+    failed_at: Option<Instant>,
     /// The failure last told to the log, which is told once and not at each attempt.
     warned: Option<String>,
     ending: bool,
@@ -106,6 +108,7 @@ impl PeerTask {
             inbox,
             interface: None,
             dial_error: None,
+            failed_at: None,
             warned: None,
             ending: false,
         }

@@ -35,6 +35,8 @@ pub struct PeerStatus {
     pub since: Option<Instant>,
     /// Why the session last ended or could not be had.
     pub last_error: Option<LastError>,
+    /// When that was.
+    pub failed_at: Option<Instant>,
     /// How often it has been established.
     pub established_count: u64,
     /// Messages received.
@@ -93,6 +95,7 @@ impl PeerStatus {
             state: State::Idle,
             since: None,
             last_error: None,
+            failed_at: None,
             established_count: 0,
             received: Counters::default(),
             sent: Counters::default(),

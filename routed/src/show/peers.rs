@@ -1,4 +1,4 @@
-//! The table of peers.
+//! The table of peers; everything about one is in `peers/details.rs`.
 
 use bgp::family::Family;
 
@@ -7,6 +7,10 @@ use super::{
     table::{Align, Table, age},
     view::{PeerView, RouteCounts},
 };
+
+mod details;
+
+pub(super) use details::details;
 
 /// Leaves out what is not of the family: peers without it, and the others' counts.
 pub(super) fn only(peers: &mut Vec<PeerView>, family: Option<Family>) {
@@ -88,7 +92,10 @@ mod tests {
             since_seconds: Some(7_980),
             established_count: 1,
             families: Vec::new(),
+            capabilities: Vec::new(),
             hold_time: None,
+            keepalive_time: None,
+            connect_retry: 5,
             local_address: None,
             import: None,
             export: None,
@@ -99,6 +106,9 @@ mod tests {
             treated_as_withdraw: 0,
             queued_octets: 0,
             last_error: None,
+            last_error_seconds: None,
+            last_notification: None,
+            remedy: None,
             next_attempt_seconds: None,
         }
     }

@@ -31,8 +31,14 @@ pub struct PeerView {
     pub established_count: u64,
     /// Families agreed on, while established.
     pub families: Vec<String>,
+    /// What both sides can do beyond plain BGP-4, in words, while established.
+    pub capabilities: Vec<String>,
     /// Hold time agreed on, in seconds (0: off), while established.
     pub hold_time: Option<u16>,
+    /// Interval of keepalives agreed on, in seconds (0: none), while established.
+    pub keepalive_time: Option<u16>,
+    /// Wait between attempts to connect, in seconds.
+    pub connect_retry: u64,
     /// Our end of the connection, while established.
     pub local_address: Option<IpAddr>,
     /// Import policy by name.
@@ -53,8 +59,25 @@ pub struct PeerView {
     pub queued_octets: usize,
     /// Why the session last ended or could not be had.
     pub last_error: Option<String>,
+    /// How long ago that was.
+    pub last_error_seconds: Option<u64>,
+    /// The NOTIFICATION that it came with, if it did.
+    pub last_notification: Option<NotificationView>,
+    /// What can be done about it.
+    pub remedy: Option<String>,
     /// When the next attempt is made.
     pub next_attempt_seconds: Option<u64>,
+}
+
+/// A NOTIFICATION that ended a session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotificationView {
+    /// Whether we sent it; else the peer did.
+    pub sent: bool,
+    /// Error code.
+    pub code: u8,
+    /// Error subcode.
+    pub subcode: u8,
 }
 
 /// Routes of one family that a peer accounts for.

@@ -15,6 +15,7 @@ fn peer(name: &str, state: State, established_count: u64) -> PeerStatus {
         state,
         since: None,
         last_error: None,
+        failed_at: None,
         established_count,
         received: bgp::session::Counters::default(),
         sent: bgp::session::Counters::default(),

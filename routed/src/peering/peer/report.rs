@@ -1,6 +1,6 @@
 //! What the peer's task tells people: the log and [`PeerStatus`](super::PeerStatus).
 
-use std::{fmt::Display, sync::Arc};
+use std::{fmt::Display, sync::Arc, time::Instant};
 
 use bgp::{
     session::{Cause, State, StateChange},
@@ -16,6 +16,9 @@ impl PeerTask {
     pub(super) fn note(&mut self, change: &StateChange) {
         let peer = Arc::clone(&self.settings.name);
         let StateChange { from, to, cause } = change;
+        if cause.is_failure() {
+            self.failed_at = Some(Instant::now());
+        }
         match (from, to) {
             (_, State::Established) => {
                 self.warned = None;
@@ -86,6 +89,7 @@ impl PeerTask {
                 status.state = session.state();
                 status.since = session.since();
                 status.established_count = session.established_count();
+                status.failed_at = self.failed_at;
                 status.last_error = session.last_error().and_then(|cause| self.failure(cause));
                 status.negotiated = established.map(|(_, agreed)| Box::new(agreed.clone()));
                 status.local = conn.and_then(|conn| conn.stream().local_addr().ok());
