@@ -116,7 +116,7 @@ pub struct SessionConfig {
 }
 
 /// How the RIB treats a peer's routes. Immutable while the session lasts, policies aside.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RibPeerConfig {
     /// What may come in, and how it is changed. `None` on eBGP: nothing (RFC 8212); on iBGP: all.
     pub import: Option<Arc<Policy>>,
@@ -138,4 +138,20 @@ pub struct RibPeerConfig {
     /// A link-local IPv6 one belongs here only if the peer is on the link; it then goes with
     /// the global one (RFC 2545 §3). A peer's path with one of these as next hop is refused.
     pub local_addresses: Vec<IpAddr>,
+}
+
+/// What RFCs ask of a peer about which nothing else is said: no policy, no special role.
+impl Default for RibPeerConfig {
+    fn default() -> Self {
+        Self {
+            import: None,
+            export: None,
+            route_reflector_client: false,
+            route_server_client: false,
+            next_hop_self: false,
+            enforce_first_as: true,
+            next_hops_on_link: false,
+            local_addresses: Vec::new(),
+        }
+    }
 }

@@ -196,7 +196,7 @@ fn rib_config(config: &Config) -> RibConfig {
         Mode::Node => true,
         Mode::Speaker => false,
     };
-    RibConfig { asn, router_id, cluster_id, multipath, resolve_next_hops }
+    RibConfig { cluster_id, multipath, resolve_next_hops, ..RibConfig::new(asn, router_id) }
 }
 
 /// A number that nobody can guess and that differs for each session.

@@ -43,6 +43,14 @@ pub struct RibConfig {
     pub resolve_next_hops: bool,
 }
 
+impl RibConfig {
+    /// A router that forwards, without multipath.
+    #[must_use]
+    pub const fn new(asn: Asn, router_id: Ipv4Addr) -> Self {
+        Self { asn, router_id, cluster_id: router_id, multipath: 1, resolve_next_hops: true }
+    }
+}
+
 /// A session that has just been established.
 #[derive(Clone, Debug)]
 pub struct PeerUp {

@@ -27,13 +27,7 @@ fn hop(text: &str) -> NextHop {
 }
 
 fn settings() -> RibConfig {
-    RibConfig {
-        asn: US,
-        router_id: OUR_ID,
-        cluster_id: OUR_ID,
-        multipath: 4,
-        resolve_next_hops: false,
-    }
+    RibConfig { multipath: 4, resolve_next_hops: false, ..RibConfig::new(US, OUR_ID) }
 }
 
 /// A router that takes every next hop as reachable.
@@ -56,12 +50,8 @@ fn peer(n: u8, asn: u32) -> PeerUp {
         config: RibPeerConfig {
             import: Some(Arc::new(Policy::accept_all())),
             export: Some(Arc::new(Policy::accept_all())),
-            route_reflector_client: false,
-            route_server_client: false,
-            next_hop_self: false,
-            enforce_first_as: true,
-            next_hops_on_link: false,
             local_addresses: vec!["198.51.100.1".parse().unwrap(), "2001:db8::1".parse().unwrap()],
+            ..RibPeerConfig::default()
         },
     }
 }

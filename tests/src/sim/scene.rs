@@ -23,13 +23,7 @@ use super::{Net, RouterId};
 pub fn router_config(n: usize, asn: u32) -> RibConfig {
     let n = u32::try_from(n).expect("a world has fewer routers");
     let router_id = Ipv4Addr::from_bits(0x0a00_0001 + n);
-    RibConfig {
-        asn: Asn(asn),
-        router_id,
-        cluster_id: router_id,
-        multipath: 64,
-        resolve_next_hops: false,
-    }
+    RibConfig { multipath: 64, resolve_next_hops: false, ..RibConfig::new(Asn(asn), router_id) }
 }
 
 /// What `ours` needs to know of a session with `theirs`.
@@ -57,15 +51,11 @@ pub fn peer_settings(ours: &RibConfig, theirs: &RibConfig) -> PeerSettings {
         rib: RibPeerConfig {
             import: all.clone(),
             export: all,
-            route_reflector_client: false,
-            route_server_client: false,
-            next_hop_self: false,
-            enforce_first_as: true,
-            next_hops_on_link: false,
             local_addresses: vec![
                 ours.router_id.into(),
                 Ipv6Addr::from_bits(0xfd00 << 112 | u128::from(ours.router_id.to_bits())).into(),
             ],
+            ..RibPeerConfig::default()
         },
     }
 }

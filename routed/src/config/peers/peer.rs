@@ -213,7 +213,7 @@ fn rib(
             Ttl::Security(hops) => hops == NonZeroU8::MIN,
             Ttl::Multihop(_) | Ttl::Any => false,
         },
-        local_addresses: Vec::new(),
+        ..RibPeerConfig::default()
     }
 }
 

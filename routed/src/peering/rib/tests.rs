@@ -24,13 +24,8 @@ struct Fixture {
 
 fn fixture(resolve_next_hops: bool) -> Fixture {
     let router_id = Ipv4Addr::new(10, 0, 0, 1);
-    let config = RibConfig {
-        asn: Asn(65_001),
-        router_id,
-        cluster_id: router_id,
-        multipath: 4,
-        resolve_next_hops,
-    };
+    let config =
+        RibConfig { multipath: 4, resolve_next_hops, ..RibConfig::new(Asn(65_001), router_id) };
     let (rib, best, thread) = start(config).unwrap();
     Fixture { rib, best, thread }
 }
@@ -46,12 +41,9 @@ fn up() -> PeerEvent {
         config: RibPeerConfig {
             import: all.clone(),
             export: all,
-            route_reflector_client: false,
-            route_server_client: false,
-            next_hop_self: false,
             enforce_first_as: false,
-            next_hops_on_link: false,
             local_addresses: vec!["10.1.0.1".parse().unwrap()],
+            ..RibPeerConfig::default()
         },
     }))
 }
