@@ -113,6 +113,9 @@ pub struct UnknownAttr {
 /// The attributes of a path.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Attrs {
+    /// Preference within this router alone: higher is better, before anything that peers say.
+    /// Given by import policy; never on the wire.
+    pub weight: u32,
     /// ORIGIN.
     pub origin: Origin,
     /// AS_PATH, with AS4_PATH already merged in (RFC 6793 §4.2.3).
@@ -150,6 +153,7 @@ impl Attrs {
     #[must_use]
     pub const fn originated(next_hop: NextHop) -> Self {
         Self {
+            weight: 0,
             origin: Origin::Igp,
             as_path: AsPath::empty(),
             next_hop,

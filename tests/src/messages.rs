@@ -95,6 +95,7 @@ pub fn attrs(family: Family, codec: Codec) -> impl Strategy<Value = Attrs> {
     let rest = (option::of(aggregator), option::of(asn()), unknown(), any::<[bool; 5]>());
     (basic, communities, inside, rest).prop_map(move |(basic, communities, inside, rest)| {
         let mut attrs = Attrs {
+            weight: 0,
             origin: basic.0,
             as_path: basic.1,
             next_hop: basic.2,

@@ -45,6 +45,7 @@ pub(super) struct Contender {
     pub(super) lost: Option<Step>,
     local: bool,
     external: bool,
+    weight: u32,
     local_pref: u32,
     hops: usize,
     origin: Origin,
@@ -71,6 +72,7 @@ impl Contender {
             lost: None,
             local,
             external,
+            weight: attrs.weight,
             local_pref: attrs.local_pref.unwrap_or(DEFAULT_LOCAL_PREF),
             hops: attrs.as_path.hops(),
             origin: attrs.origin,
@@ -94,6 +96,7 @@ impl Contender {
 pub(super) fn decide(paths: &mut [Contender], multipath: usize) -> usize {
     let mut left = paths.len();
     left = keep_lowest(&mut paths[..left], Step::LocallyOriginated, |path| !path.local);
+    left = keep_lowest(&mut paths[..left], Step::Weight, |path| !path.weight);
     left = keep_lowest(&mut paths[..left], Step::LocalPref, |path| !path.local_pref);
     left = keep_lowest(&mut paths[..left], Step::AsPathLength, |path| path.hops);
     left = keep_lowest(&mut paths[..left], Step::Origin, |path| path.origin);

@@ -136,7 +136,7 @@ impl<'a, F: FnMut(Attrs) -> Arc<Attrs>> Exporter<'a, F> {
         {
             return Ok(Arc::clone(&last.after));
         }
-        let attrs = Attrs::clone(before);
+        let attrs = Attrs { weight: 0, ..Attrs::clone(before) };
         let attrs = match (self.to.1.is_external(), best.from) {
             (true, _) if self.is_transparent(best) => Self::for_external(attrs),
             (true, _) => self.for_other_as(family, attrs)?,

@@ -47,6 +47,8 @@ impl fmt::Display for Verdict {
 pub enum Step {
     /// Another is originated by this router.
     LocallyOriginated,
+    /// Another has a higher weight in this router.
+    Weight,
     /// Another has a higher LOCAL_PREF (§9.1.1).
     LocalPref,
     /// Another has a shorter AS_PATH (a).
@@ -73,6 +75,7 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::LocallyOriginated => "another path is originated here",
+            Self::Weight => "lower weight",
             Self::LocalPref => "lower local preference",
             Self::AsPathLength => "longer AS path",
             Self::Origin => "worse origin",

@@ -57,6 +57,18 @@ fn what_this_router_originates_beats_everything() {
 }
 
 #[test]
+fn a_higher_weight_wins_before_anything_that_peers_say_but_not_over_our_own() {
+    second_wins(Step::Weight, |first, second| {
+        first.attrs.local_pref = Some(u32::MAX);
+        second.attrs.weight = 1;
+    });
+    second_wins(Step::LocallyOriginated, |first, second| {
+        first.attrs.weight = u32::MAX;
+        second.from = Origination::Local;
+    });
+}
+
+#[test]
 fn rfc4271_9_1_1_higher_local_pref_wins_and_none_is_100() {
     second_wins(Step::LocalPref, |_, second| second.attrs.local_pref = Some(101));
     second_wins(Step::LocalPref, |first, second| {

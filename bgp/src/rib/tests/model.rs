@@ -53,6 +53,7 @@ enum Move {
 /// Which path a peer announces.
 #[derive(Clone, Copy, Debug)]
 struct PathKind {
+    weight: u32,
     hops: usize,
     med: Option<u32>,
     local_pref: Option<u32>,
@@ -71,6 +72,7 @@ fn attrs_of(peer: u8, kind: PathKind) -> Attrs {
         asns.push(US.0);
     }
     let mut attrs = path(200 + kind.next_hop, &asns);
+    attrs.weight = kind.weight;
     attrs.med = kind.med;
     attrs.communities = kind.community.into_iter().collect();
     if !external {
@@ -116,8 +118,10 @@ fn any_path() -> impl Strategy<Value = PathKind> {
     ];
     let preferences = (prop::option::of(0_u32..3), prop::option::of(99_u32..102));
     let rare = (prop::bool::weighted(0.1), prop::bool::weighted(0.3));
-    (1_usize..4, preferences, 0_u8..4, community, rare).prop_map(
-        |(hops, (med, local_pref), next_hop, community, (looped, reflected))| PathKind {
+    let weight = prop_oneof![9 => Just(0_u32), 1 => 1_u32..3];
+    (1_usize..4, (weight, preferences), 0_u8..4, community, rare).prop_map(
+        |(hops, (weight, (med, local_pref)), next_hop, community, (looped, reflected))| PathKind {
+            weight,
             hops,
             med,
             local_pref,
@@ -218,6 +222,8 @@ impl Model {
                 Some((*n, up, attrs, cost))
             })
             .collect();
+        let heaviest = paths.iter().map(|(_, _, attrs, _)| attrs.weight).max();
+        paths.retain(|(_, _, attrs, _)| Some(attrs.weight) == heaviest);
         let preference = |attrs: &Attrs| attrs.local_pref.unwrap_or(100);
         let most = paths.iter().map(|(_, _, attrs, _)| preference(attrs)).max();
         paths.retain(|(_, _, attrs, _)| Some(preference(attrs)) == most);
@@ -276,6 +282,7 @@ impl Model {
                 Outcome::Rejected(_) => return None,
             },
         };
+        attrs.weight = 0;
         if external && !server || source == Source::Local || !external && to.config.next_hop_self {
             let own = if prefix.family() == Family::Ipv4Unicast { 0 } else { 1 };
             attrs.next_hop = NextHop::new(to.config.local_addresses[own]);

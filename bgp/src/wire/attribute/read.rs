@@ -112,6 +112,7 @@ impl Collected {
     pub(in crate::wire) fn into_attrs(mut self, next_hop: NextHop) -> Option<Attrs> {
         self.merge_four_octet();
         Some(Attrs {
+            weight: 0,
             origin: self.origin?,
             as_path: self.as_path?,
             next_hop,
