@@ -128,6 +128,17 @@ pub struct RibPeerConfig {
     pub route_server_client: bool,
     /// Announce ourselves as next hop also where the rules would keep it (iBGP).
     pub next_hop_self: bool,
+    /// How often our own AS may stand in a path from this peer without the path being a loop
+    /// (RFC 4271 §9.1.2 leaves it to configuration). For networks in which several sites share
+    /// an AS.
+    pub allow_own_as: u8,
+    /// Put our AS in place of the peer's in what an eBGP peer is told, so that a peer whose other
+    /// sites have its AS does not take their paths for loops.
+    pub as_override: bool,
+    /// What becomes of private ASes in what an eBGP peer is told.
+    pub private_as: PrivateAs,
+    /// What is different if our AS on this session is not our own.
+    pub local_as: LocalAs,
     /// Refuse paths of an eBGP peer that do not begin with its AS (RFC 4271 §6.3). To be
     /// switched off for a peer that is a route server, whose AS is not in the path (RFC 7947).
     pub enforce_first_as: bool,
@@ -149,9 +160,36 @@ impl Default for RibPeerConfig {
             route_reflector_client: false,
             route_server_client: false,
             next_hop_self: false,
+            allow_own_as: 0,
+            as_override: false,
+            private_as: PrivateAs::Keep,
+            local_as: LocalAs::default(),
             enforce_first_as: true,
             next_hops_on_link: false,
             local_addresses: Vec::new(),
         }
     }
+}
+
+/// What becomes of private AS numbers (RFC 6996) in what an eBGP peer is told. The peer's own AS
+/// always stays: it is how the peer finds loops.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PrivateAs {
+    /// They go out as they are.
+    #[default]
+    Keep,
+    /// They are left out, wherever they stand.
+    Remove,
+    /// Ours stands in the place of each: the path keeps its length.
+    Replace,
+}
+
+/// What a session on which we pose as another AS (its `local_asn`) does to eBGP paths. With both
+/// switches off, the AS that we pose as stands like an AS between us and the peer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LocalAs {
+    /// Do not put it in front of the paths that the peer announces.
+    pub no_prepend: bool,
+    /// Do not show our own AS behind it in what the peer is told.
+    pub replace_as: bool,
 }

@@ -19,6 +19,7 @@ mod judge;
 mod loc;
 mod nexthop;
 mod peer;
+mod settings;
 mod verdict;
 
 use std::{
@@ -41,6 +42,7 @@ use self::{
     loc::{Loc, Path},
     nexthop::NextHops,
     peer::Peer,
+    settings::Effects,
 };
 use crate::{
     attrs::{Attrs, NextHop},
@@ -123,22 +125,27 @@ impl Rib {
         state.list(peer, &mut self.ready);
     }
 
-    /// New settings: both directions are evaluated anew, without a session reset.
+    /// New settings: what they concern is evaluated anew, without a session reset.
     pub fn set_policies(&mut self, peer: PeerId, config: RibPeerConfig) {
         let Some(state) = self.peers.get_mut(&peer) else { return };
-        let old = std::mem::replace(&mut state.up.config, config);
-        let reflection = old.route_reflector_client != state.up.config.route_reflector_client;
+        let effects = Effects::between(&state.up.config, &config);
+        state.up.config = config;
         let received: Vec<_> = state.received.iter().collect();
         for id in received {
-            let Some(path) = self.loc.get(id).path_of(Some(peer)) else { continue };
-            let attrs = Arc::clone(&path.received);
-            self.learn_anew(peer, &attrs, id);
-            if reflection {
+            if effects.import
+                && let Some(path) = self.loc.get(id).path_of(Some(peer))
+            {
+                let attrs = Arc::clone(&path.received);
+                self.learn_anew(peer, &attrs, id);
+            }
+            if effects.reflection {
                 // Whether others may hear of it depends on its source being a client.
                 self.offer(id);
             }
         }
-        self.offer_all(peer);
+        if effects.export {
+            self.offer_all(peer);
+        }
     }
 
     /// This router originates the prefix. Idempotent. Peers get this router as next hop,
@@ -193,7 +200,7 @@ impl Rib {
         let Self { config, attrs, loc, peers, next_hops, .. } = self;
         let judge = Judge { config, peers, next_hops };
         let share = |new| attrs.intern(Arc::new(new));
-        let mut exporter = Exporter::new(config.cluster_id, (peer, &peers[&peer].up), share);
+        let mut exporter = Exporter::new(config, (peer, &peers[&peer].up), share);
         let pulled =
             out.pull(loc, budget, |dest| exporter.export(dest.prefix, judge.best(dest)?).ok());
         if let Some(state) = self.peers.get_mut(&peer) {
@@ -235,7 +242,7 @@ impl Rib {
     pub fn advertised(&self, peer: PeerId) -> Vec<(Prefix, Result<Arc<Attrs>, NotAdvertised>)> {
         let Some(state) = self.peers.get(&peer) else { return Vec::new() };
         let judge = self.judge();
-        let mut exporter = Exporter::new(self.config.cluster_id, (peer, &state.up), Arc::new);
+        let mut exporter = Exporter::new(&self.config, (peer, &state.up), Arc::new);
         let dests = self.loc.sorted(|dest| dest.best().is_some());
         dests
             .into_iter()
@@ -283,7 +290,7 @@ impl Rib {
     fn learn_anew(&mut self, peer: PeerId, attrs: &Arc<Attrs>, id: DestId) {
         let up = &self.peers[&peer].up;
         let imported = adj_in::screen(&self.config, up, attrs)
-            .and_then(|()| adj_in::import(up, self.loc.get(id).prefix, attrs));
+            .and_then(|()| adj_in::import(&self.config, up, self.loc.get(id).prefix, attrs));
         let imported = match imported {
             Ok(changed) if Arc::ptr_eq(&changed, attrs) => Ok(changed),
             Ok(changed) => Ok(self.attrs.intern(changed)),

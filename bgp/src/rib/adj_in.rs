@@ -19,7 +19,8 @@ const GRACEFUL_SHUTDOWN_LOCAL_PREF: u32 = 0;
 /// The checks that do not depend on the prefix: once for each set of attributes received.
 pub(super) fn screen(us: &RibConfig, up: &PeerUp, attrs: &Attrs) -> Result<(), Ineligible> {
     let external = up.is_external();
-    if attrs.as_path.asns().any(|asn| asn == up.local_asn || asn == us.asn) {
+    let allowed = usize::from(up.config.allow_own_as);
+    if [up.local_asn, us.asn].iter().any(|own| attrs.as_path.count(*own) > allowed) {
         return Err(Ineligible::AsLoop);
     }
     if external && up.config.enforce_first_as && attrs.as_path.first() != Some(up.peer_asn) {
@@ -43,13 +44,19 @@ pub(super) fn screen(us: &RibConfig, up: &PeerUp, attrs: &Attrs) -> Result<(), I
 /// Import policy, then graceful shutdown: a policy that wants to act on the community itself
 /// can remove it. The same `Arc` comes back if nothing was changed.
 pub(super) fn import(
+    us: &RibConfig,
     up: &PeerUp,
     prefix: Prefix,
     attrs: &Arc<Attrs>,
 ) -> Result<Arc<Attrs>, Ineligible> {
+    let mut attrs = Arc::clone(attrs);
+    if up.is_external() && up.local_asn != us.asn && !up.config.local_as.no_prepend {
+        let path = attrs.as_path.prepended(up.local_asn, 1);
+        Arc::make_mut(&mut attrs).as_path = path;
+    }
     let mut attrs = match &up.config.import {
-        None => Arc::clone(attrs),
-        Some(policy) => match policy.apply(prefix, attrs, up.source()) {
+        None => attrs,
+        Some(policy) => match policy.apply(prefix, &attrs, up.source()) {
             Outcome::Accepted(attrs) => attrs,
             Outcome::Rejected(rejection) => return Err(Ineligible::Rejected(rejection)),
         },

@@ -5,14 +5,13 @@
 //! RFC 7947, RFC 8212). Keeps nothing but the last result, since neighbouring prefixes mostly
 //! share their attributes.
 
-use std::{
-    net::{IpAddr, Ipv4Addr},
-    sync::Arc,
-};
+mod as_path;
+
+use std::{net::IpAddr, sync::Arc};
 
 use super::{
     decide::DEFAULT_LOCAL_PREF,
-    peer::{PeerId, PeerUp},
+    peer::{PeerId, PeerUp, RibConfig},
     verdict::NotAdvertised,
 };
 use crate::{
@@ -38,7 +37,7 @@ impl Best<'_> {
 
 /// Export to one peer.
 pub(super) struct Exporter<'a, F> {
-    cluster_id: Ipv4Addr,
+    us: &'a RibConfig,
     to: (PeerId, &'a PeerUp),
     /// Turns new attributes into the shared set equal to them.
     share: F,
@@ -55,8 +54,8 @@ struct Rewritten {
 
 impl<'a, F: FnMut(Attrs) -> Arc<Attrs>> Exporter<'a, F> {
     /// `share` turns new attributes into the shared set equal to them.
-    pub(super) const fn new(cluster_id: Ipv4Addr, to: (PeerId, &'a PeerUp), share: F) -> Self {
-        Self { cluster_id, to, share, last: None }
+    pub(super) const fn new(us: &'a RibConfig, to: (PeerId, &'a PeerUp), share: F) -> Self {
+        Self { us, to, share, last: None }
     }
 
     /// What the peer is told of this path.
@@ -171,7 +170,7 @@ impl<'a, F: FnMut(Attrs) -> Arc<Attrs>> Exporter<'a, F> {
     /// RFC 4271 §5.1.2 b and §5.1.3; non-transitive communities stay at home (RFC 4360 §6).
     fn for_other_as(&self, family: Family, attrs: Attrs) -> Result<Attrs, NotAdvertised> {
         let mut attrs = Self::for_external(self.with_our_next_hop(family, attrs)?);
-        attrs.as_path = attrs.as_path.prepended(self.to.1.local_asn, 1);
+        attrs.as_path = as_path::told(&attrs.as_path, self.to.1, self.us.asn);
         attrs.ext_communities.retain(|community| community.is_transitive());
         Ok(attrs)
     }
@@ -187,7 +186,7 @@ impl<'a, F: FnMut(Attrs) -> Arc<Attrs>> Exporter<'a, F> {
     /// RFC 4456 §8.
     fn reflected(&self, mut attrs: Attrs, from: &PeerUp) -> Attrs {
         attrs.originator_id.get_or_insert(from.router_id);
-        attrs.cluster_list.insert(0, self.cluster_id);
+        attrs.cluster_list.insert(0, self.us.cluster_id);
         attrs
     }
 

@@ -46,6 +46,21 @@ fn rfc4271_5_1_ebgp_gets_our_as_and_next_hop_and_neither_local_pref_nor_med() {
 }
 
 #[test]
+fn settings_of_the_as_path_hold_for_ebgp_and_neither_for_ibgp_nor_for_route_server_clients() {
+    let bend = |mut to: PeerUp| {
+        to.config.as_override = true;
+        to.config.private_as = crate::config::PrivateAs::Remove;
+        let mut rib = between(peer(1, 65001), to);
+        let attrs = path(1, &[65001, 65002, 3]);
+        rib.update(PeerId(1), &announce(&["10.1.0.0/16"], attrs));
+        told(&mut rib, 2).as_path.to_string()
+    };
+    assert_eq!(bend(peer(2, 65002)), "65000 65000 3");
+    assert_eq!(bend(peer(2, US.0)), "65001 65002 3");
+    assert_eq!(bend(server_client(2, 65003)), "65001 65002 3");
+}
+
+#[test]
 fn rfc4271_5_1_4_a_med_of_our_own_or_of_export_policy_goes_out() {
     let mut up = peer(2, 65002);
     let mut rib = between(peer(1, 65001), up.clone());

@@ -29,6 +29,35 @@ fn rfc4271_9_1_2_our_as_in_the_path_is_a_loop_from_ebgp_and_ibgp() {
 }
 
 #[test]
+fn our_as_may_stand_in_the_path_as_often_as_is_allowed_and_no_more() {
+    let mut up = peer(1, 65001);
+    up.config.allow_own_as = 2;
+    assert_eq!(fate(up.clone(), path(1, &[65001, US.0, 65002, US.0])), Verdict::Best);
+    let thrice = path(1, &[65001, US.0, US.0, US.0]);
+    assert_eq!(refused(up.clone(), thrice), Ineligible::AsLoop);
+    // Each AS that we go by counts for itself.
+    up.local_asn = Asn(64999);
+    assert_eq!(fate(up.clone(), path(1, &[65001, US.0, 64999, US.0])), Verdict::Best);
+    assert_eq!(refused(up, path(1, &[65001, 64999, 64999, 64999])), Ineligible::AsLoop);
+}
+
+#[test]
+fn a_local_as_is_a_loop_in_what_comes_in_and_is_put_in_front_of_it() {
+    let mut up = peer(1, 65001);
+    up.local_asn = Asn(64999);
+    assert_eq!(refused(up.clone(), path(1, &[65001, 64999])), Ineligible::AsLoop);
+    assert_eq!(refused(up.clone(), path(1, &[65001, US.0])), Ineligible::AsLoop);
+    for (no_prepend, expected) in [(false, "64999 65001"), (true, "65001")] {
+        up.config.local_as.no_prepend = no_prepend;
+        let mut rib = router();
+        rib.peer_up(PeerId(1), up.clone());
+        rib.update(PeerId(1), &announce(&["10.1.0.0/16"], path(1, &[65001])));
+        let best = rib.poll_best().unwrap();
+        assert_eq!(best.paths[0].attrs.as_path.to_string(), expected);
+    }
+}
+
+#[test]
 fn rfc4271_6_3_ebgp_paths_begin_with_the_peers_as_unless_it_is_a_route_server() {
     let mut up = peer(1, 65001);
     assert_eq!(refused(up.clone(), path(1, &[65002])), Ineligible::FirstAs);

@@ -10,14 +10,17 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     community::Community,
+    config::{LocalAs, PrivateAs},
     policy::{Action, Condition, Decision, Outcome, PrefixMatch, Source, Statement},
 };
 
-/// Peers 0 and 1: eBGP; 2: iBGP; 3: reflector client; 4 and 5: route server clients; 6: iBGP
+/// Peers 0 and 1: eBGP, 0 with our AS allowed in once, 1 with a local AS; 2: iBGP; 3: reflector client; 4 and 5: route server clients; 6: iBGP
 /// with next-hop-self, IPv4 only.
 const PEERS: u8 = 7;
 const PREFIXES: [&str; 5] =
     ["10.1.0.0/16", "10.2.0.0/16", "10.2.128.0/17", "fd00:1::/64", "fd00:2::/64"];
+
+const LOCAL_AS: Asn = Asn(64999);
 
 fn peer_of(n: u8) -> PeerUp {
     let asn = match n {
@@ -29,6 +32,10 @@ fn peer_of(n: u8) -> PeerUp {
     up.config.route_server_client = n == 4 || n == 5;
     up.config.next_hop_self = n == 6;
     up.config.next_hops_on_link = n == 1;
+    up.config.allow_own_as = u8::from(n == 0);
+    if n == 1 {
+        up.local_asn = LOCAL_AS;
+    }
     if n == 6 {
         up.families = [Family::Ipv4Unicast].into_iter().collect();
     }
@@ -44,10 +51,35 @@ enum Move {
     Originate { prefix: usize, med: Option<u32> },
     Cease { prefix: usize },
     Policies { peer: u8, import: usize, export: usize },
+    Knobs { peer: u8, knobs: Knobs },
     NextHop { hop: u8, resolution: Resolution },
     Refresh { peer: u8 },
     Pull { peer: u8, budget: usize },
     ReadBest,
+}
+
+/// Settings of a peer besides its policies.
+#[derive(Clone, Copy, Debug)]
+struct Knobs {
+    allow_own_as: u8,
+    as_override: bool,
+    private_as: PrivateAs,
+    local_as: LocalAs,
+}
+
+fn any_knobs() -> impl Strategy<Value = Knobs> {
+    let private_as =
+        prop_oneof![Just(PrivateAs::Keep), Just(PrivateAs::Remove), Just(PrivateAs::Replace)];
+    let local_as =
+        any::<[bool; 2]>().prop_map(|[no_prepend, replace_as]| LocalAs { no_prepend, replace_as });
+    (0_u8..2, any::<bool>(), private_as, local_as).prop_map(
+        |(allow_own_as, as_override, private_as, local_as)| Knobs {
+            allow_own_as,
+            as_override,
+            private_as,
+            local_as,
+        },
+    )
 }
 
 /// Which path a peer announces.
@@ -152,6 +184,7 @@ fn any_move() -> impl Strategy<Value = Move> {
         1 => prefix.prop_map(|prefix| Move::Cease { prefix }),
         2 => (peer.clone(), 0_usize..6, 0_usize..6)
             .prop_map(|(peer, import, export)| Move::Policies { peer, import, export }),
+        2 => (peer.clone(), any_knobs()).prop_map(|(peer, knobs)| Move::Knobs { peer, knobs }),
         4 => (0_u8..4, resolution).prop_map(|(hop, resolution)| Move::NextHop { hop, resolution }),
         1 => peer.clone().prop_map(|peer| Move::Refresh { peer }),
         4 => (peer, 1_usize..4).prop_map(|(peer, budget)| Move::Pull { peer, budget }),
@@ -178,14 +211,20 @@ impl Model {
 
     fn import(up: &PeerUp, prefix: Prefix, attrs: &Attrs) -> Option<Attrs> {
         let external = up.peer_asn != US;
-        if attrs.as_path.count(US) > 0 {
+        let ours = attrs.as_path.asns().filter(|asn| *asn == US).count();
+        if ours > usize::from(up.config.allow_own_as) {
             return None;
+        }
+        let mut attrs = attrs.clone();
+        if up.local_asn == LOCAL_AS && !up.config.local_as.no_prepend {
+            let asns = std::iter::once(LOCAL_AS).chain(attrs.as_path.asns());
+            attrs.as_path = AsPath::sequence(asns.map(|asn| asn.0).collect::<Vec<_>>());
         }
         let source = if external { Source::Ebgp } else { Source::Ibgp };
         let mut attrs = match &up.config.import {
             None if external => return None,
-            None => attrs.clone(),
-            Some(policy) => match policy.apply(prefix, &Arc::new(attrs.clone()), source) {
+            None => attrs,
+            Some(policy) => match policy.apply(prefix, &Arc::new(attrs), source) {
                 Outcome::Accepted(attrs) => Attrs::clone(&attrs),
                 Outcome::Rejected(_) => return None,
             },
@@ -292,7 +331,7 @@ impl Model {
             attrs.originator_id = None;
             attrs.cluster_list.clear();
             if !server {
-                attrs.as_path = attrs.as_path.prepended(US, 1);
+                attrs.as_path = Self::told_path(to, &attrs.as_path);
             }
         } else {
             attrs.local_pref.get_or_insert(100);
@@ -302,6 +341,28 @@ impl Model {
             }
         }
         Some(attrs)
+    }
+
+    fn told_path(to: &PeerUp, path: &AsPath) -> AsPath {
+        let mut seen = vec![to.local_asn.0];
+        if to.local_asn != US && !to.config.local_as.replace_as {
+            seen.push(US.0);
+        }
+        for asn in path.asns() {
+            let shown = if asn == to.peer_asn {
+                Some(if to.config.as_override { to.local_asn } else { asn })
+            } else if asn.is_private() {
+                match to.config.private_as {
+                    PrivateAs::Keep => Some(asn),
+                    PrivateAs::Remove => None,
+                    PrivateAs::Replace => Some(to.local_asn),
+                }
+            } else {
+                Some(asn)
+            };
+            seen.extend(shown.map(|asn| asn.0));
+        }
+        AsPath::sequence(seen)
     }
 
     fn wanted_next_hops(&self) -> BTreeSet<NextHop> {
@@ -369,6 +430,14 @@ impl Trial {
                 let Some((up, _)) = self.model.peers.get_mut(&peer) else { return };
                 up.config.import = policy_of(import);
                 up.config.export = policy_of(export);
+                self.rib.set_policies(id(peer), up.config.clone());
+            }
+            Move::Knobs { peer, knobs } => {
+                let Some((up, _)) = self.model.peers.get_mut(&peer) else { return };
+                up.config.allow_own_as = knobs.allow_own_as;
+                up.config.as_override = knobs.as_override;
+                up.config.private_as = knobs.private_as;
+                up.config.local_as = knobs.local_as;
                 self.rib.set_policies(id(peer), up.config.clone());
             }
             Move::NextHop { hop, resolution } => {

@@ -213,6 +213,24 @@ fn a_change_of_policy_is_applied_in_both_directions_without_a_new_update() {
 }
 
 #[test]
+fn settings_that_are_the_same_or_concern_one_direction_leave_the_other_alone() {
+    let mut rib = two_peers();
+    rib.update(PeerId(1), &announce(&["10.1.0.0/16"], path(1, &[65001])));
+    pull(&mut rib, 2);
+    pull(&mut rib, 1);
+    while rib.poll_ready().is_some() {}
+    let two = peer(2, 65002).config;
+    rib.set_policies(PeerId(2), two.clone());
+    // Equal policies that are not the same value are equal all the same.
+    rib.set_policies(PeerId(2), RibPeerConfig { import: two.export.clone(), ..two.clone() });
+    rib.set_policies(PeerId(2), RibPeerConfig { allow_own_as: 1, ..two.clone() });
+    assert_eq!(rib.poll_ready(), None);
+    rib.set_policies(PeerId(2), RibPeerConfig { as_override: true, ..two });
+    assert_eq!(rib.poll_ready(), Some(PeerId(2)));
+    assert_eq!(rib.poll_ready(), None, "only the peer in question");
+}
+
+#[test]
 fn a_route_that_becomes_filtered_is_withdrawn_downstream() {
     let mut rib = two_peers();
     rib.update(PeerId(1), &announce(&["10.1.0.0/16"], path(1, &[65001])));

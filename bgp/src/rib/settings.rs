@@ -1,0 +1,56 @@
+//! Changes of a peer's settings: which routes must be looked at anew.
+//!
+//! In: the settings before and after. Out: the directions that the difference concerns. Every
+//! setting is named here, so that a new one cannot be forgotten.
+
+use crate::config::{LocalAs, RibPeerConfig};
+
+/// What a change of a peer's settings makes necessary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Effects {
+    /// The peer's paths pass import and decision again.
+    pub(super) import: bool,
+    /// Everything is offered to the peer again.
+    pub(super) export: bool,
+    /// Whoever was told the peer's paths looks at them again.
+    pub(super) reflection: bool,
+}
+
+impl Effects {
+    /// Those of going from `old` to `new`.
+    pub(super) fn between(old: &RibPeerConfig, new: &RibPeerConfig) -> Self {
+        let RibPeerConfig {
+            import,
+            export,
+            route_reflector_client,
+            route_server_client,
+            next_hop_self,
+            allow_own_as,
+            as_override,
+            private_as,
+            local_as: LocalAs { no_prepend, replace_as },
+            enforce_first_as,
+            next_hops_on_link,
+            local_addresses,
+        } = old;
+        let reflection = *route_reflector_client != new.route_reflector_client;
+        let addresses = *local_addresses != new.local_addresses;
+        Self {
+            import: *import != new.import
+                || *allow_own_as != new.allow_own_as
+                || *no_prepend != new.local_as.no_prepend
+                || *enforce_first_as != new.enforce_first_as
+                || *next_hops_on_link != new.next_hops_on_link
+                || addresses,
+            export: *export != new.export
+                || *route_server_client != new.route_server_client
+                || *next_hop_self != new.next_hop_self
+                || *as_override != new.as_override
+                || *private_as != new.private_as
+                || *replace_as != new.local_as.replace_as
+                || addresses
+                || reflection,
+            reflection,
+        }
+    }
+}
