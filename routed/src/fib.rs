@@ -22,7 +22,7 @@ use crate::{
         routes::{self, Job, RouteWriter, StartError},
         watch::{self as kernel_watch, Links, RouteSink},
     },
-    peering::{PeerHandle, PeerStatus, RibStopped},
+    peering::{PeerStatus, Peers, RibStopped},
     sources::Look,
 };
 use news::News;
@@ -133,14 +133,11 @@ enum Input {
 }
 
 /// When every peer that should be up has been established at the same time.
-pub async fn all_established(peers: Vec<PeerHandle>) {
-    let mut statuses: Vec<_> = peers.iter().map(PeerHandle::watch).collect();
+pub async fn all_established(peers: Peers) {
+    let mut peers = peers.follow();
     let is_missing = |status: &PeerStatus| status.wanted && status.state != State::Established;
-    while let Some(status) = statuses.iter_mut().find(|status| is_missing(&status.borrow())) {
-        if status.changed().await.is_err() {
-            // The peer's task has ended: nobody will ever tell.
-            std::future::pending::<()>().await;
-        }
+    while peers.statuses().iter().any(is_missing) {
+        peers.changed().await;
     }
 }
 

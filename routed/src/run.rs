@@ -36,7 +36,7 @@ use crate::{
     },
     metrics::Metrics,
     node::{self, NodeHandle},
-    peering::{self, BestChanges, PeerHandle, Peering},
+    peering::{self, BestChanges, Peering, Peers},
     sources::{KernelHandle, Sources},
 };
 
@@ -59,7 +59,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let sources = Sources {
         started,
         asn: config.speaker.asn,
-        peers: peering.peers().to_vec(),
+        peers: peering.peers().clone(),
         rib: peering.rib().clone(),
         cni_socket: node.is_some().then(|| config.sockets.cni.clone()),
         pods: node.clone(),
@@ -73,7 +73,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     }
     kernel.spawn(best, &peering, &mut parts);
     if let Some(node) = node {
-        parts.spawn("the count of sessions", count_sessions(peering.peers().to_vec(), node));
+        parts.spawn("the count of sessions", count_sessions(peering.peers().clone(), node));
     }
 
     tracing::info!(node = config.node.name, "running");
@@ -158,7 +158,7 @@ impl Kernel {
     }
 
     fn spawn(self, best: BestChanges, peering: &Peering, parts: &mut Parts) {
-        let peers = || peering.peers().to_vec();
+        let peers = || peering.peers().clone();
         parts.spawn("the watch of interfaces", peering::links::follow(self.links, peers()));
         if let Some((_, task)) = self.routes {
             let rib = RibThread::new(peering.rib().clone(), best);
@@ -214,26 +214,15 @@ async fn originate(config: &Config, peering: &Peering) -> anyhow::Result<()> {
 }
 
 /// Keeps the pods' machine informed of how many sessions stand, for STATUS.
-async fn count_sessions(peers: Vec<PeerHandle>, node: NodeHandle) {
-    let mut watches: Vec<_> = peers.iter().map(PeerHandle::watch).collect();
+async fn count_sessions(peers: Peers, node: NodeHandle) {
+    let mut peers = peers.follow();
     loop {
-        let statuses: Vec<_> =
-            watches.iter_mut().map(|peer| peer.borrow_and_update().clone()).collect();
+        let statuses = peers.statuses();
         let wanted = statuses.iter().filter(|peer| peer.wanted);
         let up = wanted.clone().filter(|peer| peer.state == State::Established).count();
         if node.sessions(wanted.count(), up).await.is_err() {
             return;
         }
-        let changes = watches.iter_mut().map(|peer| Box::pin(peer.changed()));
-        any(changes.collect()).await;
+        peers.changed().await;
     }
-}
-
-/// When the first of these is ready; forever if there are none.
-async fn any<F: Future + Unpin>(mut futures: Vec<F>) {
-    std::future::poll_fn(|cx| {
-        let ready = futures.iter_mut().any(|future| std::pin::Pin::new(future).poll(cx).is_ready());
-        if ready { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
-    })
-    .await;
 }

@@ -5,7 +5,6 @@
 //! Holds no state itself.
 
 use std::{
-    net::IpAddr,
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -19,7 +18,7 @@ use tokio::{
 
 use crate::{
     node::{NodeHandle, Stopped},
-    peering::{PeerHandle, RibHandle, RibStopped},
+    peering::{PeerHandle, Peers, RibHandle, RibStopped},
 };
 
 /// The handles. Cheap to clone; filled in once, when everything has been started.
@@ -29,8 +28,8 @@ pub struct Sources {
     pub started: Instant,
     /// Our AS.
     pub asn: Asn,
-    /// The peers, in the order of the configuration.
-    pub peers: Vec<PeerHandle>,
+    /// The peers.
+    pub peers: Peers,
     /// The RIB.
     pub rib: RibHandle,
     /// The pods; `None` on a router without pods.
@@ -44,11 +43,8 @@ pub struct Sources {
 impl Sources {
     /// The peer of this name or address.
     #[must_use]
-    pub fn peer(&self, name: &str) -> Option<&PeerHandle> {
-        let address: Option<IpAddr> = name.parse().ok();
-        self.peers
-            .iter()
-            .find(|peer| *peer.settings.name == *name || Some(peer.settings.address) == address)
+    pub fn peer(&self, name: &str) -> Option<PeerHandle> {
+        self.peers.find(name)
     }
 }
 

@@ -19,7 +19,11 @@ use bgp::{
     session::{Cease, State},
 };
 use routed::{
-    admin::AdminServer, config::Config, http::HttpServer, metrics::Metrics, peering::Peering,
+    admin::AdminServer,
+    config::Config,
+    http::HttpServer,
+    metrics::Metrics,
+    peering::{Peering, Peers},
     sources::Sources,
 };
 use serde_json::Value;
@@ -94,7 +98,7 @@ impl Node {
             let sources = Sources {
                 started: Instant::now(),
                 asn: config.speaker.asn,
-                peers: peering.peers().to_vec(),
+                peers: peering.peers().clone(),
                 rib: peering.rib().clone(),
                 pods: None,
                 cni_socket: None,
@@ -354,7 +358,7 @@ fn the_socket_is_for_its_owner_only_and_taken_over_from_the_dead_alone() {
     let sources = Sources {
         started: Instant::now(),
         asn: bgp::aspath::Asn(64512),
-        peers: Vec::new(),
+        peers: Peers::none(),
         rib: pair.left.peering.as_ref().unwrap().rib().clone(),
         pods: None,
         cni_socket: None,
@@ -447,7 +451,7 @@ fn an_address_that_is_taken_is_named_with_its_key() {
     let sources = Sources {
         started: Instant::now(),
         asn: bgp::aspath::Asn(64512),
-        peers: Vec::new(),
+        peers: Peers::none(),
         rib: pair.left.peering.as_ref().unwrap().rib().clone(),
         pods: None,
         cni_socket: None,

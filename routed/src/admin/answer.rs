@@ -22,21 +22,21 @@ use crate::{
 /// Every peer, in the order of the configuration; or the one of this name or address.
 pub(super) async fn peers(sources: &Sources, name: Option<&str>) -> Result<Vec<PeerView>, Refusal> {
     let peers = match name {
-        None => sources.peers.iter().collect(),
-        Some(name) => vec![find_peer(sources, name)?],
+        None => sources.peers.list(),
+        Some(name) => [find_peer(sources, name)?].into(),
     };
     let ids = peers.iter().map(|peer| peer.id).collect();
     let counts = in_time(sources.rib.peer_counts(ids)).await.map_err(of_part("RIB"))?;
     let now = Instant::now();
-    let views = peers.into_iter().zip(counts);
+    let views = peers.iter().zip(counts);
     Ok(views.map(|(peer, counts)| peer_view(peer, &peer.status(), counts, now)).collect())
 }
 
 /// The peer of this name or address.
-pub(super) fn find_peer<'s>(sources: &'s Sources, name: &str) -> Result<&'s PeerHandle, Refusal> {
+pub(super) fn find_peer(sources: &Sources, name: &str) -> Result<PeerHandle, Refusal> {
     sources.peer(name).ok_or_else(|| Refusal::UnknownPeer {
         name: name.to_owned(),
-        known: sources.peers.iter().map(|peer| peer.settings.name.to_string()).collect(),
+        known: sources.peers.list().iter().map(|peer| peer.settings.name.to_string()).collect(),
     })
 }
 

@@ -101,7 +101,8 @@ pub(super) async fn advertised(
 
 fn path_view(path: &rib::PathView, sources: &Sources) -> PathView {
     let name = |id: PeerId| {
-        let peer = sources.peers.iter().find(|peer| peer.id == id);
+        let peers = sources.peers.list();
+        let peer = peers.iter().find(|peer| peer.id == id);
         peer.map_or_else(|| format!("#{}", id.0), |peer| peer.settings.name.to_string())
     };
     PathView {

@@ -49,7 +49,7 @@ pub(super) async fn alive(sources: &Sources) -> Vec<Check> {
 
 /// Everything that traffic and pods need.
 pub(super) async fn checks(sources: &Sources) -> Vec<Check> {
-    let statuses: Vec<_> = sources.peers.iter().map(PeerHandle::status).collect();
+    let statuses: Vec<_> = sources.peers.list().iter().map(PeerHandle::status).collect();
     let mut checks =
         vec![Check { name: "bgp", outcome: bgp(&statuses, sources.started.elapsed()) }];
     if let Some(kernel) = &sources.kernel {

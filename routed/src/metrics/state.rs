@@ -41,7 +41,7 @@ pub(super) async fn gather(sources: &Sources) -> Vec<MetricFamily> {
             tracing::warn!(part, %error, "a part of the daemon did not answer a metrics scrape");
         }
     };
-    sessions(&fresh, &sources.peers);
+    sessions(&fresh, &sources.peers.list());
     report("rib", routes(&fresh, sources).await);
     if let Some(pods) = &sources.pods {
         report("pods", pods_and_pools(&fresh, pods).await);
@@ -100,7 +100,8 @@ fn sessions(fresh: &Fresh, peers: &[PeerHandle]) {
 }
 
 async fn routes(fresh: &Fresh, sources: &Sources) -> Result<(), NoAnswer> {
-    let ids = sources.peers.iter().map(|peer| peer.id).collect();
+    let peers = sources.peers.list();
+    let ids = peers.iter().map(|peer| peer.id).collect();
     let counts = in_time(sources.rib.peer_counts(ids)).await?;
     let best = in_time(sources.rib.best_counts()).await?;
     let routes = fresh.gauges(
@@ -109,7 +110,7 @@ async fn routes(fresh: &Fresh, sources: &Sources) -> Result<(), NoAnswer> {
          advertised to it.",
         &["peer", "family", "kind"],
     );
-    for (peer, counts) in sources.peers.iter().zip(counts) {
+    for (peer, counts) in peers.iter().zip(counts) {
         for (family, counts) in Family::ALL.into_iter().zip(counts) {
             if !peer.settings.session.families.contains(family) {
                 continue;

@@ -11,16 +11,16 @@ use std::{
 use routed_core::fib::links::Links;
 use tokio::sync::watch;
 
-use super::{LinkEvent, PeerCommand, PeerHandle};
+use super::{LinkEvent, PeerCommand, PeerHandle, Peers};
 
 /// Tells the peers what happens to interfaces, until nobody watches those any more. May be dropped
 /// anywhere.
-pub async fn follow(mut links: watch::Receiver<Links>, peers: Vec<PeerHandle>) {
+pub async fn follow(mut links: watch::Receiver<Links>, peers: Peers) {
     let mut known = Seen::of(&links.borrow_and_update());
     while links.changed().await.is_ok() {
         let seen = Seen::of(&links.borrow_and_update());
         for event in known.until(&seen) {
-            tell(&peers, &event).await;
+            tell(&peers.list(), &event).await;
         }
         known = seen;
     }

@@ -16,7 +16,7 @@ use bgp::{session::ConnId, wire::Notification};
 use bytes::Bytes;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, mpsc},
+    sync::{Semaphore, mpsc, watch},
 };
 
 use super::conn::Conn;
@@ -29,14 +29,14 @@ pub(crate) type Doors = BTreeMap<IpAddr, mpsc::Sender<TcpStream>>;
 /// Owns the listening socket; ends when aborted, at any point.
 pub(crate) struct Listener {
     socket: TcpListener,
-    doors: Arc<Doors>,
+    doors: watch::Receiver<Arc<Doors>>,
     /// One permit for each stranger who is being told off.
     strangers: Arc<Semaphore>,
     complaints: Complaints,
 }
 
 impl Listener {
-    pub(crate) fn new(socket: TcpListener, doors: Arc<Doors>) -> Self {
+    pub(crate) fn new(socket: TcpListener, doors: watch::Receiver<Arc<Doors>>) -> Self {
         let strangers = Arc::new(Semaphore::new(STRANGERS));
         Self { socket, doors, strangers, complaints: Complaints::default() }
     }
@@ -52,7 +52,8 @@ impl Listener {
     }
 
     fn admit(&mut self, stream: TcpStream, source: SocketAddr) {
-        match self.doors.get(&source.ip().to_canonical()) {
+        let door = self.doors.borrow().get(&source.ip().to_canonical()).cloned();
+        match door {
             Some(door) => {
                 // A full door means that the peer opens connections faster than its session
                 // can look at them; one more would not be better than the last.

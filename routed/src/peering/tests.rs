@@ -4,6 +4,7 @@
 use std::{
     net::Ipv4Addr,
     path::Path,
+    sync::Arc,
     time::{Duration, Instant},
 };
 

@@ -109,7 +109,7 @@ impl Plan {
 }
 
 impl Speaker {
-    pub(crate) fn peer(&self, host: u8) -> &PeerHandle {
+    pub(crate) fn peer(&self, host: u8) -> PeerHandle {
         self.peering.peer(&format!("p{host}")).unwrap()
     }
 
