@@ -21,6 +21,7 @@ mod nexthop;
 mod peer;
 mod settings;
 mod verdict;
+mod view;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -31,8 +32,9 @@ pub use self::{
     adj_out::Advertisement,
     loc::{BestChange, BestPath},
     nexthop::{NextHopInterest, Resolution},
-    peer::{PeerCounts, PeerId, PeerUp, RibConfig},
+    peer::{Opening, PeerCounts, PeerId, PeerUp, RibConfig},
     verdict::{Ineligible, NotAdvertised, PathView, Step, Verdict},
+    view::{View, ViewSet},
 };
 use self::{
     attrs::AttrTable,

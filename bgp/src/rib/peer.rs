@@ -3,8 +3,10 @@
 use std::{
     collections::VecDeque,
     fmt,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
 };
+
+use bytes::Bytes;
 
 use super::{
     adj_out::AdjOut,
@@ -15,6 +17,7 @@ use crate::{
     config::RibPeerConfig,
     family::{Family, FamilySet},
     policy::Source,
+    timestamp::Timestamp,
 };
 
 /// A peer of this router, by a number given by the caller and never used for another peer.
@@ -66,6 +69,21 @@ pub struct PeerUp {
     pub address: IpAddr,
     /// How its routes are treated.
     pub config: RibPeerConfig,
+}
+
+/// What stood at the beginning of a session, for those who monitor it (RFC 7854 §4.10).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opening {
+    /// Our end of the connection.
+    pub local: SocketAddr,
+    /// The peer's end of it.
+    pub remote: SocketAddr,
+    /// The OPEN that we sent, header included.
+    pub sent_open: Bytes,
+    /// The OPEN that the peer sent, header included.
+    pub received_open: Bytes,
+    /// When the session was established.
+    pub at: Timestamp,
 }
 
 impl PeerUp {

@@ -14,7 +14,7 @@ use crate::attrs::PartialSet;
 
 mod path;
 pub(super) mod read;
-pub(super) mod write;
+pub(crate) mod write;
 
 /// A path attribute's type code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -20,7 +20,7 @@ use crate::{
 ///
 /// Attributes that the peer must not get are left out: LOCAL_PREF, ORIGINATOR_ID and
 /// CLUSTER_LIST towards another AS (RFC 4271 §5.1.5, RFC 4456 §8).
-pub(in crate::wire) fn attributes(
+pub(crate) fn attributes(
     attrs: &Attrs,
     next_hop: Option<Ipv4Addr>,
     codec: &Codec,
@@ -59,11 +59,7 @@ pub(in crate::wire) fn attributes(
 }
 
 /// Writes one attribute, with a long length field only where it is needed.
-pub(in crate::wire) fn put(
-    code: AttrCode,
-    value: &[u8],
-    out: &mut BytesMut,
-) -> Result<(), EncodeError> {
+pub(crate) fn put(code: AttrCode, value: &[u8], out: &mut BytesMut) -> Result<(), EncodeError> {
     put_with_flags(code, code.flags().unwrap_or(TRANSITIVE), value, out)
 }
 
