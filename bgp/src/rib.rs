@@ -14,12 +14,15 @@ mod adj_out;
 mod attrs;
 mod decide;
 mod dense;
+mod dest;
 mod export;
+mod intake;
 mod judge;
 mod loc;
 mod nexthop;
 mod peer;
 mod settings;
+mod tables;
 mod verdict;
 mod view;
 
@@ -30,21 +33,16 @@ use std::{
 
 pub use self::{
     adj_out::Advertisement,
-    loc::{BestChange, BestPath},
+    dest::BestPath,
+    loc::BestChange,
     nexthop::{NextHopInterest, Resolution},
     peer::{Opening, PeerCounts, PeerId, PeerUp, RibConfig},
     verdict::{Ineligible, NotAdvertised, PathView, Step, Verdict},
     view::{View, ViewSet},
 };
 use self::{
-    attrs::AttrTable,
-    dense::DestId,
-    export::Exporter,
-    judge::Judge,
-    loc::{Loc, Path},
-    nexthop::NextHops,
-    peer::Peer,
-    settings::Effects,
+    attrs::AttrTable, dest::Path, export::Exporter, judge::Judge, loc::Loc, nexthop::NextHops,
+    peer::Peer, settings::Effects,
 };
 use crate::{
     attrs::{Attrs, NextHop},
@@ -212,163 +210,8 @@ impl Rib {
         pulled
     }
 
-    /// Every prefix of the Loc-RIB and Adj-RIBs-In with all its paths, in prefix order.
-    pub fn routes(&self) -> impl Iterator<Item = (Prefix, Vec<PathView>)> {
-        let judge = self.judge();
-        let dests = self.loc.sorted(|dest| !dest.paths().is_empty());
-        dests.into_iter().map(move |dest| (dest.prefix, judge.verdicts(dest)))
-    }
-
-    /// The peer's Adj-RIB-In in prefix order: attributes as received (before policy), and verdict.
-    #[must_use]
-    pub fn received(&self, peer: PeerId) -> Vec<(Prefix, PathView)> {
-        let Some(state) = self.peers.get(&peer) else { return Vec::new() };
-        let mut paths: Vec<_> = state
-            .received
-            .iter()
-            .filter_map(|id| {
-                let dest = self.loc.get(id);
-                let attrs = Arc::clone(&dest.path_of(Some(peer))?.received);
-                let verdicts = self.judge().verdicts(dest);
-                let view = verdicts.into_iter().find(|view| view.peer == Some(peer))?;
-                Some((dest.prefix, PathView { attrs, ..view }))
-            })
-            .collect();
-        paths.sort_unstable_by_key(|(prefix, _)| *prefix);
-        paths
-    }
-
-    /// The peer's Adj-RIB-Out in prefix order: what it was or is about to be told, and for best
-    /// paths that it is not told, why.
-    #[must_use]
-    pub fn advertised(&self, peer: PeerId) -> Vec<(Prefix, Result<Arc<Attrs>, NotAdvertised>)> {
-        let Some(state) = self.peers.get(&peer) else { return Vec::new() };
-        let judge = self.judge();
-        let mut exporter = Exporter::new(&self.config, (peer, &state.up), Arc::new);
-        let dests = self.loc.sorted(|dest| dest.best().is_some());
-        dests
-            .into_iter()
-            .filter_map(|dest| Some((dest.prefix, exporter.export(dest.prefix, judge.best(dest)?))))
-            .collect()
-    }
-
-    /// Counts of a peer for one family.
-    #[must_use]
-    pub fn peer_counts(&self, peer: PeerId, family: Family) -> PeerCounts {
-        self.peers.get(&peer).map(|state| state.counts(family)).unwrap_or_default()
-    }
-
-    /// Prefixes in the Loc-RIB of a family.
-    #[must_use]
-    pub fn best_count(&self, family: Family) -> usize {
-        self.loc.in_use(family)
-    }
-
     const fn judge(&self) -> Judge<'_> {
         Judge { config: &self.config, peers: &self.peers, next_hops: &self.next_hops }
-    }
-
-    /// The peer announced these prefixes with these attributes.
-    fn learn(&mut self, peer: PeerId, attrs: &Arc<Attrs>, prefixes: &[Prefix]) {
-        for prefix in prefixes {
-            let id = self.loc.open(*prefix);
-            let known = self.loc.get(id).path_of(Some(peer));
-            if known.is_some_and(|path| Arc::ptr_eq(&path.received, attrs)) {
-                continue;
-            }
-            self.learn_anew(peer, attrs, id);
-        }
-    }
-
-    /// A peer (or this router) has no path for the prefix any more.
-    fn remove(&mut self, from: Option<PeerId>, prefix: Prefix) {
-        let Some(id) = self.loc.find(prefix) else { return };
-        if self.loc.get(id).path_of(from).is_some() {
-            self.set_path(id, from, None);
-        }
-    }
-
-    /// Takes a path through import into its destination.
-    fn learn_anew(&mut self, peer: PeerId, attrs: &Arc<Attrs>, id: DestId) {
-        let up = &self.peers[&peer].up;
-        let imported = adj_in::screen(&self.config, up, attrs)
-            .and_then(|()| adj_in::import(&self.config, up, self.loc.get(id).prefix, attrs));
-        let imported = match imported {
-            Ok(changed) if Arc::ptr_eq(&changed, attrs) => Ok(changed),
-            Ok(changed) => Ok(self.attrs.intern(changed)),
-            Err(reason) => Err(Box::new(reason)),
-        };
-        let path = Path::new(Some(peer), Arc::clone(attrs), imported);
-        self.set_path(id, Some(peer), Some(path));
-    }
-
-    /// Puts in, replaces or takes out the path that a peer (or this router) has for a
-    /// destination, and settles what follows.
-    fn set_path(&mut self, id: DestId, from: Option<PeerId>, path: Option<Path>) {
-        let before = self.loc.get(id).best_paths();
-        let hop = path.as_ref().and_then(Path::next_hop);
-        let dest = self.loc.get_mut(id);
-        let exists = path.is_some();
-        let old = match path {
-            Some(path) => dest.put(path),
-            None => dest.take(from),
-        };
-        if self.config.resolve_next_hops {
-            let old_hop = old.as_ref().and_then(Path::next_hop);
-            if let Some(old_hop) = old_hop.filter(|hop| !dest.has_next_hop(*hop)) {
-                self.next_hops.remove(old_hop, id);
-            }
-            if let Some(hop) = hop {
-                self.next_hops.add(hop, id);
-            }
-        }
-        let family = dest.prefix.family();
-        if let Some(state) = from.and_then(|peer| self.peers.get_mut(&peer)) {
-            state.path_changed(id, family, old.map(|path| path.standing), exists);
-        }
-        self.settle(id, &before);
-    }
-
-    /// Decides anew, and tells the readers if that changed what is used.
-    fn settle(&mut self, id: DestId, before: &[BestPath]) {
-        let (decided, used) = self.judge().decide(self.loc.get(id));
-        let dest = self.loc.get_mut(id);
-        let family = dest.prefix.family();
-        dest.arrange(&decided, used, |from, old, new| {
-            if let Some(state) = from.and_then(|peer| self.peers.get_mut(&peer)) {
-                state.standing_changed(family, old, new);
-            }
-        });
-        let unchanged = dest.unchanged_since(before);
-        if unchanged < before.len().max(dest.in_use().len()) {
-            self.loc.changed(id, !before.is_empty());
-            if unchanged == 0 {
-                self.offer(id);
-            }
-        }
-        self.loc.retire(id);
-    }
-
-    /// Has every peer look at a destination.
-    fn offer(&mut self, id: DestId) {
-        let family = self.loc.get(id).prefix.family();
-        for (peer, state) in &mut self.peers {
-            if state.up.families.contains(family) {
-                state.out.mark(&mut self.loc, id);
-                state.list(*peer, &mut self.ready);
-            }
-        }
-    }
-
-    /// Has one peer look at every destination.
-    fn offer_all(&mut self, peer: PeerId) {
-        let Some(state) = self.peers.get_mut(&peer) else { return };
-        for id in self.loc.ids() {
-            if state.up.families.contains(self.loc.get(id).prefix.family()) {
-                state.out.mark(&mut self.loc, id);
-            }
-        }
-        state.list(peer, &mut self.ready);
     }
 }
 

@@ -11,7 +11,8 @@ use hashbrown::HashMap;
 
 use super::{
     dense::{DestId, DestMap, DestSet},
-    loc::{Dest, Loc},
+    dest::Dest,
+    loc::Loc,
     peer::PerFamily,
 };
 use crate::{

@@ -7,8 +7,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     decide::{self, Contender, Origination},
+    dest::{Dest, Path},
     export::Best,
-    loc::{Dest, Path},
     nexthop::{self, NextHops},
     peer::{Peer, PeerId, RibConfig},
     verdict::{Ineligible, PathView, Verdict},

@@ -1,25 +1,20 @@
-//! The Loc-RIB: every destination with its paths, and which of them are used.
+//! The Loc-RIB: every destination.
 //!
-//! In: paths, in the order that the decision gave them. Out: destinations by prefix or number,
-//! and those whose use changed, each once until read. The paths of all Adj-RIBs-In stand here
-//! too, with their destination: a decision finds all it compares in one place.
+//! In: prefixes, and which destinations changed. Out: destinations by prefix or number, and
+//! those whose use changed, each once until read. The paths of all Adj-RIBs-In stand with their
+//! destination: a decision finds all it compares in one place.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::collections::VecDeque;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
 use super::{
-    decide::Contender,
     dense::DestId,
-    peer::{PeerId, PerFamily, Standing},
-    verdict::Ineligible,
+    dest::{BestPath, Dest},
+    peer::PerFamily,
 };
-use crate::{
-    attrs::{Attrs, NextHop},
-    family::Family,
-    prefix::Prefix,
-};
+use crate::{family::Family, prefix::Prefix};
 
 /// What the Loc-RIB now holds for one prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,160 +23,6 @@ pub struct BestChange {
     pub prefix: Prefix,
     /// The paths to use, best first; none means that the prefix is gone.
     pub paths: Vec<BestPath>,
-}
-
-/// One path in use.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BestPath {
-    /// Who announced it; `None` if this router originates it.
-    pub peer: Option<PeerId>,
-    /// Its attributes after import policy.
-    pub attrs: Arc<Attrs>,
-}
-
-/// One way to a destination.
-#[derive(Debug)]
-pub(super) struct Path {
-    /// Who announced it; `None` if this router originates it.
-    pub(super) from: Option<PeerId>,
-    /// Attributes as received.
-    pub(super) received: Arc<Attrs>,
-    /// Attributes after import policy, or why it was not accepted.
-    pub(super) imported: Result<Arc<Attrs>, Box<Ineligible>>,
-    /// What came of it; kept by [`Dest::arrange`].
-    pub(super) standing: Standing,
-}
-
-impl Path {
-    /// A path that no decision has seen yet.
-    pub(super) const fn new(
-        from: Option<PeerId>,
-        received: Arc<Attrs>,
-        imported: Result<Arc<Attrs>, Box<Ineligible>>,
-    ) -> Self {
-        Self { from, received, imported, standing: Standing::Ineligible }
-    }
-
-    /// The next hop that must be reached to use it, if there is one.
-    pub(super) fn next_hop(&self) -> Option<NextHop> {
-        match (&self.imported, self.from) {
-            (Ok(attrs), Some(_)) => Some(attrs.next_hop),
-            (Ok(_), None) | (Err(_), _) => None,
-        }
-    }
-}
-
-/// A destination.
-#[derive(Debug)]
-pub(super) struct Dest {
-    /// Its prefix.
-    pub(super) prefix: Prefix,
-    /// Its paths: those in use, best first, then the other eligible ones in the order in which
-    /// they would win, then the rest.
-    paths: Vec<Path>,
-    used: usize,
-    /// How many Adj-RIBs-Out mention it: pending and told count one each.
-    claims: u32,
-    /// It stands in the queue of changes.
-    unread: bool,
-    /// What was last read was not "gone".
-    reported: bool,
-}
-
-impl Dest {
-    /// All its paths, the used ones first.
-    pub(super) fn paths(&self) -> &[Path] {
-        &self.paths
-    }
-
-    /// The paths in use, best first.
-    pub(super) fn in_use(&self) -> &[Path] {
-        &self.paths[..self.used]
-    }
-
-    /// The best path.
-    pub(super) fn best(&self) -> Option<&Path> {
-        self.in_use().first()
-    }
-
-    /// The path of this peer, or ours.
-    pub(super) fn path_of(&self, from: Option<PeerId>) -> Option<&Path> {
-        self.paths.iter().find(|path| path.from == from)
-    }
-
-    /// Does a path have this next hop?
-    pub(super) fn has_next_hop(&self, next_hop: NextHop) -> bool {
-        self.paths.iter().any(|path| path.next_hop() == Some(next_hop))
-    }
-
-    /// The paths in use as readers see them.
-    pub(super) fn best_paths(&self) -> Vec<BestPath> {
-        let attrs = |path: &Path| path.imported.as_ref().ok().cloned();
-        self.in_use()
-            .iter()
-            .filter_map(|path| Some(BestPath { peer: path.from, attrs: attrs(path)? }))
-            .collect()
-    }
-
-    /// How many of the paths in use, from the best on, are those of `before`.
-    pub(super) fn unchanged_since(&self, before: &[BestPath]) -> usize {
-        let same = |(path, old): &(&Path, &BestPath)| {
-            path.from == old.peer && path.imported.as_ref().is_ok_and(|new| *new == old.attrs)
-        };
-        self.in_use().iter().zip(before).take_while(same).count()
-    }
-
-    /// Adds the path, or puts it in place of its peer's, which is given back. The caller
-    /// arranges the paths afterwards.
-    pub(super) fn put(&mut self, path: Path) -> Option<Path> {
-        match self.paths.iter_mut().find(|other| other.from == path.from) {
-            Some(other) => Some(std::mem::replace(other, path)),
-            None => {
-                self.paths.push(path);
-                None
-            }
-        }
-    }
-
-    /// Takes out the path of this peer, or ours. The caller arranges the paths afterwards.
-    pub(super) fn take(&mut self, from: Option<PeerId>) -> Option<Path> {
-        let at = self.paths.iter().position(|path| path.from == from)?;
-        self.used -= usize::from(at < self.used);
-        Some(self.paths.remove(at))
-    }
-
-    /// Puts the paths into the order of a decision, of which the first `used` are used.
-    /// `moved` hears of each path whose standing changed: of whom, from what, to what.
-    pub(super) fn arrange(
-        &mut self,
-        decided: &[Contender],
-        used: usize,
-        mut moved: impl FnMut(Option<PeerId>, Standing, Standing),
-    ) {
-        if decided.iter().enumerate().any(|(at, contender)| contender.index != at) {
-            let mut old: Vec<_> = std::mem::take(&mut self.paths).into_iter().map(Some).collect();
-            self.paths = decided.iter().filter_map(|path| old[path.index].take()).collect();
-            self.paths.extend(old.into_iter().flatten());
-        }
-        self.used = used;
-        for (at, path) in self.paths.iter_mut().enumerate() {
-            let standing = if at < used {
-                Standing::InUse
-            } else if at < decided.len() {
-                Standing::Eligible
-            } else {
-                Standing::Ineligible
-            };
-            let old = std::mem::replace(&mut path.standing, standing);
-            if old != standing {
-                moved(path.from, old, standing);
-            }
-        }
-    }
-
-    const fn is_unused(&self) -> bool {
-        self.paths.is_empty() && self.claims == 0 && !self.unread
-    }
 }
 
 /// All destinations.
@@ -198,14 +39,7 @@ impl Loc {
     /// The destination of this prefix, made if there is none.
     pub(super) fn open(&mut self, prefix: Prefix) -> DestId {
         *self.ids.entry(prefix).or_insert_with(|| {
-            let dest = Dest {
-                prefix,
-                paths: Vec::new(),
-                used: 0,
-                claims: 0,
-                unread: false,
-                reported: false,
-            };
+            let dest = Dest::new(prefix);
             if let Some(id) = self.free.pop() {
                 self.dests[id.index()] = Some(dest);
                 return id;
@@ -270,7 +104,7 @@ impl Loc {
     pub(super) fn changed(&mut self, id: DestId, was_used: bool) {
         let dest = self.get_mut(id);
         let newly = !std::mem::replace(&mut dest.unread, true);
-        let (family, is_used) = (dest.prefix.family(), dest.used > 0);
+        let (family, is_used) = (dest.prefix.family(), dest.is_used());
         if newly {
             self.changes.push_back(id);
         }
@@ -287,7 +121,8 @@ impl Loc {
         while let Some(id) = self.changes.pop_front() {
             let dest = self.get_mut(id);
             dest.unread = false;
-            let reported = std::mem::replace(&mut dest.reported, dest.used > 0);
+            let is_used = dest.is_used();
+            let reported = std::mem::replace(&mut dest.reported, is_used);
             let change = BestChange { prefix: dest.prefix, paths: dest.best_paths() };
             self.retire(id);
             if reported || !change.paths.is_empty() {

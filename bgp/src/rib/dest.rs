@@ -1,0 +1,181 @@
+//! A destination: one prefix with all its paths, and which of them are used.
+//!
+//! In: paths, and the order that the decision gave them. Out: the paths in that order, each
+//! with what it is to the Loc-RIB.
+
+use std::sync::Arc;
+
+use super::{
+    decide::Contender,
+    peer::{PeerId, Standing},
+    verdict::Ineligible,
+};
+use crate::{
+    attrs::{Attrs, NextHop},
+    prefix::Prefix,
+};
+
+/// One path in use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BestPath {
+    /// Who announced it; `None` if this router originates it.
+    pub peer: Option<PeerId>,
+    /// Its attributes after import policy.
+    pub attrs: Arc<Attrs>,
+}
+
+/// One way to a destination.
+#[derive(Debug)]
+pub(super) struct Path {
+    /// Who announced it; `None` if this router originates it.
+    pub(super) from: Option<PeerId>,
+    /// Attributes as received.
+    pub(super) received: Arc<Attrs>,
+    /// Attributes after import policy, or why it was not accepted.
+    pub(super) imported: Result<Arc<Attrs>, Box<Ineligible>>,
+    /// What came of it; kept by [`Dest::arrange`].
+    pub(super) standing: Standing,
+}
+
+impl Path {
+    /// A path that no decision has seen yet.
+    pub(super) const fn new(
+        from: Option<PeerId>,
+        received: Arc<Attrs>,
+        imported: Result<Arc<Attrs>, Box<Ineligible>>,
+    ) -> Self {
+        Self { from, received, imported, standing: Standing::Ineligible }
+    }
+
+    /// The next hop that must be reached to use it, if there is one.
+    pub(super) fn next_hop(&self) -> Option<NextHop> {
+        match (&self.imported, self.from) {
+            (Ok(attrs), Some(_)) => Some(attrs.next_hop),
+            (Ok(_), None) | (Err(_), _) => None,
+        }
+    }
+}
+
+/// A destination.
+#[derive(Debug)]
+pub(super) struct Dest {
+    /// Its prefix.
+    pub(super) prefix: Prefix,
+    /// Its paths: those in use, best first, then the other eligible ones in the order in which
+    /// they would win, then the rest.
+    paths: Vec<Path>,
+    used: usize,
+    /// How many Adj-RIBs-Out mention it: pending and told count one each.
+    pub(super) claims: u32,
+    /// It stands in the queue of changes.
+    pub(super) unread: bool,
+    /// What was last read was not "gone".
+    pub(super) reported: bool,
+}
+
+impl Dest {
+    /// One that nothing is known of yet.
+    pub(super) const fn new(prefix: Prefix) -> Self {
+        Self { prefix, paths: Vec::new(), used: 0, claims: 0, unread: false, reported: false }
+    }
+
+    /// All its paths, the used ones first.
+    pub(super) fn paths(&self) -> &[Path] {
+        &self.paths
+    }
+
+    /// The paths in use, best first.
+    pub(super) fn in_use(&self) -> &[Path] {
+        &self.paths[..self.used]
+    }
+
+    /// The best path.
+    pub(super) fn best(&self) -> Option<&Path> {
+        self.in_use().first()
+    }
+
+    /// The path of this peer, or ours.
+    pub(super) fn path_of(&self, from: Option<PeerId>) -> Option<&Path> {
+        self.paths.iter().find(|path| path.from == from)
+    }
+
+    /// Does a path have this next hop?
+    pub(super) fn has_next_hop(&self, next_hop: NextHop) -> bool {
+        self.paths.iter().any(|path| path.next_hop() == Some(next_hop))
+    }
+
+    /// The paths in use as readers see them.
+    pub(super) fn best_paths(&self) -> Vec<BestPath> {
+        let attrs = |path: &Path| path.imported.as_ref().ok().cloned();
+        self.in_use()
+            .iter()
+            .filter_map(|path| Some(BestPath { peer: path.from, attrs: attrs(path)? }))
+            .collect()
+    }
+
+    /// How many of the paths in use, from the best on, are those of `before`.
+    pub(super) fn unchanged_since(&self, before: &[BestPath]) -> usize {
+        let same = |(path, old): &(&Path, &BestPath)| {
+            path.from == old.peer && path.imported.as_ref().is_ok_and(|new| *new == old.attrs)
+        };
+        self.in_use().iter().zip(before).take_while(same).count()
+    }
+
+    /// Adds the path, or puts it in place of its peer's, which is given back. The caller
+    /// arranges the paths afterwards.
+    pub(super) fn put(&mut self, path: Path) -> Option<Path> {
+        match self.paths.iter_mut().find(|other| other.from == path.from) {
+            Some(other) => Some(std::mem::replace(other, path)),
+            None => {
+                self.paths.push(path);
+                None
+            }
+        }
+    }
+
+    /// Takes out the path of this peer, or ours. The caller arranges the paths afterwards.
+    pub(super) fn take(&mut self, from: Option<PeerId>) -> Option<Path> {
+        let at = self.paths.iter().position(|path| path.from == from)?;
+        self.used -= usize::from(at < self.used);
+        Some(self.paths.remove(at))
+    }
+
+    /// Puts the paths into the order of a decision, of which the first `used` are used.
+    /// `moved` hears of each path whose standing changed: of whom, from what, to what.
+    pub(super) fn arrange(
+        &mut self,
+        decided: &[Contender],
+        used: usize,
+        mut moved: impl FnMut(Option<PeerId>, Standing, Standing),
+    ) {
+        if decided.iter().enumerate().any(|(at, contender)| contender.index != at) {
+            let mut old: Vec<_> = std::mem::take(&mut self.paths).into_iter().map(Some).collect();
+            self.paths = decided.iter().filter_map(|path| old[path.index].take()).collect();
+            self.paths.extend(old.into_iter().flatten());
+        }
+        self.used = used;
+        for (at, path) in self.paths.iter_mut().enumerate() {
+            let standing = if at < used {
+                Standing::InUse
+            } else if at < decided.len() {
+                Standing::Eligible
+            } else {
+                Standing::Ineligible
+            };
+            let old = std::mem::replace(&mut path.standing, standing);
+            if old != standing {
+                moved(path.from, old, standing);
+            }
+        }
+    }
+
+    /// Is a path in use?
+    pub(super) const fn is_used(&self) -> bool {
+        self.used > 0
+    }
+
+    /// Is nothing left of it, and nobody interested?
+    pub(super) const fn is_unused(&self) -> bool {
+        self.paths.is_empty() && self.claims == 0 && !self.unread
+    }
+}
