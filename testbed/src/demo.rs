@@ -7,7 +7,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
@@ -111,11 +111,18 @@ struct Stage<'a> {
 impl Stage<'_> {
     /// Runs a `testbed` command for all to see. Returns its stdout.
     fn show(&mut self, arguments: &[&str]) -> Result<String> {
+        let text = self.run(arguments)?;
+        self.console.output(&text);
+        Ok(text)
+    }
+
+    /// The same without its output, unless it fails.
+    fn run(&mut self, arguments: &[&str]) -> Result<String> {
         self.console.command(&shell_words(arguments));
         let output = self.lab.testbed(arguments).stdin(Stdio::null()).output()?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        self.console.output(&text);
         if !output.status.success() {
+            self.console.output(&text);
             let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
             self.console.output(&complaint);
             return Err(Missed {
@@ -144,7 +151,7 @@ impl Stage<'_> {
         mut look: impl FnMut(&Lab) -> Result<Look>,
     ) -> Result<()> {
         let mut seen = String::new();
-        let lab = self.lab;
+        let (lab, begun) = (self.lab, Instant::now());
         let held = lab.wait_until(expected, patience, || {
             Ok(match look(lab)? {
                 Look::Held => true,
@@ -154,13 +161,16 @@ impl Stage<'_> {
                 }
             })
         });
-        if let Err(error) = &held
-            && seen.is_empty()
-        {
+        let Err(error) = held else {
+            let after = begun.elapsed().as_secs_f64();
+            self.console.held(&format!("{expected} (after {after:.1} s)"));
+            return Ok(());
+        };
+        if seen.is_empty() {
             seen = format!("{error:#}");
         }
         let expected = format!("{expected} within {} s", patience.as_secs());
-        self.expect(&expected, held.is_ok(), &seen)
+        Err(Missed { expected, seen }.into())
     }
 
     /// The lab goes, its logs must not.

@@ -58,8 +58,7 @@ pub(crate) fn ping(
     let mut targets: Vec<Target> = addresses.iter().map(|address| Target::new(*address)).collect();
     let begun = Instant::now();
     let mut round: u32 = 0;
-    while !ENDED.load(Ordering::Relaxed) && pace.count.is_none_or(|count| round < u32::from(count))
-    {
+    while !ended() && pace.count.is_none_or(|count| round < u32::from(count)) {
         for (index, target) in targets.iter_mut().enumerate() {
             target.requests.push(Request { sent: Instant::now(), answered: None });
             let packet = echo_request(target.address, index, target.requests.len() - 1);
@@ -68,12 +67,13 @@ pub(crate) fn ping(
         }
         round += 1;
         let next = begun + pace.interval * round;
-        sockets.listen(next, &mut targets, &mut heard)?;
+        sockets.listen(next, ended, &mut targets, &mut heard)?;
     }
+    // Also after a signal: what is still on its way is not lost.
     let last_wait = Instant::now() + LAST_WAIT;
     while Instant::now() < last_wait && targets.iter().any(Target::is_waiting) {
         let soon = Instant::now() + Duration::from_millis(10);
-        sockets.listen(soon, &mut targets, &mut heard)?;
+        sockets.listen(soon, || false, &mut targets, &mut heard)?;
     }
     Ok(targets.iter().map(Target::tally).collect())
 }
@@ -174,15 +174,17 @@ impl Sockets {
         }
     }
 
+    /// Takes in answers until that time, or until `ended` once a signal has come.
     fn listen(
         &mut self,
         until: Instant,
+        ended: impl Fn() -> bool,
         targets: &mut [Target],
         heard: &mut impl FnMut(IpAddr, usize, Duration, Option<u8>),
     ) -> io::Result<()> {
         loop {
             let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() || ENDED.load(Ordering::Relaxed) {
+            if left.is_zero() || ended() {
                 return Ok(());
             }
             let sockets: Vec<&Socket> = self.v4.iter().chain(&self.v6).collect();
@@ -282,6 +284,11 @@ fn checksum(octets: &[u8]) -> u16 {
         sum = (sum & 0xffff) + (sum >> 16);
     }
     !u16::try_from(sum).expect("folded to 16 bits")
+}
+
+/// This process was told to end.
+fn ended() -> bool {
+    ENDED.load(Ordering::Relaxed)
 }
 
 fn millis(duration: Duration) -> u64 {
