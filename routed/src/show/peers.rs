@@ -1,6 +1,6 @@
 //! The table of peers; everything about one is in `peers/details.rs`.
 
-use bgp::family::Family;
+use bgp::{family::Family, session::State};
 
 use super::{
     or_dash,
@@ -59,9 +59,13 @@ pub(super) fn table(peers: &[PeerView]) -> String {
     table.to_string()
 }
 
-/// Why there is no session, or what ended the one before.
+/// Why there is no session. An error that is overcome is nothing to act upon; programs find it
+/// in the JSON.
 fn last_error(peer: &PeerView) -> String {
-    let Some(error) = &peer.last_error else { return String::new() };
+    let established = peer.state == State::Established.to_string();
+    let Some(error) = peer.last_error.as_ref().filter(|_| !established) else {
+        return String::new();
+    };
     match peer.next_attempt_seconds {
         Some(seconds) => format!("{error} (next attempt in {seconds} s)"),
         None => error.clone(),
@@ -130,6 +134,15 @@ mod tests {
              b      10.1.1.0    external  Active             -       127       125           4     1204       98  connection refused (next attempt in 4 s)\n\
              c      10.1.1.0  4200000001  Stopped        2h13m       127       125           4     1204       98\n"
         );
+    }
+
+    #[test]
+    fn an_error_is_shown_until_there_is_a_session() {
+        let error = "connection refused";
+        let with_error =
+            |state| PeerView { last_error: Some(error.to_owned()), ..peer("a", state) };
+        assert!(table(&[with_error("Connect")]).contains(error));
+        assert!(!table(&[with_error("Established")]).contains("ERROR"));
     }
 
     #[test]
