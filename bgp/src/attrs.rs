@@ -7,6 +7,7 @@
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    num::NonZeroU32,
 };
 
 use bytes::Bytes;
@@ -44,19 +45,46 @@ pub struct NextHop {
     pub addr: IpAddr,
     /// The link-local address that came with a global IPv6 one.
     pub link_local: Option<Ipv6Addr>,
+    /// The link on which the link-local one of these addresses is meant, as the index of our
+    /// interface to it (RFC 4007 §11.2): the same address on another link is another router.
+    /// Set on import, from the link of the session; never on the wire.
+    pub scope: Option<NonZeroU32>,
 }
 
 impl NextHop {
     /// A plain next hop.
     #[must_use]
     pub const fn new(addr: IpAddr) -> Self {
-        Self { addr, link_local: None }
+        Self { addr, link_local: None, scope: None }
+    }
+
+    /// The link-local address in it: alone or beside a global one.
+    #[must_use]
+    pub const fn on_link(&self) -> Option<Ipv6Addr> {
+        match self.addr {
+            IpAddr::V6(addr) if addr.is_unicast_link_local() => Some(addr),
+            IpAddr::V4(_) | IpAddr::V6(_) => self.link_local,
+        }
+    }
+
+    /// The same as heard over this link: with a scope if there is something that needs one.
+    #[must_use]
+    pub const fn heard_on(self, link: Option<NonZeroU32>) -> Self {
+        let scope = if self.on_link().is_some() { link } else { None };
+        Self { scope, ..self }
     }
 }
 
+/// The address, and for a link-local one its interface's index after a % sign (RFC 4007 §11).
 impl fmt::Display for NextHop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.addr, f)
+        fmt::Display::fmt(&self.addr, f)?;
+        match self.scope {
+            Some(scope) if self.on_link().map(IpAddr::V6) == Some(self.addr) => {
+                write!(f, "%{scope}")
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 }
 
@@ -176,5 +204,26 @@ impl Attrs {
     #[must_use]
     pub fn has(&self, community: Community) -> bool {
         self.communities.binary_search(&community).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_next_hops_with_a_link_local_address_have_a_scope() {
+        let link = NonZeroU32::new(3);
+        for (addr, link_local, scope, text) in [
+            ("fe80::1", None, link, "fe80::1%3"),
+            ("fd00::1", Some("fe80::1".parse().unwrap()), link, "fd00::1"),
+            ("fd00::1", None, None, "fd00::1"),
+            ("10.0.0.1", None, None, "10.0.0.1"),
+        ] {
+            let next_hop = NextHop { addr: addr.parse().unwrap(), link_local, scope: None };
+            let heard = next_hop.heard_on(link);
+            assert_eq!((heard.scope, heard.to_string()), (scope, text.to_owned()));
+            assert_eq!(heard.heard_on(None), next_hop);
+        }
     }
 }

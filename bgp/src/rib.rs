@@ -28,6 +28,7 @@ mod view;
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    num::NonZeroU32,
     sync::Arc,
 };
 
@@ -101,13 +102,13 @@ impl Rib {
     /// not agreed with it are ignored.
     pub fn update(&mut self, peer: PeerId, update: &Update) {
         let Some(state) = self.peers.get(&peer) else { return };
-        let families = state.up.families;
+        let (families, link) = (state.up.families, state.up.link);
         for prefix in &update.withdrawn {
             self.remove(Some(peer), *prefix);
         }
         for reach in &update.reach {
             if families.contains(reach.family) {
-                let attrs = self.attrs.intern(Arc::clone(&reach.attrs));
+                let attrs = self.attrs.intern(heard_on(link, &reach.attrs));
                 self.learn(peer, &attrs, &reach.prefixes);
             }
         }
@@ -213,6 +214,16 @@ impl Rib {
     const fn judge(&self) -> Judge<'_> {
         Judge { config: &self.config, peers: &self.peers, next_hops: &self.next_hops }
     }
+}
+
+/// The attributes with the scope of their next hop.
+fn heard_on(link: Option<NonZeroU32>, attrs: &Arc<Attrs>) -> Arc<Attrs> {
+    let mut attrs = Arc::clone(attrs);
+    let next_hop = attrs.next_hop.heard_on(link);
+    if attrs.next_hop != next_hop {
+        Arc::make_mut(&mut attrs).next_hop = next_hop;
+    }
+    attrs
 }
 
 #[cfg(test)]

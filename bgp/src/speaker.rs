@@ -12,6 +12,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     net::IpAddr,
+    num::NonZeroU32,
     sync::Arc,
     time::Instant,
 };
@@ -32,6 +33,8 @@ use crate::{
 pub struct PeerSettings {
     /// The peer's address.
     pub address: IpAddr,
+    /// Our interface to it by its index, if it is on the link; see [`PeerUp::link`].
+    pub link: Option<NonZeroU32>,
     /// Its session.
     pub session: SessionConfig,
     /// How its routes are treated.
@@ -263,6 +266,8 @@ fn peer_up(settings: &PeerSettings, terms: &Established) -> PeerUp {
         peer_asn: terms.peer_asn,
         router_id: terms.peer_router_id,
         address: settings.address,
+        link: settings.link,
+        extended_next_hop: false,
         config: settings.rib.clone(),
     }
 }

@@ -65,8 +65,11 @@ pub fn next_hop(family: Family) -> impl Strategy<Value = NextHop> {
     let global = any::<u128>().prop_map(|bits| Ipv6Addr::from_bits(bits | 1 << 125));
     let link_local =
         any::<u64>().prop_map(|bits| Ipv6Addr::from_bits(0xFE80_u128 << 112 | u128::from(bits)));
-    let v6 = (global, option::of(link_local.clone()))
-        .prop_map(|(addr, link_local)| NextHop { addr: addr.into(), link_local });
+    let v6 = (global, option::of(link_local.clone())).prop_map(|(addr, link_local)| NextHop {
+        addr: addr.into(),
+        link_local,
+        scope: None,
+    });
     let v6 = prop_oneof![v6, link_local.prop_map(|addr| NextHop::new(addr.into()))];
     let v4 = any::<u32>().prop_map(|bits| NextHop::new(Ipv4Addr::from_bits(bits).into()));
     match family {

@@ -164,7 +164,7 @@ impl Net {
     /// The router originates a prefix, also after a restart.
     pub fn originate(&mut self, router: RouterId, prefix: Prefix) {
         let config = &self.routers[router.0].config;
-        let next_hop = NextHop { addr: config.router_id.into(), link_local: None };
+        let next_hop = NextHop::new(config.router_id.into());
         let attrs = Arc::new(Attrs::originated(next_hop));
         self.routers[router.0].originated.insert(prefix, Arc::clone(&attrs));
         self.tell(router, Event::Originate(prefix, attrs));

@@ -280,7 +280,7 @@ fn next_hop(nlri: &models::Nlri) -> NextHop {
         Some(NextHopAddress::Ipv4(addr)) => NextHop::new(addr.into()),
         Some(NextHopAddress::Ipv6(addr)) => NextHop::new(addr.into()),
         Some(NextHopAddress::Ipv6LinkLocal(addr, link_local)) => {
-            NextHop { addr: addr.into(), link_local: Some(link_local) }
+            NextHop { addr: addr.into(), link_local: Some(link_local), scope: None }
         }
         other => panic!("nobody has said {other:?}"),
     }

@@ -120,7 +120,7 @@ fn put_entry(
 /// The attribute field. A next hop that does not fit NEXT_HOP stands in an MP_REACH_NLRI of
 /// nothing else (RFC 6396 §4.3.4).
 fn attributes(family: Family, attrs: &Attrs) -> Result<BytesMut, EncodeError> {
-    let NextHop { addr, link_local } = attrs.next_hop;
+    let NextHop { addr, link_local, .. } = attrs.next_hop;
     match (family, addr) {
         (Family::Ipv4Unicast, IpAddr::V4(addr)) => write::attributes(attrs, Some(addr), &CODEC),
         (Family::Ipv4Unicast | Family::Ipv6Unicast, IpAddr::V6(addr)) => {

@@ -137,14 +137,16 @@ impl<'a, F: FnMut(Attrs) -> Arc<Attrs>> Exporter<'a, F> {
         }
         let attrs = Attrs { weight: 0, ..Attrs::clone(before) };
         let attrs = match (self.to.1.is_external(), best.from) {
-            (true, _) if self.is_transparent(best) => Self::for_external(attrs),
+            (true, _) if self.is_transparent(best) => {
+                Self::for_external(self.with_kept_next_hop(family, attrs)?)
+            }
             (true, _) => self.for_other_as(family, attrs)?,
             (false, None) => self.for_own_as(self.with_our_next_hop(family, attrs)?),
             (false, Some((_, from))) => {
                 let attrs = if self.to.1.config.next_hop_self {
                     self.with_our_next_hop(family, attrs)?
                 } else {
-                    attrs
+                    self.with_kept_next_hop(family, attrs)?
                 };
                 self.for_own_as(if from.is_external() {
                     attrs
@@ -191,30 +193,58 @@ impl<'a, F: FnMut(Attrs) -> Arc<Attrs>> Exporter<'a, F> {
     }
 
     fn with_our_next_hop(&self, family: Family, mut attrs: Attrs) -> Result<Attrs, NotAdvertised> {
-        attrs.next_hop = own_next_hop(&self.to.1.config.local_addresses, family)
-            .ok_or(NotAdvertised::NoNextHop)?;
+        attrs.next_hop = own_next_hop(self.to.1, family).ok_or(NotAdvertised::NoNextHop)?;
+        Ok(attrs)
+    }
+
+    /// Leaves the next hop as it is, as far as the peer can use it: a link-local address is told
+    /// only on its own link (RFC 2545 §3), an IPv6 one for IPv4 prefixes only to those who take it
+    /// (RFC 8950 §4). Where nothing is left we take its place.
+    fn with_kept_next_hop(&self, family: Family, mut attrs: Attrs) -> Result<Attrs, NotAdvertised> {
+        let (_, to) = self.to;
+        let NextHop { addr, link_local, scope } = attrs.next_hop;
+        let same_link = scope.is_some() && scope == to.link;
+        let is_link_local = attrs.next_hop.on_link().map(IpAddr::V6) == Some(addr);
+        let readable = match family {
+            Family::Ipv4Unicast => addr.is_ipv4() || to.extended_next_hop,
+            Family::Ipv6Unicast => true,
+        };
+        if !readable || is_link_local && !same_link {
+            return self.with_our_next_hop(family, attrs);
+        }
+        let link_local = link_local.filter(|_| same_link);
+        attrs.next_hop = NextHop { addr, link_local, scope: None };
         Ok(attrs)
     }
 }
 
-/// Ourselves as the next hop: the first of our addresses of the family. For IPv6 a global one
-/// is taken first, and a link-local one goes with it if we have one (RFC 2545 §3).
-fn own_next_hop(addresses: &[IpAddr], family: Family) -> Option<NextHop> {
+/// Ourselves as the next hop: the first of our addresses of the family, or for IPv4 prefixes an
+/// IPv6 one if there is no other and the peer takes it (RFC 8950 §4). Of the IPv6 ones a global
+/// one is taken first, and a link-local one goes with it if we have one (RFC 2545 §3).
+fn own_next_hop(to: &PeerUp, family: Family) -> Option<NextHop> {
+    let addresses = &to.config.local_addresses;
     match family {
-        Family::Ipv4Unicast => addresses.iter().copied().find(IpAddr::is_ipv4).map(NextHop::new),
-        Family::Ipv6Unicast => {
-            let ours = || {
-                addresses.iter().filter_map(|addr| match addr {
-                    IpAddr::V6(addr) => Some(*addr),
-                    IpAddr::V4(_) => None,
-                })
-            };
-            let link_local = ours().find(std::net::Ipv6Addr::is_unicast_link_local);
-            match (ours().find(|addr| !addr.is_unicast_link_local()), link_local) {
-                (Some(global), link_local) => Some(NextHop { addr: global.into(), link_local }),
-                (None, Some(addr)) => Some(NextHop::new(addr.into())),
-                (None, None) => None,
-            }
+        Family::Ipv4Unicast => {
+            let v4 = addresses.iter().copied().find(IpAddr::is_ipv4).map(NextHop::new);
+            v4.or_else(|| to.extended_next_hop.then(|| own_ipv6(addresses))?)
         }
+        Family::Ipv6Unicast => own_ipv6(addresses),
+    }
+}
+
+fn own_ipv6(addresses: &[IpAddr]) -> Option<NextHop> {
+    let ours = || {
+        addresses.iter().filter_map(|addr| match addr {
+            IpAddr::V6(addr) => Some(*addr),
+            IpAddr::V4(_) => None,
+        })
+    };
+    let link_local = ours().find(std::net::Ipv6Addr::is_unicast_link_local);
+    match (ours().find(|addr| !addr.is_unicast_link_local()), link_local) {
+        (Some(global), link_local) => {
+            Some(NextHop { addr: global.into(), link_local, scope: None })
+        }
+        (None, Some(addr)) => Some(NextHop::new(addr.into())),
+        (None, None) => None,
     }
 }

@@ -134,7 +134,8 @@ pub(super) const fn cost(answer: Option<Resolution>, on_link: bool) -> Result<u3
 /// can be: 0/8, 127/8, 169.254/16, 224/4, 255.255.255.255 and their IPv6 counterparts. An IPv6
 /// link-local address can be one, on the link of the session.
 pub(super) fn is_valid(next_hop: NextHop, own: &[IpAddr]) -> bool {
-    if own.contains(&next_hop.addr) {
+    let link_local = next_hop.link_local.map(IpAddr::V6);
+    if own.iter().any(|own| *own == next_hop.addr || Some(*own) == link_local) {
         return false;
     }
     match next_hop.addr {

@@ -4,6 +4,7 @@ use std::{
     collections::VecDeque,
     fmt,
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    num::NonZeroU32,
 };
 
 use bytes::Bytes;
@@ -67,6 +68,11 @@ pub struct PeerUp {
     pub router_id: Ipv4Addr,
     /// The peer's address.
     pub address: IpAddr,
+    /// Our interface to the peer by its index, if the peer is on the link: the scope of its
+    /// link-local next hops.
+    pub link: Option<NonZeroU32>,
+    /// Whether it takes IPv6 next hops for IPv4 prefixes (RFC 8950 §4).
+    pub extended_next_hop: bool,
     /// How its routes are treated.
     pub config: RibPeerConfig,
 }

@@ -47,6 +47,8 @@ fn peer(n: u8, asn: u32) -> PeerUp {
         peer_asn: Asn(asn),
         router_id: Ipv4Addr::new(192, 0, 2, n),
         address: Ipv4Addr::new(192, 0, 2, n).into(),
+        link: None,
+        extended_next_hop: false,
         config: RibPeerConfig {
             import: Some(Arc::new(Policy::accept_all())),
             export: Some(Arc::new(Policy::accept_all())),

@@ -2,15 +2,24 @@
 //!
 //! In: an address. Out: what the kernel lists at this moment. Keeps nothing, watches nothing.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    num::NonZeroU32,
+};
 
-use nix::{ifaddrs::getifaddrs, sys::socket::SockaddrStorage};
+use nix::{
+    ifaddrs::getifaddrs,
+    net::if_::{if_indextoname, if_nametoindex},
+    sys::socket::SockaddrStorage,
+};
 
-/// An interface's name and those of its addresses that can be a next hop.
+/// An interface and those of its addresses that can be a next hop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Interface {
     /// Name.
     pub(crate) name: String,
+    /// Index; `None` if it has just gone.
+    pub(crate) index: Option<NonZeroU32>,
     /// Addresses that others can send to: no loopback and no IPv4 link-local ones.
     pub(crate) addresses: Vec<IpAddr>,
 }
@@ -42,18 +51,31 @@ impl Interface {
     }
 }
 
-/// The interface that has this address.
+/// The interface that has this address: of several with the same link-local one, that of its
+/// scope.
 ///
 /// None if there is none, or if the kernel does not tell.
-pub(crate) fn interface_of(address: IpAddr) -> Option<Interface> {
+pub(crate) fn interface_of(address: SocketAddr) -> Option<Interface> {
     let all = list();
-    let name = all.iter().find(|entry| entry.address == address)?.name.clone();
+    let name = match scope(address) {
+        Some(index) => if_indextoname(index.get()).ok()?.into_string().ok()?,
+        None => all.iter().find(|entry| entry.address == address.ip())?.name.clone(),
+    };
+    let index = if_nametoindex(&*name).ok().and_then(NonZeroU32::new);
     let addresses = all
         .into_iter()
         .filter(|entry| entry.name == name && reachable_from_outside(entry.address))
         .map(|entry| entry.address)
         .collect();
-    Some(Interface { name, addresses })
+    Some(Interface { name, index, addresses })
+}
+
+/// The interface on whose link a link-local address is meant.
+fn scope(address: SocketAddr) -> Option<NonZeroU32> {
+    match address {
+        SocketAddr::V4(_) => None,
+        SocketAddr::V6(v6) => NonZeroU32::new(v6.scope_id()),
+    }
 }
 
 /// The interface on whose network this peer is.
@@ -111,14 +133,14 @@ mod tests {
 
     #[test]
     fn loopback_is_found_by_its_address_and_offers_no_next_hop_in_127() {
-        let lo = interface_of(Ipv4Addr::LOCALHOST.into()).unwrap();
-        assert_eq!(lo.name, "lo");
+        let lo = interface_of((Ipv4Addr::LOCALHOST, 179).into()).unwrap();
+        assert_eq!((&*lo.name, lo.index), ("lo", NonZeroU32::new(1)));
         assert!(!lo.addresses.iter().any(IpAddr::is_loopback));
     }
 
     #[test]
     fn a_peer_on_a_connected_network_is_found_by_the_network() {
         assert_eq!(interface_towards("127.9.9.9".parse().unwrap()).as_deref(), Some("lo"));
-        assert_eq!(interface_of("192.0.2.77".parse().unwrap()), None);
+        assert_eq!(interface_of("192.0.2.77:179".parse().unwrap()), None);
     }
 }

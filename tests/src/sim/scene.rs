@@ -47,6 +47,7 @@ pub fn peer_settings(ours: &RibConfig, theirs: &RibConfig) -> PeerSettings {
     let all = Some(Arc::new(Policy::accept_all()));
     PeerSettings {
         address: theirs.router_id.into(),
+        link: None,
         session: session_config(ours, theirs),
         rib: RibPeerConfig {
             import: all.clone(),

@@ -58,6 +58,8 @@ mod tests {
             peer_asn: Asn(65001),
             router_id: [10, 0, 0, 1].into(),
             address: [10, 0, 0, 1].into(),
+            link: None,
+            extended_next_hop: false,
             config,
         }
     }

@@ -289,3 +289,65 @@ fn rfc4456_8_equal_attributes_of_two_clients_keep_their_originators_apart() {
     });
     assert!(told.eq([("10.1.0.0/16".to_owned(), 1), ("10.3.0.0/16".to_owned(), 3)]));
 }
+
+/// The next hop that peer 2 is told when peer 1, on link 3, announces the prefix with this one.
+fn next_hop_told(to: PeerUp, prefix: &str, next_hop: NextHop) -> Option<NextHop> {
+    let mut from = peer(1, if to.config.route_server_client { 65001 } else { US.0 });
+    from.link = NonZeroU32::new(3);
+    from.config.route_reflector_client = true;
+    let mut rib = between(from, to);
+    let mut attrs = path(1, &[65001]);
+    attrs.next_hop = next_hop;
+    rib.update(PeerId(1), &announce(&[prefix], attrs));
+    match &pull(&mut rib, 2)[..] {
+        [Advertisement::Reach { attrs, .. }] => Some(attrs.next_hop),
+        _ => None,
+    }
+}
+
+#[test]
+fn rfc2545_3_a_link_local_next_hop_is_told_on_its_own_link_only() {
+    let pair = NextHop { link_local: Some("fe80::1".parse().unwrap()), ..hop("2001:db8::9") };
+    for to in [client(2), server_client(2, 65002)] {
+        for (link, alone, beside) in [
+            (NonZeroU32::new(3), hop("fe80::1"), pair),
+            (NonZeroU32::new(4), hop("2001:db8::1"), hop("2001:db8::9")),
+            (None, hop("2001:db8::1"), hop("2001:db8::9")),
+        ] {
+            let to = PeerUp { link, ..to.clone() };
+            assert_eq!(next_hop_told(to.clone(), "fd00::/64", hop("fe80::1")), Some(alone));
+            assert_eq!(next_hop_told(to, "fd00::/64", pair), Some(beside));
+        }
+    }
+}
+
+#[test]
+fn rfc8950_4_an_ipv6_next_hop_of_ipv4_prefixes_is_told_to_those_who_take_it() {
+    let theirs = hop("2001:db8::9");
+    let mut to = client(2);
+    assert_eq!(next_hop_told(to.clone(), "10.1.0.0/16", theirs), Some(hop("198.51.100.1")));
+    to.config.local_addresses.retain(IpAddr::is_ipv6);
+    assert_eq!(next_hop_told(to.clone(), "10.1.0.0/16", theirs), None);
+    to.extended_next_hop = true;
+    assert_eq!(next_hop_told(to, "10.1.0.0/16", theirs), Some(theirs));
+}
+
+#[test]
+fn rfc8950_4_we_are_an_ipv6_next_hop_of_ipv4_prefixes_if_we_have_no_ipv4_address() {
+    let mut to = peer(2, 65002);
+    to.extended_next_hop = true;
+    to.config.local_addresses.push("fe80::9".parse().unwrap());
+    for (addresses, expected) in [
+        (to.config.local_addresses.clone(), hop("198.51.100.1")),
+        (vec!["fe80::9".parse().unwrap()], hop("fe80::9")),
+        (
+            vec!["fe80::9".parse().unwrap(), "2001:db8::1".parse().unwrap()],
+            NextHop { link_local: Some("fe80::9".parse().unwrap()), ..hop("2001:db8::1") },
+        ),
+    ] {
+        to.config.local_addresses = addresses;
+        let mut rib = between(peer(1, 65001), to.clone());
+        rib.update(PeerId(1), &announce(&["10.1.0.0/16"], path(1, &[65001])));
+        assert_eq!(told(&mut rib, 2).next_hop, expected);
+    }
+}

@@ -223,3 +223,32 @@ fn every_reason_is_a_short_clause() {
         assert_eq!(verdict.to_string(), text);
     }
 }
+
+#[test]
+fn rfc4007_6_a_link_local_next_hop_is_another_one_on_another_link() {
+    let mut rib = resolving_router();
+    for (n, link) in [(1, 3), (2, 4)] {
+        let mut up = peer(n, 65000 + u32::from(n));
+        (up.link, up.config.next_hops_on_link) = (NonZeroU32::new(link), true);
+        rib.peer_up(PeerId(n.into()), up);
+        let mut attrs = path(n, &[65000 + u32::from(n)]);
+        attrs.next_hop = hop("fe80::1");
+        rib.update(PeerId(n.into()), &announce(&["10.1.0.0/16"], attrs));
+    }
+    let on = |link| NextHop { scope: NonZeroU32::new(link), ..hop("fe80::1") };
+    assert_eq!(rib.poll_next_hop(), Some(NextHopInterest::Watch(on(3))));
+    assert_eq!(rib.poll_next_hop(), Some(NextHopInterest::Watch(on(4))));
+    rib.set_next_hop(on(3), Resolution::Unreachable);
+    rib.set_next_hop(on(4), Resolution::Reachable { cost: 0 });
+    assert_eq!(verdict(&rib, 1), Verdict::Ineligible(Ineligible::NextHopUnreachable));
+    assert_eq!(verdict(&rib, 2), Verdict::Best);
+}
+
+#[test]
+fn a_link_local_half_that_is_our_own_address_makes_the_next_hop_invalid() {
+    let mut up = peer(1, 65001);
+    up.config.local_addresses.push("fe80::9".parse().unwrap());
+    let mut attrs = path(1, &[65001]);
+    attrs.next_hop = NextHop { link_local: Some("fe80::9".parse().unwrap()), ..hop("2001:db8::2") };
+    assert_eq!(refused(up, attrs), Ineligible::NextHopInvalid);
+}

@@ -209,7 +209,7 @@ fn rfc2545_3_next_hops_are_global_or_link_local_or_both() {
     for (octets, addr, link_local) in cases {
         let reach = attr(N, 14, &mp_reach_value(&octets, &[0]));
         let read = good(&update(&[], &[reach, origin(), as_path()].concat(), &[]), &EXTERNAL);
-        let next_hop = NextHop { addr: addr.parse().unwrap(), link_local };
+        let next_hop = NextHop { addr: addr.parse().unwrap(), link_local, scope: None };
         assert_eq!(read.reach[0].attrs.next_hop, next_hop);
         assert_eq!(read.reach[0].prefixes, [prefix("::/0")]);
     }

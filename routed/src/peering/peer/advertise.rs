@@ -22,10 +22,13 @@ impl PeerTask {
     /// The session is established: the RIB hears from whom and how its routes are treated.
     pub(super) fn up(&mut self, established: &Established) {
         let settings = &self.settings;
-        let local = self.local().map(|local| local.ip());
+        let local = self.local();
         let interface = local.and_then(interfaces::interface_of);
         let mut config = settings.rib.clone();
-        config.local_addresses = next_hops(settings, local, interface.as_ref());
+        config.local_addresses =
+            next_hops(settings, local.map(|local| local.ip()), interface.as_ref());
+        let link = interface.as_ref().filter(|_| is_on_link(settings));
+        let link = link.and_then(|interface| interface.index);
         self.interface = interface.map(|interface| interface.name);
         self.rib.up(PeerUp {
             families: established.families,
@@ -33,6 +36,8 @@ impl PeerTask {
             peer_asn: established.peer_asn,
             router_id: established.peer_router_id,
             address: settings.address,
+            link,
+            extended_next_hop: false,
             config,
         });
     }

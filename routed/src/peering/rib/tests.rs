@@ -38,6 +38,8 @@ fn up() -> PeerEvent {
         peer_asn: Asn(65_002),
         router_id: Ipv4Addr::new(10, 0, 0, 2),
         address: "10.1.0.2".parse().unwrap(),
+        link: None,
+        extended_next_hop: false,
         config: RibPeerConfig {
             import: all.clone(),
             export: all,

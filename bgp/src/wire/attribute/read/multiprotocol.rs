@@ -109,7 +109,9 @@ fn next_hop(family: Family, octets: &[u8]) -> Option<NextHop> {
             Some(match (addr.is_unspecified(), link_local.is_unicast_link_local()) {
                 // Some speakers on an unnumbered link leave the global half empty.
                 (true, true) => NextHop::new(link_local.into()),
-                (false, true) => NextHop { addr: addr.into(), link_local: Some(link_local) },
+                (false, true) => {
+                    NextHop { addr: addr.into(), link_local: Some(link_local), scope: None }
+                }
                 (true | false, false) => NextHop::new(addr.into()),
             })
         }
