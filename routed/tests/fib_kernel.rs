@@ -5,6 +5,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    num::NonZeroU32,
     process::{Command, Output, Stdio},
     sync::{Arc, Mutex},
     thread,
@@ -16,15 +17,22 @@ use bgp::{
     prefix::Prefix,
     rib::{BestChange, BestPath, PeerId, Resolution},
 };
-use nix::sched::{CloneFlags, unshare};
+use nix::{
+    net::if_::if_nametoindex,
+    sched::{CloneFlags, unshare},
+};
 use routed::{
     fib::{self, RibSide},
-    kernel::watch::{self, RouteSink},
+    kernel::{
+        routes::{Job, start as start_writer},
+        watch::{self, RouteSink},
+    },
     peering::RibStopped,
     sources::KernelHandle,
 };
 use routed_core::fib::{
     Event, Fib, FibConfig, GRACE,
+    route::{Hop, Hops, Operation, RouteKey, Target},
     status::{Counters, RouteState},
 };
 use serde_json::Value;
@@ -136,8 +144,11 @@ impl Daemon {
     }
 }
 
+/// A next hop; behind a % sign the interface on whose link it is.
 fn hop(text: &str) -> NextHop {
-    NextHop::new(text.parse().unwrap())
+    let (addr, interface) = text.split_once('%').map_or((text, None), |(a, b)| (a, Some(b)));
+    let scope = interface.and_then(|name| NonZeroU32::new(if_nametoindex(name).unwrap()));
+    NextHop { scope, ..NextHop::new(addr.parse().unwrap()) }
 }
 
 fn prefix(text: &str) -> Prefix {
@@ -430,6 +441,101 @@ fn lost_carrier_takes_one_hop_out_and_the_rib_is_told() {
         eventually_leads("10.200.0.0/16", Some("10.0.1.1 up1 1, 10.0.2.1 up2 1")).await;
         eventually_leads("fd99:1::/64", Some("fd00:1::1 up1 1, fd00:2::1 up2 1")).await;
         eventually(|| daemon.answer("10.0.1.1"), |answer| *answer == reachable).await;
+    });
+}
+
+#[test]
+fn rfc8950_neighbours_by_link_local_address_carry_both_families_and_follow_their_link() {
+    in_netns(|| async {
+        // The same address on both links, and no IPv4 address on either.
+        ip("address del 10.0.1.2/24 dev up1");
+        ip("address del 10.0.2.2/24 dev up2");
+        let start = || {
+            let mut daemon = Daemon::start();
+            daemon.complete();
+            for destination in ["10.200.0.0/16", "fd99:1::/64"] {
+                daemon.learn([prefix(destination)], &["fe80::1%up1"]);
+            }
+            for destination in ["10.201.0.0/16", "0.0.0.0/0", "fd99:2::/64"] {
+                daemon.learn([prefix(destination)], &["fe80::1%up2", "fe80::1%up1"]);
+            }
+            daemon.learn([prefix("10.202.0.0/16")], &["fd00:2::1", "fe80::1%up1"]);
+            daemon
+        };
+        let daemon = start();
+        eventually(ours, |seen| seen.len() == 8).await;
+        let before = ours();
+        let both = "fe80::1 up1 1, fe80::1 up2 1";
+        for (destination, target) in [
+            ("10.200.0.0/16", "fe80::1 up1"),
+            ("fd99:1::/64", "fe80::1 up1"),
+            ("10.201.0.0/16", both),
+            ("default", both),
+            ("fd99:2::/64", both),
+            ("10.202.0.0/16", "fd00:2::1 up2 1, fe80::1 up1 1"),
+        ] {
+            assert_eq!(before.get(destination).map(String::as_str), Some(target), "{destination}");
+        }
+        daemon.ask(&["fe80::1%up1", "fe80::1%up2"]);
+        let reachable = Some(Resolution::Reachable { cost: 0 });
+        eventually(|| daemon.answer("fe80::1%up1"), |answer| *answer == reachable).await;
+
+        ip("link set far1 down");
+        eventually_leads("10.201.0.0/16", Some("fe80::1 up2")).await;
+        eventually_leads("fd99:2::/64", Some("fe80::1 up2")).await;
+        eventually_leads("10.202.0.0/16", Some("fd00:2::1 up2")).await;
+        let answers = ["fe80::1%up1", "fe80::1%up2"].map(|next_hop| daemon.answer(next_hop));
+        assert_eq!(answers, [Some(Resolution::Unreachable), reachable]);
+        ip("link set far1 up");
+        eventually(ours, |seen| *seen == before).await;
+
+        // An IPv4 address that comes and goes takes the kernel's IPv4 routes with it.
+        ip("address add 10.0.1.2/24 dev up1");
+        ip("address del 10.0.1.2/24 dev up1");
+        eventually(ours, |seen| *seen == before).await;
+
+        daemon.stop().await;
+        let daemon = start();
+        eventually_counted(&daemon, RouteState::Installed, before.len()).await;
+        assert_eq!((ours(), daemon.counters().await.written), (before, 0));
+    });
+}
+
+#[test]
+fn weights_are_in_the_kernel_and_read_back_as_written() {
+    in_netns(|| async {
+        let hop = |gateway: &str, interface: &str| {
+            let ifindex = if_nametoindex(interface).unwrap();
+            Hop::new(Some(gateway.parse().unwrap()), ifindex)
+        };
+        let hops = || {
+            Hops::weighed([
+                (hop("10.0.1.1", "up1"), 1_000_000_000),
+                (hop("fe80::1", "up1"), 2_000_000_000),
+                (hop("fe80::1", "up2"), u32::MAX),
+            ])
+        };
+        let six = || Hops::weighed([(hop("fe80::1", "up1"), 100), (hop("fe80::1", "up2"), 25_600)]);
+        let key = |text: &str| RouteKey::new(254, prefix(text), None);
+        let wanted = [
+            (key("10.200.0.0/16"), Target::Forward(hops())),
+            (key("fd99:1::/64"), Target::Forward(six())),
+        ];
+        let mut writer = start_writer(132).unwrap();
+        let adds: Arc<[_]> =
+            wanted.iter().map(|(key, target)| Operation::Add(*key, target.clone())).collect();
+        writer.jobs.send(Job::Write(Arc::clone(&adds))).await.unwrap();
+        let written = Event::Written { operations: adds, failures: Vec::new() };
+        assert_eq!(writer.answers.recv().await, Some(written));
+        assert_eq!(ours()["10.200.0.0/16"], "10.0.1.1 up1 60, fe80::1 up1 119, fe80::1 up2 256");
+        assert_eq!(ours()["fd99:1::/64"], "fe80::1 up1 1, fe80::1 up2 256");
+
+        writer.jobs.send(Job::Dump).await.unwrap();
+        let Some(Event::Dumped(routes)) = writer.answers.recv().await else { panic!("no dump") };
+        for (key, target) in wanted {
+            let read = routes.iter().find(|route| route.key == key).map(|route| &route.target);
+            assert_eq!(read, Some(&target));
+        }
     });
 }
 

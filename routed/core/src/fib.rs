@@ -160,8 +160,7 @@ impl Fib {
     }
 
     /// Next hops of the paths in use to a prefix.
-    #[must_use]
-    pub fn next_hops(&self, prefix: Prefix) -> &[NextHop] {
+    pub fn next_hops(&self, prefix: Prefix) -> impl Iterator<Item = NextHop> {
         self.wanted.next_hops(prefix)
     }
 
@@ -297,8 +296,8 @@ impl Fib {
         for BestChange { prefix, paths } in changes {
             // Our own prefixes have no path through a peer beside them: originating wins.
             let learned = paths.iter().filter(|path| path.peer.is_some());
-            let next_hops = learned.map(|path| path.attrs.next_hop);
-            self.wanted.learn(prefix, next_hops, &mut self.resolver);
+            let shares = learned.map(|path| (path.attrs.next_hop, 1));
+            self.wanted.learn(prefix, shares, &mut self.resolver);
             self.refresh(prefix);
         }
     }

@@ -11,18 +11,19 @@
 //! it would make every next hop look reachable. BGP's own routes never count (RFC 4271 §9.1.2.1
 //! allows it; resolving BGP through BGP is how loops are made).
 //!
-//! Link-local next hops are unreachable as yet, for they name no interface.
-// TODO(rfc8950, rfc2545 §3): link-local next hops, with the interface of the session.
+//! A next hop with a link-local address (alone, or beside a global one: RFC 2545 §3) is a neighbour
+//! on the link of the session: reachable at cost 0 exactly as long as that link carries traffic,
+//! whatever the routes say. Without a link, link-local addresses lead nowhere.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
+    net::{IpAddr, Ipv6Addr},
 };
 
 use bgp::{attrs::NextHop, prefix::Prefix, rib::Resolution};
 
 use super::{
-    links::{LinkEvent, Links},
+    links::{Address, LinkEvent, Links},
     others::{Followed, Others, RouteChange},
     route::{Hop, Hops, Route, RouteKey, TABLE_MAIN, Target},
 };
@@ -49,6 +50,8 @@ pub(super) struct Resolver {
     links: Links,
     others: Others,
     tracked: BTreeMap<NextHop, Tracked>,
+    /// Those of the tracked ones that are neighbours on a link, by the link's index.
+    neighbours: BTreeMap<u32, BTreeSet<NextHop>>,
     changed: BTreeSet<NextHop>,
 }
 
@@ -97,6 +100,9 @@ impl Resolver {
         };
         for prefix in concerned {
             self.again(prefix);
+        }
+        for next_hop in self.neighbours.get(&index).cloned().into_iter().flatten() {
+            self.again_one(next_hop);
         }
         LinkLoss { lost: lost.then_some(index), gone }
     }
@@ -170,6 +176,9 @@ impl Resolver {
 
     /// Where a next hop leads, by what is known now.
     pub(super) fn resolve(&self, next_hop: NextHop) -> Resolved {
+        if let Some((index, neighbour)) = neighbour(next_hop) {
+            return self.neighbour(index, neighbour, next_hop.addr);
+        }
         let addr = next_hop.addr;
         let sendable = match addr {
             IpAddr::V4(v4) => !(v4.is_unspecified() || v4.is_loopback() || v4.is_multicast()),
@@ -193,6 +202,20 @@ impl Resolver {
             .filter_map(|len| self.best_at(Prefix::new(addr, len).ok()?))
             .next()
             .map_or_else(Resolved::unreachable, |route| self.follow(route, addr))
+    }
+
+    /// A neighbour on a link, by its link-local address; `addr` may be its global one.
+    fn neighbour(&self, index: u32, neighbour: Ipv6Addr, addr: IpAddr) -> Resolved {
+        let is_own = |address: &Address| address.local == neighbour;
+        let global_is_own = addr != neighbour && self.links.owner(addr).is_some();
+        if global_is_own || self.links.addresses(index).iter().any(is_own) {
+            return Resolved { resolution: Resolution::Own, ..Resolved::unreachable() };
+        }
+        if !self.links.carries(index) {
+            return Resolved::unreachable();
+        }
+        let hops = Hops::from_iter([Hop::new(Some(neighbour.into()), index)]);
+        Resolved { resolution: Resolution::Reachable { cost: 0 }, hops }
     }
 
     /// The main table's route to exactly this prefix that the kernel would use.
@@ -231,6 +254,9 @@ impl Resolver {
     fn track(&mut self, next_hop: NextHop) -> &mut Tracked {
         if !self.tracked.contains_key(&next_hop) {
             let resolved = self.resolve(next_hop);
+            if let Some((index, _)) = neighbour(next_hop) {
+                self.neighbours.entry(index).or_default().insert(next_hop);
+            }
             self.tracked.insert(next_hop, Tracked { asked: false, users: 0, resolved });
         }
         self.tracked.get_mut(&next_hop).expect("inserted above if it was missing")
@@ -239,8 +265,17 @@ impl Resolver {
     fn release(&mut self, next_hop: NextHop, change: impl FnOnce(&mut Tracked)) {
         let Some(tracked) = self.tracked.get_mut(&next_hop) else { return };
         change(tracked);
-        if !tracked.asked && tracked.users == 0 {
-            self.tracked.remove(&next_hop);
+        if tracked.asked || tracked.users > 0 {
+            return;
+        }
+        self.tracked.remove(&next_hop);
+        if let Some((index, _)) = neighbour(next_hop)
+            && let Some(others) = self.neighbours.get_mut(&index)
+        {
+            others.remove(&next_hop);
+            if others.is_empty() {
+                self.neighbours.remove(&index);
+            }
         }
     }
 
@@ -267,6 +302,11 @@ impl Resolver {
             self.changed.insert(next_hop);
         }
     }
+}
+
+/// The link by index and the address on it, of a next hop that is a neighbour there.
+fn neighbour(next_hop: NextHop) -> Option<(u32, Ipv6Addr)> {
+    Some((next_hop.scope?.get(), next_hop.on_link()?))
 }
 
 /// What went away together with an interface.

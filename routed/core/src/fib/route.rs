@@ -2,7 +2,7 @@
 //!
 //! The numbers that tell our routes from everybody else's live here.
 
-use std::{fmt, net::IpAddr, sync::Arc};
+use std::{collections::BTreeMap, fmt, net::IpAddr, sync::Arc};
 
 use bgp::{family::Family, prefix::Prefix};
 
@@ -97,6 +97,35 @@ impl Hops {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+
+    /// The set of these hops, each with its share of the traffic in proportion to the others', as
+    /// near as the kernel's 1 to 256 allow. Of a hop that comes twice the larger share counts: the
+    /// same neighbour by two sessions is not twice as fast.
+    #[must_use]
+    pub fn weighed(shares: impl IntoIterator<Item = (Hop, u32)>) -> Self {
+        let mut largest = BTreeMap::new();
+        for (hop, share) in shares {
+            let kept = largest.entry(Hop { weight: 1, ..hop }).or_insert(1);
+            *kept = share.max(*kept);
+        }
+        let most = largest.values().copied().max().unwrap_or(1);
+        let divisor = largest.values().copied().fold(0, greatest_common_divisor).max(1);
+        let weight = |share: u32| {
+            let (share, most) = (u64::from(share), u64::from(most));
+            let exact = most / u64::from(divisor) <= MOST_WEIGHT;
+            let weight = if exact {
+                share / u64::from(divisor)
+            } else {
+                (share * MOST_WEIGHT + most / 2) / most
+            };
+            u16::try_from(weight.max(1)).expect("no share is larger than the largest")
+        };
+        largest.into_iter().map(|(hop, share)| Hop { weight: weight(share), ..hop }).collect()
+    }
+}
+
+const fn greatest_common_divisor(a: u32, b: u32) -> u32 {
+    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
 }
 
 impl FromIterator<Hop> for Hops {
@@ -197,3 +226,38 @@ fn refusal(errno: i32, text: Option<&str>) -> String {
 }
 
 const IPV6_DEFAULT_METRIC: u32 = 1024;
+
+/// The kernel keeps the weight less one in an octet (`rtnh_hops`).
+const MOST_WEIGHT: u64 = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_keep_the_proportion_of_the_shares() {
+        for (shares, weights) in [
+            (vec![], vec![]),
+            (vec![100], vec![1]),
+            (vec![7, 7, 7], vec![1, 1, 1]),
+            (vec![10_000, 40_000], vec![1, 4]),
+            (vec![256, 1], vec![256, 1]),
+            (vec![257, 1], vec![256, 1]),
+            (vec![u32::MAX, u32::MAX / 2], vec![256, 128]),
+            (vec![u32::MAX, 0], vec![256, 1]),
+            (vec![1_000_003, 3_000_000], vec![85, 256]),
+        ] {
+            let hops = (1..).zip(&shares).map(|(ifindex, share)| (Hop::new(None, ifindex), *share));
+            let weighed: Vec<_> =
+                Hops::weighed(hops).as_slice().iter().map(|hop| hop.weight).collect();
+            assert_eq!(weighed, weights, "{shares:?}");
+        }
+    }
+
+    #[test]
+    fn hop_that_comes_twice_counts_once_with_the_larger_share() {
+        let (a, b) = (Hop::new(None, 1), Hop::new(None, 2));
+        let expected = Hops::from_iter([Hop { weight: 3, ..a }, b]);
+        assert_eq!(Hops::weighed([(a, 10), (b, 10), (a, 30)]), expected);
+    }
+}

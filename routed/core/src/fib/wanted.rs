@@ -18,8 +18,8 @@ use super::{
     route::{Hops, Target},
 };
 
-/// Next hops of the paths to a prefix, sorted and without repeats.
-type NextHops = Arc<[NextHop]>;
+/// Next hops of the paths to a prefix, each with its share of the traffic; sorted, and each once.
+type NextHops = Arc<[(NextHop, u32)]>;
 
 /// See the module.
 #[derive(Clone, Debug)]
@@ -55,15 +55,20 @@ impl Wanted {
         self.own.iter().copied().filter(|prefix| prefix.len() < prefix.family().max_len())
     }
 
-    /// The paths to a prefix now have these next hops; none if it is not learned (any longer).
+    /// The paths to a prefix now have these next hops, with these shares of the traffic; none if it
+    /// is not learned (any longer). Of a next hop that comes twice the larger share counts.
     pub(super) fn learn(
         &mut self,
         prefix: Prefix,
-        next_hops: impl IntoIterator<Item = NextHop>,
+        paths: impl IntoIterator<Item = (NextHop, u32)>,
         resolver: &mut Resolver,
     ) {
-        let next_hops: BTreeSet<_> = next_hops.into_iter().collect();
-        let next_hops: NextHops = next_hops.into_iter().collect();
+        let mut shares = BTreeMap::new();
+        for (next_hop, share) in paths {
+            let kept = shares.entry(next_hop).or_insert(share);
+            *kept = share.max(*kept);
+        }
+        let next_hops: NextHops = shares.into_iter().collect();
         let known = self.groups.get_key_value(&next_hops).map(|(shared, _)| shared.clone());
         let next_hops = known.unwrap_or(next_hops);
         if self.learned.get(&prefix).is_some_and(|before| *before == next_hops) {
@@ -119,8 +124,9 @@ impl Wanted {
     }
 
     /// Next hops of the paths to a prefix.
-    pub(super) fn next_hops(&self, prefix: Prefix) -> &[NextHop] {
-        self.learned.get(&prefix).map_or(&[], |next_hops| next_hops)
+    pub(super) fn next_hops(&self, prefix: Prefix) -> impl Iterator<Item = NextHop> {
+        let next_hops = self.learned.get(&prefix).map(Arc::as_ref).into_iter().flatten();
+        next_hops.map(|(next_hop, _)| *next_hop)
     }
 
     fn join(&mut self, next_hops: &NextHops, prefix: Prefix, resolver: &mut Resolver) {
@@ -128,7 +134,7 @@ impl Wanted {
             group.prefixes.insert(prefix);
             return;
         }
-        for next_hop in next_hops.iter() {
+        for (next_hop, _) in next_hops.iter() {
             resolver.acquire(*next_hop);
             self.groups_of.entry(*next_hop).or_default().insert(next_hops.clone());
         }
@@ -143,7 +149,7 @@ impl Wanted {
             return;
         }
         self.groups.remove(next_hops);
-        for next_hop in next_hops.iter() {
+        for (next_hop, _) in next_hops.iter() {
             resolver.drop_user(*next_hop);
             let groups = self.groups_of.get_mut(next_hop).expect("listed when the group was made");
             groups.remove(next_hops);
@@ -155,5 +161,8 @@ impl Wanted {
 }
 
 fn hops_of(next_hops: &NextHops, resolver: &Resolver) -> Hops {
-    next_hops.iter().flat_map(|next_hop| resolver.hops(*next_hop)).copied().collect()
+    let hops = next_hops
+        .iter()
+        .flat_map(|(next_hop, share)| resolver.hops(*next_hop).iter().map(|hop| (*hop, *share)));
+    Hops::weighed(hops)
 }

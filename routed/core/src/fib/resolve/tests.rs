@@ -1,10 +1,9 @@
 //! One resolver with two uplinks and a route or two.
 
+use std::num::NonZeroU32;
+
 use super::*;
-use crate::fib::{
-    links::{Address, Link},
-    others::RouteChange,
-};
+use crate::fib::{links::Link, others::RouteChange};
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
@@ -185,4 +184,65 @@ fn next_hop_that_becomes_our_own_address_is_reported() {
     let _ = resolver.link(address(2, "10.0.1.7", "10.0.1.7/32"));
     let answer = resolver.poll().and_then(|changed| changed.answer);
     assert_eq!(answer, Some(Resolution::Own));
+}
+
+/// A neighbour on the link with this index.
+fn on_link(addr: &str, link_local: Option<&str>, index: u32) -> NextHop {
+    let link_local = link_local.map(|addr| addr.parse().unwrap());
+    NextHop { addr: ip(addr), link_local, scope: NonZeroU32::new(index) }
+}
+
+fn reachable(hops: &[Hop]) -> Resolved {
+    let hops = hops.iter().copied().collect();
+    Resolved { resolution: Resolution::Reachable { cost: 0 }, hops }
+}
+
+#[test]
+fn link_local_next_hop_is_a_neighbour_on_its_own_link_whatever_the_routes_say() {
+    let mut resolver = resolver();
+    add(&mut resolver, route("fe80::/10", 0, Target::Blackhole));
+    for index in [1, 2] {
+        let expected = reachable(&[hop("fe80::1", index)]);
+        assert_eq!(resolver.resolve(on_link("fe80::1", None, index)), expected);
+    }
+    assert_eq!(resolver.resolve(on_link("fe80::1", None, 3)), Resolved::unreachable());
+}
+
+#[test]
+fn rfc2545_3_the_link_local_half_of_a_next_hop_is_the_gateway() {
+    let resolver = resolver();
+    let next_hop = on_link("2001:db8::1", Some("fe80::1"), 1);
+    assert_eq!(resolver.resolve(next_hop), reachable(&[hop("fe80::1", 1)]));
+    let no_link = NextHop { scope: None, ..next_hop };
+    assert_eq!(resolver.resolve(no_link), Resolved::unreachable());
+}
+
+#[test]
+fn neighbour_is_ourselves_only_if_the_address_is_ours_on_that_very_link() {
+    let mut resolver = resolver();
+    let _ = resolver.link(address(1, "fe80::7", "fe80::/64"));
+    let ours = |next_hop| resolver.resolve(next_hop).resolution == Resolution::Own;
+    assert!(ours(on_link("fe80::7", None, 1)));
+    assert!(!ours(on_link("fe80::7", None, 2)));
+    assert!(ours(on_link("fd00:2::2", Some("fe80::1"), 1)));
+}
+
+#[test]
+fn neighbours_follow_their_link_and_no_other() {
+    let mut resolver = resolver();
+    let (first, second) = (on_link("fe80::1", None, 1), on_link("fd00::9", Some("fe80::1"), 2));
+    resolver.ask(&BTreeSet::from([first, second]));
+    while resolver.poll().is_some() {}
+    for (carrier, answer) in
+        [(false, Resolution::Unreachable), (true, Resolution::Reachable { cost: 0 })]
+    {
+        let _ = resolver.link(link(2, true, carrier));
+        let changed = Changed { next_hop: second, answer: Some(answer) };
+        assert_eq!((resolver.poll(), resolver.poll()), (Some(changed), None));
+    }
+    let _ = resolver.link(LinkEvent::Gone(1));
+    let changed = Changed { next_hop: first, answer: Some(Resolution::Unreachable) };
+    assert_eq!((resolver.poll(), resolver.poll()), (Some(changed), None));
+    resolver.ask(&BTreeSet::new());
+    assert!(resolver.neighbours.is_empty());
 }
