@@ -7,23 +7,32 @@ use std::sync::Arc;
 
 use bgp::{
     attrs::Attrs,
-    family::FamilySet,
-    prefix::Prefix,
+    family::{Family, FamilySet},
     wire::{
-        self, Codec, HEADER_LEN, MAX_EXTENDED_LEN, MAX_LEN, Message, Notification, Open, Reach,
-        Update,
+        self, Codec, HEADER_LEN, MAX_EXTENDED_LEN, MAX_LEN, Message, Nlri, Notification, Open,
+        Reach, Update,
     },
 };
 use bytes::Bytes;
 
 /// The codec that an octet chooses: bit 0 four-octet AS numbers, bit 1 external peer, bit 2
-/// extended messages.
+/// extended messages, bit 3 no IPv6 next hops for IPv4 prefixes, bits 4 and 5 path identifiers
+/// with IPv4 and IPv6 prefixes.
 pub(crate) fn codec(choice: u8) -> Codec {
+    let max_len = if choice & 4 == 0 { MAX_LEN } else { MAX_EXTENDED_LEN };
+    let families = |bits: [(u8, Family); 2]| -> FamilySet {
+        bits.into_iter().filter_map(|(bit, family)| (choice & bit != 0).then_some(family)).collect()
+    };
+    let add_path = families([(16, Family::Ipv4Unicast), (32, Family::Ipv6Unicast)]);
     Codec {
         four_octet_as: choice & 1 != 0,
         external: choice & 2 != 0,
         families: FamilySet::ALL,
-        max_len: if choice & 4 == 0 { MAX_LEN } else { MAX_EXTENDED_LEN },
+        add_path_receive: add_path,
+        add_path_send: add_path,
+        extended_next_hop: if choice & 8 == 0 { FamilySet::ALL } else { FamilySet::NONE },
+        max_receive_len: max_len,
+        max_send_len: max_len,
     }
 }
 
@@ -62,9 +71,9 @@ pub(crate) fn stream(input: &[u8]) {
     let codec = codec(*choice);
     let mut rest = Bytes::copy_from_slice(stream);
     loop {
-        let whole = wire::frame_len(&rest, codec.max_len);
+        let whole = wire::frame_len(&rest, codec.max_receive_len);
         for end in 0..rest.len().min(HEADER_LEN) {
-            match wire::frame_len(&rest[..end], codec.max_len) {
+            match wire::frame_len(&rest[..end], codec.max_receive_len) {
                 Ok(None) => {}
                 early => assert_eq!(early, whole, "changed its mind after {end} octets"),
             }
@@ -88,8 +97,8 @@ pub(crate) fn understood_again(update: &Update, codec: &Codec) {
     let Ok(messages) = update.encode(codec) else { return };
     let mut again = Update::default();
     for message in messages {
-        assert!(message.len() <= codec.max_len);
-        assert_eq!(wire::frame_len(&message, codec.max_len), Ok(Some(message.len())));
+        assert!(message.len() <= codec.max_receive_len);
+        assert_eq!(wire::frame_len(&message, codec.max_receive_len), Ok(Some(message.len())));
         match wire::decode(&message, codec) {
             Ok(Message::Update(part)) => {
                 again.withdrawn.extend(part.withdrawn);
@@ -107,9 +116,9 @@ pub(crate) fn understood_again(update: &Update, codec: &Codec) {
 }
 
 /// Every announced prefix with its attributes, in order.
-fn routes(update: &Update) -> Vec<(Prefix, Arc<Attrs>)> {
+fn routes(update: &Update) -> Vec<(Nlri, Arc<Attrs>)> {
     let each = |reach: &Reach| -> Vec<_> {
-        reach.prefixes.iter().map(|prefix| (*prefix, Arc::clone(&reach.attrs))).collect()
+        reach.prefixes.iter().map(|nlri| (*nlri, Arc::clone(&reach.attrs))).collect()
     };
     update.reach.iter().flat_map(each).collect()
 }

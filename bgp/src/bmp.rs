@@ -7,10 +7,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::{
-    family::FamilySet,
-    wire::{Codec, MAX_LEN},
-};
+use crate::{family::FamilySet, wire::Codec};
 
 mod peer;
 mod statistics;
@@ -26,7 +23,7 @@ pub use self::{
 /// only go round inside an AS. A set of attributes that needs more than 4096 octets is written
 /// with [`MAX_EXTENDED_LEN`](crate::wire::MAX_EXTENDED_LEN) in its place.
 pub const CODEC: Codec =
-    Codec { four_octet_as: true, external: false, families: FamilySet::ALL, max_len: MAX_LEN };
+    Codec { external: false, extended_next_hop: FamilySet::ALL, ..Codec::PLAIN };
 
 /// The first message on a connection: who speaks (RFC 7854 §4.3).
 #[must_use]

@@ -7,7 +7,13 @@ use std::{
     time::Duration,
 };
 
-use crate::{aspath::Asn, family::FamilySet, policy::Policy};
+use crate::{aspath::Asn, family::FamilySet, policy::Policy, role::Role};
+
+mod restart;
+
+pub use restart::{
+    BadRestartTime, BadStaleTime, GracefulRestart, RestartTime, Restarted, StaleTime,
+};
 
 /// Zero (off) or 3..=65535 seconds (RFC 4271 §4.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -113,6 +119,45 @@ pub struct SessionConfig {
     pub passive: bool,
     /// Families to offer; not empty.
     pub families: FamilySet,
+    /// Families in which we take several paths to a prefix (RFC 7911).
+    pub add_path_receive: FamilySet,
+    /// Families in which we announce several paths to a prefix.
+    pub add_path_send: FamilySet,
+    /// Families other than IPv6 whose prefixes may have IPv6 next hops (RFC 8950).
+    pub extended_next_hop: FamilySet,
+    /// Offer messages of up to 65535 octets (RFC 8654).
+    pub extended_messages: bool,
+    /// What we are to the peer (RFC 9234); only on sessions between ASes.
+    pub role: Option<Role>,
+    /// Refuse a peer that does not tell its role (RFC 9234 §4.2, strict mode).
+    pub strict_role: bool,
+    /// Graceful restart; `None`: not offered, and the peer's routes go with its session.
+    pub graceful_restart: Option<GracefulRestart>,
+}
+
+impl SessionConfig {
+    /// A session with nothing out of the ordinary: both families, a hold time of 90 s, dialled
+    /// every 5 s, and none of the options.
+    #[must_use]
+    pub fn new(local_asn: Asn, router_id: Ipv4Addr, peer_asn: PeerAs) -> Self {
+        Self {
+            local_asn,
+            router_id,
+            peer_asn,
+            hold_time: HoldTime::default(),
+            keepalive_time: None,
+            connect_retry: Duration::from_secs(5),
+            passive: false,
+            families: FamilySet::ALL,
+            add_path_receive: FamilySet::NONE,
+            add_path_send: FamilySet::NONE,
+            extended_next_hop: FamilySet::NONE,
+            extended_messages: false,
+            role: None,
+            strict_role: false,
+            graceful_restart: None,
+        }
+    }
 }
 
 /// How the RIB treats a peer's routes. Immutable while the session lasts, policies aside.

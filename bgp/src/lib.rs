@@ -1,6 +1,7 @@
 //! A BGP-4 speaker as plain values.
 //!
-//! Read in this order: [`family`], [`prefix`], [`aspath`], [`community`] and [`attrs`] are the
+//! Read in this order: [`family`], [`prefix`], [`aspath`], [`community`], [`attrs`] and
+//! [`role`] are the
 //! vocabulary; [`wire`] turns octets into messages and back; [`session`] is one peer's state
 //! machine; [`rib`] holds everybody's routes and picks the best; [`policy`] says what comes in
 //! and goes out; [`speaker`] puts sessions and RIB together as one router. [`bmp`] and [`mrt`] write
@@ -16,6 +17,7 @@ pub mod mrt;
 pub mod policy;
 pub mod prefix;
 pub mod rib;
+pub mod role;
 pub mod session;
 pub mod speaker;
 pub mod timestamp;

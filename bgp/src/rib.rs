@@ -103,8 +103,8 @@ impl Rib {
     pub fn update(&mut self, peer: PeerId, update: &Update) {
         let Some(state) = self.peers.get(&peer) else { return };
         let (families, link) = (state.up.families, state.up.link);
-        for prefix in &update.withdrawn {
-            self.remove(Some(peer), *prefix);
+        for nlri in &update.withdrawn {
+            self.remove(Some(peer), nlri.prefix);
         }
         for reach in &update.reach {
             if families.contains(reach.family) {

@@ -20,7 +20,7 @@ use bytes::Bytes;
 
 use crate::{
     config::SessionConfig,
-    family::Family,
+    family::{Family, FamilySet},
     wire::{Notification, Refresh},
 };
 
@@ -37,7 +37,7 @@ mod timers;
 
 pub use cease::Cease;
 pub use event::{ConnId, Input, Output};
-pub use state::{Cause, Counters, Established, State, StateChange};
+pub use state::{Cause, Counters, Established, LongLived, PeerRestart, State, StateChange};
 
 use backoff::{Aftermath, Backoff, STABLE_AFTER, Severity};
 use collision::{Identity, Opener, Verdict};
@@ -147,6 +147,15 @@ impl Session {
         }
     }
 
+    /// Tells the peer that all routes of a family follow, or that they have been announced
+    /// (RFC 7313 §4), in the order of the UPDATEs around it. Does nothing unless established, or
+    /// if the peer does not know these marks.
+    pub fn send_refresh_mark(&mut self, mark: Refresh, now: Instant) {
+        if let Some((conn, _)) = self.established().filter(|(_, terms)| terms.enhanced_refresh) {
+            self.links.send_refresh(conn, mark, now);
+        }
+    }
+
     /// Asks the peer for its routes of a family again. False if it cannot be asked.
     pub fn request_refresh(&mut self, family: Family, now: Instant) -> bool {
         let Some((conn, terms)) = self.established() else { return false };
@@ -232,7 +241,7 @@ impl Session {
         let ending = cease.notification().map_or(Ending::Abort(Cause::Stopped), Ending::Tell);
         self.links.part_with_all(&ending);
         if self.state == State::Established {
-            self.links.outputs.push_back(Output::Down);
+            self.links.outputs.push_back(Output::Down { retain: FamilySet::NONE });
         }
         self.links.timers.stop(Timer::Stable);
         self.links.timers.stop(Timer::IdleHold);
@@ -365,7 +374,7 @@ impl Session {
         self.links.part(conn, ending);
         if was_established {
             self.links.timers.stop(Timer::Stable);
-            self.links.outputs.push_back(Output::Down);
+            self.links.outputs.push_back(Output::Down { retain: FamilySet::NONE });
         }
         if was_established || self.links.is_empty() {
             self.blame(&cause, open_sent);

@@ -22,10 +22,11 @@ use bytes::Bytes;
 use crate::{
     attrs::{Attrs, NextHop},
     config::{RibPeerConfig, SessionConfig},
+    family::Family,
     prefix::Prefix,
     rib::{Advertisement, BestChange, NextHopInterest, PeerId, PeerUp, Resolution, Rib, RibConfig},
     session::{Cease, ConnId, Established, Input, Output, Session, StateChange},
-    wire::{Codec, Update},
+    wire::{Codec, Refresh, Update},
 };
 
 /// What a speaker needs to know of one peer.
@@ -213,9 +214,8 @@ impl Speaker {
             if news.is_empty() {
                 break;
             }
-            for octets in news.iter().flat_map(|advertisement| encode(advertisement, &codec)) {
-                peer.backlog += octets.len();
-                peer.session.send_update(octets, now);
+            for advertisement in &news {
+                peer.backlog += say(&mut peer.session, advertisement, &codec, now);
             }
         }
         if peer.backlog < HIGH_WATER {
@@ -240,10 +240,16 @@ impl Speaker {
                     peer.backlog = 0;
                     self.rib.peer_up(id, peer_up(&peer.settings, &terms));
                 }
-                Output::Down => {
+                // TODO(rfc4724 §4.2): keep the routes of `retain` as stale.
+                Output::Down { retain: _ } => {
                     self.owed.remove(&id);
                     self.rib.peer_down(id);
                 }
+                Output::StaleExpired(_)
+                | Output::LongLived(_)
+                | Output::DeferralOver
+                | Output::RefreshBegin(_)
+                | Output::RefreshEnd(_) => {}
                 Output::Update(update) => self.rib.update(id, &update),
                 Output::Refresh(family) => self.rib.refresh(id, family),
             }
@@ -267,20 +273,31 @@ fn peer_up(settings: &PeerSettings, terms: &Established) -> PeerUp {
         router_id: terms.peer_router_id,
         address: settings.address,
         link: settings.link,
-        extended_next_hop: false,
+        extended_next_hop: terms.codec.extended_next_hop.contains(Family::Ipv4Unicast),
         config: settings.rib.clone(),
     }
 }
 
-/// The messages for an advertisement. Routes whose attributes fit in no message are withdrawn:
-/// the peer must not go on with what they were before.
-fn encode(advertisement: &Advertisement, codec: &Codec) -> Vec<Bytes> {
-    match advertisement {
+/// Tells an advertisement to the peer, in so many octets of UPDATEs. Routes whose attributes fit in
+/// no message are withdrawn: the peer must not go on with what they were before.
+fn say(session: &mut Session, advertisement: &Advertisement, codec: &Codec, now: Instant) -> usize {
+    let updates = match advertisement {
         Advertisement::Reach { attrs, prefixes } => Update::encode_reach(attrs, prefixes, codec)
             .unwrap_or_else(|_| Update::encode_withdraw(prefixes, codec)),
         Advertisement::Withdraw(prefixes) => Update::encode_withdraw(prefixes, codec),
         Advertisement::EndOfRib(family) => vec![Update::encode_end_of_rib(*family)],
-    }
+        Advertisement::RefreshBegin(family) => {
+            session.send_refresh_mark(Refresh::begin(*family), now);
+            Vec::new()
+        }
+        Advertisement::RefreshEnd(family) => {
+            session.send_refresh_mark(Refresh::end(*family), now);
+            Vec::new()
+        }
+    };
+    let octets = updates.iter().map(Bytes::len).sum();
+    updates.into_iter().for_each(|update| session.send_update(update, now));
+    octets
 }
 
 /// Octets given to a connection above which a peer is told no more until they are taken: a few

@@ -26,6 +26,7 @@ pub use attribute::AttrCode;
 pub use capability::Capability;
 pub use error::{EncodeError, Fault, Treatment};
 pub use header::frame_len;
+pub use nlri::Nlri;
 pub use notification::{ErrorCode, Notification};
 pub use open::Open;
 pub use refresh::Refresh;
@@ -63,13 +64,38 @@ pub struct Codec {
     pub external: bool,
     /// Families negotiated: prefixes of others are skipped when read.
     pub families: FamilySet,
-    /// Largest message that the peer may send and takes: [`MAX_LEN`] or [`MAX_EXTENDED_LEN`].
-    pub max_len: usize,
+    /// Families whose prefixes come with a path identifier (RFC 7911 §3).
+    pub add_path_receive: FamilySet,
+    /// Families whose prefixes go out with a path identifier.
+    pub add_path_send: FamilySet,
+    /// Families whose prefixes may have an IPv6 next hop although they are not IPv6 ones
+    /// (RFC 8950 §4). Without it such a next hop is neither read nor written.
+    pub extended_next_hop: FamilySet,
+    /// Largest message that the peer may send: [`MAX_LEN`] or [`MAX_EXTENDED_LEN`] (RFC 8654 §4).
+    /// An OPEN or KEEPALIVE is never larger than [`MAX_LEN`], whatever stands here.
+    pub max_receive_len: usize,
+    /// Largest message that the peer takes: [`MAX_LEN`] or [`MAX_EXTENDED_LEN`].
+    pub max_send_len: usize,
 }
 
+impl Codec {
+    /// All families and 4-octet AS numbers with an external peer, and no other option.
+    pub const PLAIN: Self = Self {
+        four_octet_as: true,
+        external: true,
+        families: FamilySet::ALL,
+        add_path_receive: FamilySet::NONE,
+        add_path_send: FamilySet::NONE,
+        extended_next_hop: FamilySet::NONE,
+        max_receive_len: MAX_LEN,
+        max_send_len: MAX_LEN,
+    };
+}
+
+/// [`Codec::PLAIN`].
 impl Default for Codec {
     fn default() -> Self {
-        Self { four_octet_as: true, external: true, families: FamilySet::ALL, max_len: MAX_LEN }
+        Self::PLAIN
     }
 }
 
@@ -82,7 +108,7 @@ impl Default for Codec {
 pub fn decode(message: &Bytes, codec: &Codec) -> Result<Message, Notification> {
     let cut_short =
         || Notification::bad_message_length(u16::try_from(message.len()).unwrap_or(u16::MAX));
-    let (kind, len) = header::read(message, codec.max_len)?.ok_or_else(cut_short)?;
+    let (kind, len) = header::read(message, codec.max_receive_len)?.ok_or_else(cut_short)?;
     if len != message.len() {
         return Err(cut_short());
     }

@@ -13,26 +13,49 @@ use bgp::{
     community::{Community, ExtCommunity, LargeCommunity},
     family::{Family, FamilySet},
     prefix::Prefix,
-    wire::{AttrCode, Capability, Codec, MAX_EXTENDED_LEN, MAX_LEN, Open, Reach, Update},
+    wire::{AttrCode, Capability, Codec, MAX_EXTENDED_LEN, MAX_LEN, Nlri, Open, Reach, Update},
 };
 use bytes::Bytes;
 use proptest::{collection::vec, option, prelude::*};
 
-/// Every way of reading and writing.
+/// Every way of reading and writing, the same in both directions.
 pub fn codec() -> impl Strategy<Value = Codec> {
-    (any::<bool>(), any::<bool>(), any::<bool>()).prop_map(|(four_octet_as, external, extended)| {
-        Codec {
-            four_octet_as,
-            external,
-            families: FamilySet::ALL,
-            max_len: if extended { MAX_EXTENDED_LEN } else { MAX_LEN },
-        }
-    })
+    let families = (families(), families());
+    (any::<[bool; 3]>(), families).prop_map(
+        |([four_octet_as, external, extended], (add_path, extended_next_hop))| {
+            let max_len = if extended { MAX_EXTENDED_LEN } else { MAX_LEN };
+            Codec {
+                four_octet_as,
+                external,
+                families: FamilySet::ALL,
+                add_path_receive: add_path,
+                add_path_send: add_path,
+                extended_next_hop,
+                max_receive_len: max_len,
+                max_send_len: max_len,
+            }
+        },
+    )
 }
 
 /// Either family.
 pub fn family() -> impl Strategy<Value = Family> {
     prop::sample::select(&Family::ALL)
+}
+
+/// Any set of families.
+pub fn families() -> impl Strategy<Value = FamilySet> {
+    any::<[bool; 2]>().prop_map(|chosen| {
+        let families = Family::ALL.into_iter().zip(chosen);
+        families.filter_map(|(family, chosen)| chosen.then_some(family)).collect()
+    })
+}
+
+/// Any prefix of a family with a path identifier where the family has them.
+pub fn nlri(family: Family, codec: Codec) -> impl Strategy<Value = Nlri> {
+    let add_path = codec.add_path_send.contains(family);
+    (prefix(family), any::<u32>())
+        .prop_map(move |(prefix, id)| Nlri { prefix, path_id: if add_path { id } else { 0 } })
 }
 
 /// Any prefix of a family, every length as likely as the next.
@@ -60,8 +83,8 @@ pub fn as_path() -> impl Strategy<Value = AsPath> {
     asns.prop_map(|asns| AsPath::sequence(asns.into_iter().map(|asn| asn.0)))
 }
 
-/// A next hop that prefixes of the family can have.
-pub fn next_hop(family: Family) -> impl Strategy<Value = NextHop> {
+/// A next hop that prefixes of the family can have on a session with this codec.
+pub fn next_hop(family: Family, codec: Codec) -> impl Strategy<Value = NextHop> {
     let global = any::<u128>().prop_map(|bits| Ipv6Addr::from_bits(bits | 1 << 125));
     let link_local =
         any::<u64>().prop_map(|bits| Ipv6Addr::from_bits(0xFE80_u128 << 112 | u128::from(bits)));
@@ -73,7 +96,10 @@ pub fn next_hop(family: Family) -> impl Strategy<Value = NextHop> {
     let v6 = prop_oneof![v6, link_local.prop_map(|addr| NextHop::new(addr.into()))];
     let v4 = any::<u32>().prop_map(|bits| NextHop::new(Ipv4Addr::from_bits(bits).into()));
     match family {
-        Family::Ipv4Unicast => prop_oneof![3 => v4, 1 => v6].boxed(),
+        Family::Ipv4Unicast if codec.extended_next_hop.contains(family) => {
+            prop_oneof![v4, v6].boxed()
+        }
+        Family::Ipv4Unicast => v4.boxed(),
         Family::Ipv6Unicast => v6.boxed(),
     }
 }
@@ -88,7 +114,8 @@ pub fn attrs(family: Family, codec: Codec) -> impl Strategy<Value = Attrs> {
         local1,
         local2,
     });
-    let basic = (origin, as_path(), next_hop(family), option::of(any::<u32>()), any::<bool>());
+    let basic =
+        (origin, as_path(), next_hop(family, codec), option::of(any::<u32>()), any::<bool>());
     let communities = (
         sorted(any::<u32>().prop_map(Community)),
         sorted(any::<[u8; 8]>().prop_map(ExtCommunity)),
@@ -165,16 +192,13 @@ fn sorted<T: Ord + std::fmt::Debug>(
 
 /// Prefixes with attributes that a peer with this codec can send.
 pub fn reach(family: Family, codec: Codec) -> impl Strategy<Value = Reach> {
-    (attrs(family, codec), vec(prefix(family), 1..40)).prop_map(move |(attrs, prefixes)| Reach {
-        family,
-        attrs: Arc::new(attrs),
-        prefixes,
-    })
+    (attrs(family, codec), vec(nlri(family, codec), 1..40))
+        .prop_map(move |(attrs, prefixes)| Reach { family, attrs: Arc::new(attrs), prefixes })
 }
 
 /// Anything that a peer with this codec can say in UPDATEs without a flaw.
 pub fn update(codec: Codec) -> impl Strategy<Value = Update> {
-    let withdrawn = family().prop_flat_map(|family| vec(prefix(family), 0..40));
+    let withdrawn = family().prop_flat_map(move |family| vec(nlri(family, codec), 0..40));
     let reach = family().prop_flat_map(move |family| vec(reach(family, codec), 0..3));
     (withdrawn, reach, option::weighted(0.1, family())).prop_map(
         |(withdrawn, reach, end_of_rib)| Update {

@@ -7,9 +7,8 @@ use bgp::{
     aspath::{AsPath, Asn},
     attrs::{Aggregator, Attrs, NextHop, Origin, PartialSet, UnknownAttr},
     community::{Community, ExtCommunity, LargeCommunity},
-    family::Family,
-    prefix::Prefix,
-    wire::{self, Capability, Codec, Message, Notification, Open, Reach, Refresh, Update},
+    family::{Family, FamilySet},
+    wire::{self, Capability, Codec, Message, Nlri, Notification, Open, Reach, Refresh, Update},
 };
 use bgpkit_parser::{
     models::{self, AsnLength, AttrFlags, Attribute, AttributeValue, BgpMessage, NextHopAddress},
@@ -96,9 +95,9 @@ fn keepalives_mean_the_same_to_both() {
 fn said() -> impl Strategy<Value = (Codec, Update)> {
     let update = |codec| {
         messages::update(codec).prop_map(move |mut update| {
-            update.withdrawn.retain(|prefix| !prefix.is_default());
+            update.withdrawn.retain(|nlri| !nlri.prefix.is_default());
             for reach in &mut update.reach {
-                reach.prefixes.retain(|prefix| !prefix.is_default());
+                reach.prefixes.retain(|nlri| !nlri.prefix.is_default());
                 let attrs = Arc::make_mut(&mut reach.attrs);
                 attrs.ext_communities.retain(|community| community.0[0] != 0x40);
                 if attrs.ext_communities.is_empty() {
@@ -108,7 +107,14 @@ fn said() -> impl Strategy<Value = (Codec, Update)> {
             (codec, update)
         })
     };
-    messages::codec().prop_flat_map(update)
+    // The oracle has one switch for the path identifiers of all families.
+    let codec = (messages::codec(), prop::sample::select(&[FamilySet::NONE, FamilySet::ALL]));
+    let codec = codec.prop_map(|(codec, add_path)| Codec {
+        add_path_receive: add_path,
+        add_path_send: add_path,
+        ..codec
+    });
+    codec.prop_flat_map(update)
 }
 
 /// An OPEN of capabilities whose numbers the oracle has names for.
@@ -151,14 +157,15 @@ const fn asn_length(codec: &Codec) -> AsnLength {
 }
 
 fn theirs(message: &Bytes, codec: &Codec) -> BgpMessage {
-    parse_bgp_message(&mut message.clone(), false, &asn_length(codec))
+    let add_path = !codec.add_path_send.is_empty();
+    parse_bgp_message(&mut message.clone(), add_path, &asn_length(codec))
         .unwrap_or_else(|error| panic!("the oracle refuses {message:?}: {error}"))
 }
 
 /// Every announced prefix with its attributes, in order.
-fn routes(update: &Update) -> Vec<(Prefix, Attrs)> {
+fn routes(update: &Update) -> Vec<(Nlri, Attrs)> {
     let each = |reach: &Reach| -> Vec<_> {
-        reach.prefixes.iter().map(|prefix| (*prefix, Attrs::clone(&reach.attrs))).collect()
+        reach.prefixes.iter().map(|nlri| (*nlri, Attrs::clone(&reach.attrs))).collect()
     };
     update.reach.iter().flat_map(each).collect()
 }
@@ -286,8 +293,10 @@ fn next_hop(nlri: &models::Nlri) -> NextHop {
     }
 }
 
-fn prefixes(list: &[models::NetworkPrefix]) -> Vec<Prefix> {
-    list.iter()
-        .map(|prefix| prefix.prefix.to_string().parse().expect("host bits are cleared"))
-        .collect()
+fn prefixes(list: &[models::NetworkPrefix]) -> Vec<Nlri> {
+    let nlri = |theirs: &models::NetworkPrefix| Nlri {
+        prefix: theirs.prefix.to_string().parse().expect("host bits are cleared"),
+        path_id: theirs.path_id.unwrap_or_default(),
+    };
+    list.iter().map(nlri).collect()
 }

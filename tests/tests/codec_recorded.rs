@@ -36,7 +36,7 @@ fn recording(name: &str, four_octet_as: bool) -> Recording {
     let codec = Codec { four_octet_as, ..Codec::default() };
     let (mut open, mut routes, mut ended) = (None, BTreeMap::new(), FamilySet::NONE);
     while !stream.is_empty() {
-        let len = wire::frame_len(&stream, codec.max_len).expect("sound").expect("whole");
+        let len = wire::frame_len(&stream, codec.max_receive_len).expect("sound").expect("whole");
         match wire::decode(&stream.split_to(len), &codec).expect("sound") {
             Message::Open(message) => open = Some(message),
             Message::Keepalive => {}
@@ -45,7 +45,7 @@ fn recording(name: &str, four_octet_as: bool) -> Recording {
                 assert_eq!(update.withdrawn, []);
                 for reach in update.reach {
                     let attrs = reach.attrs;
-                    routes.extend(reach.prefixes.iter().map(|prefix| (*prefix, attrs.clone())));
+                    routes.extend(reach.prefixes.iter().map(|nlri| (nlri.prefix, attrs.clone())));
                 }
                 if let Some(family) = update.end_of_rib {
                     ended.insert(family);

@@ -111,9 +111,14 @@ impl World {
                 }
                 Output::State(_)
                 | Output::Up(_)
-                | Output::Down
+                | Output::Down { .. }
+                | Output::StaleExpired(_)
+                | Output::LongLived(_)
+                | Output::DeferralOver
                 | Output::Update(_)
-                | Output::Refresh(_) => {}
+                | Output::Refresh(_)
+                | Output::RefreshBegin(_)
+                | Output::RefreshEnd(_) => {}
             }
         }
     }

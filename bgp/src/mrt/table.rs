@@ -162,10 +162,10 @@ const fn subtype(family: Family, add_path: bool) -> u16 {
 
 /// AS numbers always have four octets (RFC 6396 §4.3.4), and no attribute is held back.
 const CODEC: Codec = Codec {
-    four_octet_as: true,
     external: false,
-    families: FamilySet::ALL,
-    max_len: MAX_EXTENDED_LEN,
+    extended_next_hop: FamilySet::ALL,
+    max_send_len: MAX_EXTENDED_LEN,
+    ..Codec::PLAIN
 };
 const TABLE_DUMP_V2: u16 = 13;
 const PEER_INDEX_TABLE: u16 = 1;

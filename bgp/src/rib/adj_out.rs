@@ -19,6 +19,7 @@ use crate::{
     attrs::Attrs,
     family::{Family, FamilySet},
     prefix::Prefix,
+    wire::Nlri,
 };
 
 /// Announcements or withdrawals for one peer: one UPDATE's worth of content or more, to be
@@ -30,12 +31,20 @@ pub enum Advertisement {
         /// Attributes as the peer must see them.
         attrs: Arc<Attrs>,
         /// Prefixes of one family.
-        prefixes: Vec<Prefix>,
+        prefixes: Vec<Nlri>,
     },
     /// These prefixes, of one family, are gone.
-    Withdraw(Vec<Prefix>),
+    Withdraw(Vec<Nlri>),
     /// The initial transfer of this family is complete (RFC 4724 §2).
     EndOfRib(Family),
+    /// All routes of this family follow, since the peer has asked for them again. Encoded by
+    /// [`Refresh::begin`](crate::wire::Refresh::begin); only for a peer with
+    /// [`Established::enhanced_refresh`](crate::session::Established::enhanced_refresh), and not
+    /// before its End-of-RIB if it has graceful restart (RFC 7313 §4).
+    RefreshBegin(Family),
+    /// All routes of this family have been announced again, as
+    /// [`Refresh::end`](crate::wire::Refresh::end).
+    RefreshEnd(Family),
 }
 
 /// What one peer was told and must be told.
@@ -167,8 +176,8 @@ impl AdjOut {
 #[derive(Default)]
 struct Batch {
     prefixes: usize,
-    withdrawn: PerFamily<Vec<Prefix>>,
-    reach: Vec<(Arc<Attrs>, Vec<Prefix>)>,
+    withdrawn: PerFamily<Vec<Nlri>>,
+    reach: Vec<(Arc<Attrs>, Vec<Nlri>)>,
     /// Where in `reach` a set of attributes (by address: `reach` keeps it alive) stands.
     groups: HashMap<(Family, *const Attrs), usize, RandomState>,
     complete: FamilySet,
@@ -176,7 +185,7 @@ struct Batch {
 
 impl Batch {
     fn withdraw(&mut self, prefix: Prefix) {
-        self.withdrawn.get_mut(prefix.family()).push(prefix);
+        self.withdrawn.get_mut(prefix.family()).push(prefix.into());
         self.prefixes += 1;
     }
 
@@ -185,7 +194,7 @@ impl Batch {
             self.reach.push((attrs, Vec::new()));
             self.reach.len() - 1
         });
-        self.reach[at].1.push(prefix);
+        self.reach[at].1.push(prefix.into());
         self.prefixes += 1;
     }
 

@@ -6,13 +6,13 @@
 use std::sync::Arc;
 
 use super::{BestPath, PeerId, Rib, adj_in, dense::DestId, dest::Path};
-use crate::{attrs::Attrs, prefix::Prefix};
+use crate::{attrs::Attrs, prefix::Prefix, wire::Nlri};
 
 impl Rib {
     /// The peer announced these prefixes with these attributes.
-    pub(super) fn learn(&mut self, peer: PeerId, attrs: &Arc<Attrs>, prefixes: &[Prefix]) {
-        for prefix in prefixes {
-            let id = self.loc.open(*prefix);
+    pub(super) fn learn(&mut self, peer: PeerId, attrs: &Arc<Attrs>, prefixes: &[Nlri]) {
+        for nlri in prefixes {
+            let id = self.loc.open(nlri.prefix);
             let known = self.loc.get(id).path_of(Some(peer));
             if known.is_some_and(|path| Arc::ptr_eq(&path.received, attrs)) {
                 continue;

@@ -12,7 +12,7 @@ use crate::{
     aspath::{AsPath, Asn},
     family::FamilySet,
     policy::Policy,
-    wire::Reach,
+    wire::{Nlri, Reach},
 };
 
 const US: Asn = Asn(65000);
@@ -20,6 +20,10 @@ const OUR_ID: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 
 fn prefix(text: &str) -> Prefix {
     text.parse().unwrap()
+}
+
+fn nlri(text: &str) -> Nlri {
+    prefix(text).into()
 }
 
 fn hop(text: &str) -> NextHop {
@@ -66,13 +70,13 @@ fn path(n: u8, asns: &[u32]) -> Attrs {
 }
 
 fn announce(prefixes: &[&str], attrs: Attrs) -> Update {
-    let prefixes: Vec<_> = prefixes.iter().map(|text| prefix(text)).collect();
+    let prefixes: Vec<_> = prefixes.iter().map(|text| nlri(text)).collect();
     let reach = Reach { family: prefixes[0].family(), attrs: Arc::new(attrs), prefixes };
     Update { reach: vec![reach], ..Update::default() }
 }
 
 fn withdraw(prefixes: &[&str]) -> Update {
-    let withdrawn = prefixes.iter().map(|text| prefix(text)).collect();
+    let withdrawn = prefixes.iter().map(|text| nlri(text)).collect();
     Update { withdrawn, ..Update::default() }
 }
 

@@ -13,7 +13,7 @@ use crate::{
     session::{
         Cause, ConnId, Established, State,
         collision::{Opener, Rival},
-        inbox::{BadHeader, Inbox, TYPE_AT, TYPE_UPDATE},
+        inbox::{BadHeader, Inbox, TYPE_AT, TYPE_OPEN, TYPE_UPDATE},
         negotiate,
     },
     wire::{self, Codec, ErrorCode, Message, Notification, Update},
@@ -26,6 +26,8 @@ pub(super) struct Connection {
     pub(super) opener: Opener,
     pub(super) phase: Phase,
     inbox: Inbox,
+    sent_open: Bytes,
+    received_open: Bytes,
 }
 
 /// How far the handshake is.
@@ -109,17 +111,30 @@ impl Ending {
 }
 
 impl Connection {
-    pub(super) fn new(id: ConnId, opener: Opener) -> Self {
-        Self { id, opener, phase: Phase::OpenSent, inbox: Inbox::default() }
+    pub(super) fn new(id: ConnId, opener: Opener, sent_open: Bytes) -> Self {
+        Self {
+            id,
+            opener,
+            phase: Phase::OpenSent,
+            inbox: Inbox::default(),
+            sent_open,
+            received_open: Bytes::new(),
+        }
     }
 
     /// The next message in `octets`; `None` when they are used up. Reads no further after an
     /// error, since the connection ends there.
     pub(super) fn read(&mut self, octets: &mut Bytes) -> Option<Event> {
         let codec = self.codec();
-        match self.inbox.next(octets, codec.max_len) {
+        match self.inbox.next(octets, codec.max_receive_len) {
             Ok(None) => None,
-            Ok(Some(message)) => Some(self.decode(&message, &codec)),
+            Ok(Some(message)) => {
+                if message[TYPE_AT] == TYPE_OPEN {
+                    // Copied, or it would hold all that was read with it in memory.
+                    self.received_open = Bytes::copy_from_slice(&message);
+                }
+                Some(self.decode(&message, &codec))
+            }
             Err(BadHeader::Answer(notification)) => Some(Event::Malformed(notification)),
             Err(BadHeader::Unanswerable(notification)) => {
                 Some(Event::MalformedNotification(notification))
@@ -133,7 +148,11 @@ impl Connection {
         match (&self.phase, event) {
             (Phase::OpenSent, Event::Message(Open(open))) => {
                 match negotiate::agree(config, &open) {
-                    Ok(terms) => Reaction::Agree(Box::new(terms)),
+                    Ok(terms) => Reaction::Agree(Box::new(Established {
+                        sent_open: self.sent_open.clone(),
+                        received_open: self.received_open.clone(),
+                        ..terms
+                    })),
                     Err(notification) => tell(notification),
                 }
             }
@@ -286,7 +305,7 @@ fn asked_for(refresh: wire::Refresh, terms: &Established) -> Option<Family> {
 /// The type octet (RFC 4271 §4.1, RFC 2918 §3).
 const fn kind(message: &Message) -> u8 {
     match message {
-        Message::Open(_) => 1,
+        Message::Open(_) => TYPE_OPEN,
         Message::Update(_) => TYPE_UPDATE,
         Message::Notification(_) => 3,
         Message::Keepalive => 4,

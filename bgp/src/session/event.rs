@@ -6,7 +6,7 @@
 use bytes::Bytes;
 
 use crate::{
-    family::Family,
+    family::{Family, FamilySet},
     session::{Cease, Established, StateChange},
     wire::Update,
 };
@@ -68,9 +68,34 @@ pub enum Output {
     /// Established: routes may flow.
     Up(Box<Established>),
     /// No longer established: the peer's routes are no longer its word.
-    Down,
+    Down {
+        /// Families whose routes are kept as stale, since the peer is expected back (RFC 4724
+        /// §4.2); the routes of all others are gone. What was stale before is gone already: a
+        /// [`Self::StaleExpired`] came first.
+        retain: FamilySet,
+    },
+    /// What is still stale of these families is gone: the peer did not come back in time, it came
+    /// back without them, it took too long to announce them again, or the session is not wanted
+    /// any more. Comes before [`Self::Up`] if the new session is the reason.
+    ///
+    /// Does not come for a family whose End-of-RIB arrives (see [`Update::end_of_rib`]), which
+    /// ends the stale routes as well.
+    StaleExpired(FamilySet),
+    /// What is stale of these families is from now on kept as long-lived stale (RFC 9494 §4.2):
+    /// marked with LLGR_STALE, last choice, and gone if it carries NO_LLGR.
+    LongLived(FamilySet),
+    /// We have restarted, and need not wait for this peer any more before routes are selected:
+    /// it has sent its End-of-RIB for every family, it has no graceful restart or has restarted
+    /// itself, or the deferral time is over (RFC 4724 §4.1). Once in the life of a session that
+    /// was made with [`Restarted`](crate::config::Restarted) and never otherwise.
+    DeferralOver,
     /// The peer's routes changed, or an UPDATE had contained faults worth counting.
     Update(Update),
     /// The peer asks for all our routes of a family again (RFC 2918).
     Refresh(Family),
+    /// The peer begins to announce all its routes of a family again: what it has not announced
+    /// at the end is gone (RFC 7313 §4).
+    RefreshBegin(Family),
+    /// It has announced all of them.
+    RefreshEnd(Family),
 }

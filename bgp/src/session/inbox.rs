@@ -67,6 +67,8 @@ fn measure(octets: &[u8], max_len: usize) -> Result<Option<usize>, BadHeader> {
 /// Where the type octet stands in a message.
 pub(super) const TYPE_AT: usize = HEADER_LEN - 1;
 /// RFC 4271 §4.1.
+pub(super) const TYPE_OPEN: u8 = 1;
+/// RFC 4271 §4.1.
 pub(super) const TYPE_UPDATE: u8 = 2;
 /// RFC 4271 §4.1.
 pub(super) const TYPE_NOTIFICATION: u8 = 3;

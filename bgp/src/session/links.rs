@@ -90,10 +90,11 @@ impl Links {
         config: &SessionConfig,
         now: Instant,
     ) {
-        self.connections.push(Connection::new(conn, opener));
+        let offer = negotiate::offer(config).encode();
+        self.connections.push(Connection::new(conn, opener, offer.clone()));
         self.timers.set(Timer::Hold(conn), now + LARGE_HOLD_TIME);
         self.sent.opens += 1;
-        self.send(conn, negotiate::offer(config).encode(), now);
+        self.send(conn, offer, now);
     }
 
     /// The terms of both OPENs are accepted: our KEEPALIVE goes out, and the hold timer runs.

@@ -13,7 +13,7 @@ use crate::{
     config::{HoldTime, SessionConfig},
     family::{Family, FamilySet},
     session::Established,
-    wire::{Capability, Codec, ErrorCode, MAX_LEN, Notification, Open},
+    wire::{Capability, Codec, ErrorCode, Notification, Open},
 };
 
 /// Our OPEN. Offers only what we do: graceful restart, extended messages, ADD-PATH and the like
@@ -52,9 +52,16 @@ pub(super) fn agree(config: &SessionConfig, open: &Open) -> Result<Established, 
             four_octet_as: four_octet_asn(open).is_some(),
             external: peer_asn != config.local_asn,
             families,
-            max_len: MAX_LEN,
+            ..Codec::default()
         },
         route_refresh: open.capabilities.contains(&Capability::RouteRefresh),
+        enhanced_refresh: false,
+        graceful_restart: None,
+        long_lived: Vec::new(),
+        role: None,
+        peer_role: None,
+        sent_open: Bytes::new(),
+        received_open: Bytes::new(),
     })
 }
 

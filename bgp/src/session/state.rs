@@ -3,9 +3,12 @@
 
 use std::{fmt, net::Ipv4Addr};
 
+use bytes::Bytes;
+
 use crate::{
     aspath::Asn,
-    family::FamilySet,
+    family::{Family, FamilySet},
+    role::Role,
     wire::{Codec, Message, Notification},
 };
 
@@ -113,6 +116,57 @@ pub struct Established {
     pub codec: Codec,
     /// The peer can be asked for its routes again (RFC 2918).
     pub route_refresh: bool,
+    /// Both mark where an answer to such a request begins and ends (RFC 7313).
+    pub enhanced_refresh: bool,
+    /// What the peer said of its restarts (RFC 4724); `None` if one side does not offer it.
+    pub graceful_restart: Option<PeerRestart>,
+    /// Families in which the peer asks for long-lived stale routes (RFC 9494); none if one side
+    /// does not offer it.
+    pub long_lived: Vec<LongLived>,
+    /// Our role (RFC 9234), by which route leaks are told, whether the peer has told its own or
+    /// not.
+    pub role: Option<Role>,
+    /// The role that the peer told, if it is an assigned one.
+    pub peer_role: Option<Role>,
+    /// Our OPEN as sent, header included.
+    pub sent_open: Bytes,
+    /// The peer's OPEN as received, header included.
+    pub received_open: Bytes,
+}
+
+impl Established {
+    /// Families in which the peer takes part in long-lived graceful restart: only there may it be
+    /// sent routes with LLGR_STALE (RFC 9494 §4.3).
+    #[must_use]
+    pub fn long_lived_families(&self) -> FamilySet {
+        self.long_lived.iter().map(|long_lived| long_lived.family).collect()
+    }
+}
+
+/// A peer's graceful restart capability, as far as it concerns the session's families.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerRestart {
+    /// R bit: it has restarted, and does not wait for our End-of-RIB.
+    pub restarted: bool,
+    /// N bit on both sides: errors and hold timer expiry keep routes as well (RFC 8538 §2).
+    pub notification: bool,
+    /// How long it wants to be waited for, in seconds; 0..=4095.
+    pub restart_time: u16,
+    /// Families whose routes it wants to be kept when it restarts.
+    pub families: FamilySet,
+    /// F bit: of these, the ones whose forwarding state has survived its last restart.
+    pub forwarding: FamilySet,
+}
+
+/// A family of a peer's long-lived graceful restart capability.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LongLived {
+    /// Which.
+    pub family: Family,
+    /// F bit: its forwarding state has survived.
+    pub forwarding: bool,
+    /// How long it wants its routes to be kept after the restart time, in seconds; 24 bits.
+    pub stale_time: u32,
 }
 
 /// Messages counted since the session was made, by kind.

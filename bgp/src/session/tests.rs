@@ -136,6 +136,15 @@ impl Bench {
             .collect()
     }
 
+    /// The octets sent first on a connection.
+    fn first_sent(&self, conn: ConnId) -> Bytes {
+        let sent = self.outputs.iter().find_map(|output| match output {
+            Output::Send(on, octets) if *on == conn => Some(octets.clone()),
+            _ => None,
+        });
+        sent.expect("something was sent")
+    }
+
     /// The NOTIFICATION sent last on a connection, as numbers and data.
     fn told(&self, conn: ConnId) -> Option<(u8, u8, Vec<u8>)> {
         match self.sent(conn).pop()? {
@@ -158,18 +167,12 @@ impl Bench {
     }
 }
 
+/// Down, and nothing is kept.
+const DOWN: Output = Output::Down { retain: FamilySet::NONE };
+
 /// We are AS 65000, 10.0.0.1; the peer is any other AS.
 fn config() -> SessionConfig {
-    SessionConfig {
-        local_asn: Asn(65000),
-        router_id: Ipv4Addr::new(10, 0, 0, 1),
-        peer_asn: PeerAs::External,
-        hold_time: hold(90),
-        keepalive_time: None,
-        connect_retry: secs(5),
-        passive: false,
-        families: FamilySet::ALL,
-    }
+    SessionConfig::new(Asn(65000), Ipv4Addr::new(10, 0, 0, 1), PeerAs::External)
 }
 
 /// The peer's OPEN: AS 65001, 10.0.0.2, both families.

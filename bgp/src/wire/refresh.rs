@@ -27,6 +27,18 @@ impl Refresh {
         Self { afi: family.afi(), subtype: 0, safi: family.safi() }
     }
 
+    /// All routes of a family follow (BoRR, RFC 7313 §4).
+    #[must_use]
+    pub const fn begin(family: Family) -> Self {
+        Self { afi: family.afi(), subtype: 1, safi: family.safi() }
+    }
+
+    /// All routes of a family have been announced (EoRR, RFC 7313 §4).
+    #[must_use]
+    pub const fn end(family: Family) -> Self {
+        Self { afi: family.afi(), subtype: 2, safi: family.safi() }
+    }
+
     /// The family, if this speaker routes it.
     #[must_use]
     pub const fn family(&self) -> Option<Family> {

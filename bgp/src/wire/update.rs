@@ -10,8 +10,7 @@ use bytes::Bytes;
 use crate::{
     attrs::Attrs,
     family::Family,
-    prefix::Prefix,
-    wire::{Codec, EncodeError, Fault},
+    wire::{Codec, EncodeError, Fault, Nlri},
 };
 
 mod decode;
@@ -27,7 +26,7 @@ mod tests;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Update {
     /// Withdrawn prefixes of both families.
-    pub withdrawn: Vec<Prefix>,
+    pub withdrawn: Vec<Nlri>,
     /// Announcements: of MP_REACH_NLRI first, then of the NLRI field. Both may be IPv4, so a
     /// family can stand here twice; the later one counts.
     pub reach: Vec<Reach>,
@@ -45,7 +44,7 @@ pub struct Reach {
     /// Their attributes.
     pub attrs: Arc<Attrs>,
     /// The prefixes, in message order.
-    pub prefixes: Vec<Prefix>,
+    pub prefixes: Vec<Nlri>,
 }
 
 impl Update {

@@ -287,10 +287,16 @@ impl PeerTask {
             Output::Abort(id) => self.abort(id),
             Output::State(change) => self.note(&change),
             Output::Up(established) => self.up(&established),
-            Output::Down => {
+            // TODO(rfc4724 §4.2): keep the routes of `retain` as stale.
+            Output::Down { retain: _ } => {
                 self.interface = None;
                 self.rib.down();
             }
+            Output::StaleExpired(_)
+            | Output::LongLived(_)
+            | Output::DeferralOver
+            | Output::RefreshBegin(_)
+            | Output::RefreshEnd(_) => (),
             Output::Update(update) => {
                 self.note_faults(&update.faults);
                 self.rib.push(PeerEvent::Update(update));

@@ -85,7 +85,7 @@ async fn end_of_rib_comes_for_each_family_after_what_there_is_to_tell() {
     late.handshake(65_003).await;
 
     let updates = late.initial_transfer().await;
-    let prefixes: Vec<_> = updates[0].reach[0].prefixes.clone();
+    let prefixes: Vec<_> = updates[0].reach[0].prefixes.iter().map(|nlri| nlri.prefix).collect();
     assert_eq!(prefixes, [prefix("10.244.1.0/24"), prefix("10.244.2.0/24")]);
     assert_eq!(updates.len(), 1, "what shares its attributes shares a message");
     a.stop().await;

@@ -87,10 +87,10 @@ async fn a_peer_that_never_reads_costs_little_and_is_still_heard_while_others_ge
         let Some(bgp::wire::Message::Update(update)) = deaf.news().await else {
             panic!("the session ended after {} routes", known.len());
         };
-        for prefix in &update.withdrawn {
-            known.remove(prefix);
+        for nlri in &update.withdrawn {
+            known.remove(&nlri.prefix);
         }
-        known.extend(update.reach.iter().flat_map(|reach| &reach.prefixes));
+        known.extend(update.reach.iter().flat_map(|reach| &reach.prefixes).map(|nlri| nlri.prefix));
     }
     a.stop().await;
     good.stop().await;

@@ -9,8 +9,7 @@ use std::{
 
 use bgp::{
     aspath::Asn,
-    config::{HoldTime, PeerAs, RibPeerConfig, SessionConfig},
-    family::FamilySet,
+    config::{PeerAs, RibPeerConfig, SessionConfig},
     policy::Policy,
     rib::RibConfig,
     speaker::PeerSettings,
@@ -29,16 +28,7 @@ pub fn router_config(n: usize, asn: u32) -> RibConfig {
 /// What `ours` needs to know of a session with `theirs`.
 #[must_use]
 pub fn session_config(ours: &RibConfig, theirs: &RibConfig) -> SessionConfig {
-    SessionConfig {
-        local_asn: ours.asn,
-        router_id: ours.router_id,
-        peer_asn: PeerAs::Exact(theirs.asn),
-        hold_time: HoldTime::default(),
-        keepalive_time: None,
-        connect_retry: Duration::from_secs(5),
-        passive: false,
-        families: FamilySet::ALL,
-    }
+    SessionConfig::new(ours.asn, ours.router_id, PeerAs::Exact(theirs.asn))
 }
 
 /// The same with everything let in and out, and identifiers for addresses.

@@ -257,7 +257,7 @@ fn a_route_does_not_go_back_to_the_peer_that_is_its_best_path() {
     assert_eq!(untold(&rib, 1), NotAdvertised::SplitHorizon);
     // Peer 2 takes over: it is told that the route is gone, and peer 1 gets it.
     rib.update(PeerId(2), &announce(&["10.1.0.0/16"], path(2, &[65002])));
-    assert_eq!(pull(&mut rib, 2), [Advertisement::Withdraw(vec![prefix("10.1.0.0/16")])]);
+    assert_eq!(pull(&mut rib, 2), [Advertisement::Withdraw(vec![nlri("10.1.0.0/16")])]);
     assert_eq!(told(&mut rib, 1).as_path, AsPath::sequence([US.0, 65002]));
 }
 

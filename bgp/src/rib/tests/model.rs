@@ -488,14 +488,15 @@ impl Trial {
         for piece in &pieces {
             match piece {
                 Advertisement::Reach { attrs, prefixes } => {
-                    told.extend(prefixes.iter().map(|prefix| (*prefix, Attrs::clone(attrs))));
+                    told.extend(prefixes.iter().map(|nlri| (nlri.prefix, Attrs::clone(attrs))));
                 }
                 Advertisement::Withdraw(prefixes) => {
-                    told.retain(|prefix, _| !prefixes.contains(prefix));
+                    told.retain(|prefix, _| !prefixes.contains(&Nlri::from(*prefix)));
                 }
                 Advertisement::EndOfRib(family) => {
                     *self.ends.entry((peer, *family)).or_default() += 1;
                 }
+                Advertisement::RefreshBegin(_) | Advertisement::RefreshEnd(_) => {}
             }
         }
         !pieces.is_empty()

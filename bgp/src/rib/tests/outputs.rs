@@ -76,12 +76,15 @@ fn prefixes_with_equal_attributes_are_told_together_and_withdrawals_first() {
     rib.update(PeerId(1), &withdraw(&["10.9.0.0/16"]));
     let told = pull(&mut rib, 2);
     let [Advertisement::Withdraw(gone), groups @ ..] = &told[..] else { panic!("{told:?}") };
-    assert_eq!(gone, &[prefix("10.9.0.0/16")]);
+    assert_eq!(gone, &[nlri("10.9.0.0/16")]);
     let sizes: Vec<_> = groups
         .iter()
         .map(|piece| match piece {
             Advertisement::Reach { prefixes, .. } => prefixes.len(),
-            Advertisement::Withdraw(_) | Advertisement::EndOfRib(_) => 0,
+            Advertisement::Withdraw(_)
+            | Advertisement::EndOfRib(_)
+            | Advertisement::RefreshBegin(_)
+            | Advertisement::RefreshEnd(_) => 0,
         })
         .collect();
     assert_eq!(sizes, [2, 1]);
@@ -91,7 +94,7 @@ fn prefixes_with_equal_attributes_are_told_together_and_withdrawals_first() {
 fn rfc4271_4_3_withdrawn_and_announced_in_one_message_is_announced() {
     let mut rib = two_peers();
     let mut update = announce(&["10.1.0.0/16"], path(1, &[65001]));
-    update.withdrawn = vec![prefix("10.1.0.0/16")];
+    update.withdrawn = vec![nlri("10.1.0.0/16")];
     for _ in 0..2 {
         rib.update(PeerId(1), &update);
         assert_eq!(verdict(&rib, 1), Verdict::Best);
@@ -197,7 +200,7 @@ fn a_change_of_policy_is_applied_in_both_directions_without_a_new_update() {
     rib.update(PeerId(1), &announce(&["10.1.0.0/16", "10.2.0.0/16"], path(1, &[65001])));
     pull(&mut rib, 2);
     let (one, two) = (peer(1, 65001).config, peer(2, 65002).config);
-    let gone = |text| vec![Advertisement::Withdraw(vec![prefix(text)])];
+    let gone = |text| vec![Advertisement::Withdraw(vec![nlri(text)])];
 
     rib.set_policies(PeerId(2), RibPeerConfig { export: only("10.1.0.0/16"), ..two.clone() });
     assert_eq!(pull(&mut rib, 2), gone("10.2.0.0/16"));
@@ -236,7 +239,7 @@ fn a_route_that_becomes_filtered_is_withdrawn_downstream() {
     rib.update(PeerId(1), &announce(&["10.1.0.0/16"], path(1, &[65001])));
     pull(&mut rib, 2);
     rib.update(PeerId(1), &announce(&["10.1.0.0/16"], path(1, &[65001, US.0])));
-    assert_eq!(pull(&mut rib, 2), [Advertisement::Withdraw(vec![prefix("10.1.0.0/16")])]);
+    assert_eq!(pull(&mut rib, 2), [Advertisement::Withdraw(vec![nlri("10.1.0.0/16")])]);
 }
 
 #[test]

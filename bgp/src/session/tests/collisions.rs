@@ -142,7 +142,7 @@ fn a_restarted_peer_gets_in_as_soon_as_its_old_connection_proves_dead() {
     bench.hear(new, open().encode().slice(25..));
     bench.give(Input::Closed(old));
 
-    assert!(bench.did(&Output::Down));
+    assert!(bench.did(&DOWN));
     assert_eq!(bench.states(), [State::OpenSent, State::OpenConfirm]);
     bench.hear(new, wire::keepalive());
     assert_eq!(bench.session.established().unwrap().0, new);

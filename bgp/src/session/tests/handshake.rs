@@ -19,6 +19,13 @@ fn a_session_dials_and_comes_up_with_what_both_offered() {
         keepalive_time: 30,
         codec: Codec { external: true, ..Codec::default() },
         route_refresh: true,
+        enhanced_refresh: false,
+        graceful_restart: None,
+        long_lived: vec![],
+        role: None,
+        peer_role: None,
+        sent_open: bench.first_sent(conn),
+        received_open: open().encode(),
     };
     assert!(bench.did(&Output::Up(Box::new(up.clone()))));
     assert_eq!(bench.session.established(), Some((conn, &up)));

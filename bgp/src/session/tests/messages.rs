@@ -71,7 +71,7 @@ fn rfc4271_6_1_bad_headers_are_answered_with_what_was_wrong() {
         let (mut bench, conn) = Bench::established(config());
         bench.hear(conn, octets);
         assert_eq!(bench.told(conn), Some(expected));
-        assert!(bench.did(&Output::Down));
+        assert!(bench.did(&DOWN));
     }
 }
 
@@ -159,7 +159,7 @@ fn stop_tells_the_peer_why_on_every_connection() {
         let (mut bench, conn) = Bench::established(config());
         bench.give(Input::Stop(reason.clone()));
         assert_eq!(bench.told(conn), told, "{reason:?}");
-        assert!(bench.did(&Output::Close(conn)) && bench.did(&Output::Down));
+        assert!(bench.did(&Output::Close(conn)) && bench.did(&DOWN));
         assert_eq!(bench.session.state(), State::Idle);
         assert_eq!(bench.session.poll_timeout(), None, "nothing goes on by itself");
 
@@ -177,7 +177,7 @@ fn stop_in_the_midst_of_a_collision_leaves_no_connection() {
         assert_eq!(bench.told(conn), Some((6, 3, vec![])));
         assert!(bench.did(&Output::Close(conn)));
     }
-    assert!(!bench.did(&Output::Down), "it was never up");
+    assert!(!bench.did(&DOWN), "it was never up");
 }
 
 #[test]
@@ -185,7 +185,7 @@ fn a_lost_link_closes_at_once_and_says_nothing() {
     let (mut bench, conn) = Bench::established(config());
     bench.give(Input::Stop(Cease::LinkDown));
     assert!(bench.sent(conn).is_empty());
-    assert!(bench.did(&Output::Abort(conn)) && bench.did(&Output::Down));
+    assert!(bench.did(&Output::Abort(conn)) && bench.did(&DOWN));
 }
 
 #[test]

@@ -9,7 +9,7 @@ fn rfc4271_6_5_a_silent_peer_is_dropped_when_the_hold_time_ends() {
     assert_eq!(bench.session.state(), State::Established);
     bench.pass(secs(1));
     assert_eq!(bench.told(conn), Some((4, 0, vec![])));
-    assert!(bench.did(&Output::Close(conn)) && bench.did(&Output::Down));
+    assert!(bench.did(&Output::Close(conn)) && bench.did(&DOWN));
     assert_eq!(bench.session.state(), State::Idle);
 }
 
@@ -134,7 +134,7 @@ fn rfc9687_a_peer_that_takes_nothing_is_dropped_after_eight_minutes() {
     alive(&mut bench, 479);
     assert_eq!(bench.session.state(), State::Established);
     alive(&mut bench, 1);
-    assert!(bench.did(&Output::Abort(conn)) && bench.did(&Output::Down));
+    assert!(bench.did(&Output::Abort(conn)) && bench.did(&DOWN));
     assert_eq!(bench.session.last_error(), Some(&Cause::SendHoldExpired));
 }
 

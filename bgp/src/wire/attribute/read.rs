@@ -215,10 +215,10 @@ impl Collected {
             AttrCode::ORIGINATOR_ID => self.originator_id = Some(value::address(&value)?),
             AttrCode::CLUSTER_LIST => self.cluster_list = value::entries(&value, Ipv4Addr::from)?,
             AttrCode::MP_REACH_NLRI => {
-                self.reach = Some(MpReach::read(value, codec.families).ok_or(INCORRECT)?);
+                self.reach = Some(MpReach::read(value, codec).ok_or(INCORRECT)?);
             }
             AttrCode::MP_UNREACH_NLRI => {
-                self.unreach = Some(MpUnreach::read(value, codec.families).ok_or(INCORRECT)?);
+                self.unreach = Some(MpUnreach::read(value, codec).ok_or(INCORRECT)?);
             }
             AttrCode::EXT_COMMUNITIES => {
                 self.ext_communities = value::sorted(&value, ExtCommunity)?;

@@ -11,9 +11,8 @@ use super::{Reach, Update};
 use crate::{
     attrs::NextHop,
     family::Family,
-    prefix::Prefix,
     wire::{
-        Codec, ErrorCode, Notification,
+        Codec, ErrorCode, Nlri, Notification,
         attribute::read::{Collected, MpReach, MpUnreach},
         nlri,
         octets::Reader,
@@ -24,7 +23,7 @@ use crate::{
 struct Announced {
     family: Family,
     next_hop: NextHop,
-    prefixes: Vec<Prefix>,
+    prefixes: Vec<Nlri>,
 }
 
 impl Update {
@@ -40,8 +39,8 @@ impl Update {
         let nlri_field = body.rest();
         let empty =
             withdrawn_field.is_empty() && attribute_field.is_empty() && nlri_field.is_empty();
-        let withdrawn = ipv4_prefixes(&withdrawn_field)?;
-        let nlri = ipv4_prefixes(nlri_field)?;
+        let withdrawn = ipv4_prefixes(&withdrawn_field, codec)?;
+        let nlri = ipv4_prefixes(nlri_field, codec)?;
         let mut collected = Collected::read(attribute_field, codec)?;
 
         let mp_has_nlri = collected.reach.as_ref().is_some_and(MpReach::has_nlri);
@@ -60,7 +59,7 @@ impl Update {
     }
 
     /// Puts the prefixes where they belong: announced, or withdrawn if a flaw asks for it.
-    fn assemble(withdrawn: Vec<Prefix>, nlri: Vec<Prefix>, mut collected: Collected) -> Self {
+    fn assemble(withdrawn: Vec<Nlri>, nlri: Vec<Nlri>, mut collected: Collected) -> Self {
         let mut update = Self { withdrawn, ..Self::default() };
         let only_unreach =
             collected.only_unreach() && update.withdrawn.is_empty() && nlri.is_empty();
@@ -96,7 +95,7 @@ impl Update {
     /// Forgets what is about families that were not negotiated.
     fn keep_negotiated(&mut self, codec: &Codec) {
         let ours = |family: Family| codec.families.contains(family);
-        self.withdrawn.retain(|prefix| ours(prefix.family()));
+        self.withdrawn.retain(|nlri| ours(nlri.family()));
         self.reach.retain(|reach| ours(reach.family));
         self.end_of_rib = self.end_of_rib.filter(|family| ours(*family));
     }
@@ -125,7 +124,8 @@ fn field(body: &mut Reader) -> Result<Bytes, Notification> {
 }
 
 /// A field whose prefixes cannot be told apart cannot be withdrawn either (RFC 7606 §3 j).
-fn ipv4_prefixes(field: &[u8]) -> Result<Vec<Prefix>, Notification> {
-    nlri::read(Family::Ipv4Unicast, field)
+fn ipv4_prefixes(field: &[u8], codec: &Codec) -> Result<Vec<Nlri>, Notification> {
+    let family = Family::Ipv4Unicast;
+    nlri::read(family, codec.add_path_receive.contains(family), field)
         .map_err(|nlri::BadField| Notification::new(ErrorCode::INVALID_NETWORK_FIELD, Bytes::new()))
 }

@@ -12,9 +12,8 @@ use super::Update;
 use crate::{
     attrs::{Attrs, NextHop},
     family::Family,
-    prefix::Prefix,
     wire::{
-        AttrCode, Codec, EncodeError, HEADER_LEN, MAX_EXTENDED_LEN, MAX_LEN,
+        AttrCode, Codec, EncodeError, HEADER_LEN, MAX_EXTENDED_LEN, MAX_LEN, Nlri,
         attribute::write,
         header::{self, Kind},
         nlri,
@@ -31,9 +30,12 @@ enum Place {
 }
 
 impl Place {
-    fn of(family: Family, next_hop: NextHop) -> Result<Self, EncodeError> {
+    fn of(family: Family, next_hop: NextHop, codec: &Codec) -> Result<Self, EncodeError> {
         match (family, next_hop.addr) {
             (Family::Ipv4Unicast, IpAddr::V4(addr)) => Ok(Self::Nlri(addr)),
+            (Family::Ipv4Unicast, IpAddr::V6(_)) if !codec.extended_next_hop.contains(family) => {
+                Err(EncodeError::NextHop { next_hop, family })
+            }
             (Family::Ipv4Unicast | Family::Ipv6Unicast, IpAddr::V6(addr)) => {
                 Ok(Self::MpReach(family, addr, next_hop.link_local))
             }
@@ -61,23 +63,23 @@ impl Place {
 
 impl Update {
     /// Announces prefixes that share their attributes, in as few messages as they fit in, each
-    /// no longer than `codec.max_len`.
+    /// no longer than `codec.max_send_len`.
     ///
     /// # Errors
     ///
     /// [`EncodeError`]; then nothing was written.
     pub fn encode_reach(
         attrs: &Attrs,
-        prefixes: &[Prefix],
+        prefixes: &[Nlri],
         codec: &Codec,
     ) -> Result<Vec<Bytes>, EncodeError> {
         let mut messages = Vec::new();
         for prefixes in prefixes.chunk_by(|a, b| a.family() == b.family()) {
-            let Some(family) = prefixes.first().map(|prefix| prefix.family()) else { continue };
-            let place = Place::of(family, attrs.next_hop)?;
+            let Some(family) = prefixes.first().map(|nlri| nlri.family()) else { continue };
+            let place = Place::of(family, attrs.next_hop, codec)?;
             let attributes = write::attributes(attrs, place.classic_next_hop(), codec)?;
             for run in runs(prefixes, place.overhead() + attributes.len(), codec)? {
-                messages.push(reach_message(place, &attributes, run)?);
+                messages.push(reach_message(place, &attributes, &octets(run, codec))?);
             }
         }
         Ok(messages)
@@ -85,16 +87,17 @@ impl Update {
 
     /// Withdraws prefixes, in as few messages as they fit in.
     #[must_use]
-    pub fn encode_withdraw(prefixes: &[Prefix], codec: &Codec) -> Vec<Bytes> {
+    pub fn encode_withdraw(prefixes: &[Nlri], codec: &Codec) -> Vec<Bytes> {
         let mut messages = Vec::new();
         for prefixes in prefixes.chunk_by(|a, b| a.family() == b.family()) {
-            let Some(family) = prefixes.first().map(|prefix| prefix.family()) else { continue };
+            let Some(family) = prefixes.first().map(|nlri| nlri.family()) else { continue };
             let overhead = match family {
                 Family::Ipv4Unicast => 0,
                 Family::Ipv6Unicast => LONG_ATTRIBUTE + 3,
             };
             let runs = runs(prefixes, overhead, codec).expect("every peer takes 4096 octets");
-            messages.extend(runs.into_iter().map(|run| withdraw_message(family, run)));
+            let octets = runs.into_iter().map(|run| octets(run, codec));
+            messages.extend(octets.map(|octets| withdraw_message(family, &octets)));
         }
         messages
     }
@@ -109,28 +112,30 @@ impl Update {
 
 /// Cuts prefixes into runs that fit a message each, beside `overhead` octets of other content.
 fn runs<'a>(
-    prefixes: &'a [Prefix],
+    prefixes: &'a [Nlri],
     overhead: usize,
     codec: &Codec,
-) -> Result<Vec<&'a [Prefix]>, EncodeError> {
-    let limit = codec.max_len.clamp(MAX_LEN, MAX_EXTENDED_LEN);
+) -> Result<Vec<&'a [Nlri]>, EncodeError> {
+    let limit = codec.max_send_len.clamp(MAX_LEN, MAX_EXTENDED_LEN);
     let used = EMPTY_UPDATE + overhead;
-    limit.checked_sub(used).and_then(|room| nlri::runs(prefixes, room)).ok_or_else(|| {
-        let longest = prefixes.iter().copied().map(nlri::size).max().unwrap_or(0);
+    let add_path = adds_path(prefixes, codec);
+    let runs = limit.checked_sub(used).and_then(|room| nlri::runs(prefixes, add_path, room));
+    runs.ok_or_else(|| {
+        let longest = prefixes.iter().map(|nlri| nlri::size(*nlri, add_path)).max().unwrap_or(0);
         EncodeError::TooLong { needed: used + longest, limit }
     })
 }
 
-fn reach_message(
-    place: Place,
-    attributes: &[u8],
-    prefixes: &[Prefix],
-) -> Result<Bytes, EncodeError> {
-    let prefix_octets = octets(prefixes);
+/// Do prefixes of this family, all of them of one, go out with path identifiers?
+fn adds_path(prefixes: &[Nlri], codec: &Codec) -> bool {
+    prefixes.first().is_some_and(|nlri| codec.add_path_send.contains(nlri.family()))
+}
+
+fn reach_message(place: Place, attributes: &[u8], prefixes: &[u8]) -> Result<Bytes, EncodeError> {
     Ok(match place {
-        Place::Nlri(_) => message(&[], &[attributes], &prefix_octets),
+        Place::Nlri(_) => message(&[], &[attributes], prefixes),
         Place::MpReach(family, addr, link_local) => {
-            let mut value = BytesMut::with_capacity(prefix_octets.len() + 37);
+            let mut value = BytesMut::with_capacity(prefixes.len() + 37);
             value.put_u16(family.afi());
             value.put_u8(family.safi());
             value.put_u8(if link_local.is_some() { 32 } else { 16 });
@@ -139,7 +144,7 @@ fn reach_message(
                 value.put_slice(&link_local.octets());
             }
             value.put_u8(0);
-            value.put_slice(&prefix_octets);
+            value.put_slice(prefixes);
             let mut mp_reach = BytesMut::with_capacity(LONG_ATTRIBUTE + value.len());
             write::put(AttrCode::MP_REACH_NLRI, &value, &mut mp_reach)?;
             message(&[], &[&mp_reach, attributes], &[])
@@ -147,15 +152,14 @@ fn reach_message(
     })
 }
 
-fn withdraw_message(family: Family, prefixes: &[Prefix]) -> Bytes {
-    let prefix_octets = octets(prefixes);
+fn withdraw_message(family: Family, prefixes: &[u8]) -> Bytes {
     match family {
-        Family::Ipv4Unicast => message(&prefix_octets, &[], &[]),
+        Family::Ipv4Unicast => message(prefixes, &[], &[]),
         Family::Ipv6Unicast => {
-            let mut value = BytesMut::with_capacity(3 + prefix_octets.len());
+            let mut value = BytesMut::with_capacity(3 + prefixes.len());
             value.put_u16(family.afi());
             value.put_u8(family.safi());
-            value.put_slice(&prefix_octets);
+            value.put_slice(prefixes);
             let mut mp_unreach = BytesMut::with_capacity(LONG_ATTRIBUTE + value.len());
             write::put(AttrCode::MP_UNREACH_NLRI, &value, &mut mp_unreach)
                 .expect("runs keep the value far below 65535 octets");
@@ -164,10 +168,12 @@ fn withdraw_message(family: Family, prefixes: &[Prefix]) -> Bytes {
     }
 }
 
-fn octets(prefixes: &[Prefix]) -> BytesMut {
-    let mut out = BytesMut::with_capacity(prefixes.iter().copied().map(nlri::size).sum());
-    for prefix in prefixes {
-        nlri::put(*prefix, &mut out);
+fn octets(prefixes: &[Nlri], codec: &Codec) -> BytesMut {
+    let add_path = adds_path(prefixes, codec);
+    let size = prefixes.iter().map(|nlri| nlri::size(*nlri, add_path)).sum();
+    let mut out = BytesMut::with_capacity(size);
+    for nlri in prefixes {
+        nlri::put(*nlri, add_path, &mut out);
     }
     out
 }

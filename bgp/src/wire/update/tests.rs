@@ -8,6 +8,7 @@ use crate::{
     attrs::{Aggregator, NextHop, Origin, PartialSet, UnknownAttr},
     community::{Community, ExtCommunity, LargeCommunity},
     family::FamilySet,
+    prefix::Prefix,
     wire::{
         AttrCode, MAX_EXTENDED_LEN, MAX_LEN, Message, Notification, Treatment, decode, frame_len,
         header::{Kind, message},
@@ -18,8 +19,7 @@ mod encoding;
 mod four_octet;
 mod rfc7606;
 
-const EXTERNAL: Codec =
-    Codec { four_octet_as: true, external: true, families: FamilySet::ALL, max_len: MAX_LEN };
+const EXTERNAL: Codec = Codec { extended_next_hop: FamilySet::ALL, ..Codec::PLAIN };
 const INTERNAL: Codec = Codec { external: false, ..EXTERNAL };
 const TWO_OCTET: Codec = Codec { four_octet_as: false, ..EXTERNAL };
 
@@ -85,7 +85,7 @@ fn update(withdrawn: &[u8], attributes: &[u8], nlri: &[u8]) -> Bytes {
 }
 
 fn read(message: &Bytes, codec: &Codec) -> Result<Update, Notification> {
-    assert_eq!(frame_len(message, codec.max_len), Ok(Some(message.len())));
+    assert_eq!(frame_len(message, codec.max_receive_len), Ok(Some(message.len())));
     match decode(message, codec)? {
         Message::Update(update) => Ok(update),
         other => panic!("not an UPDATE: {other:?}"),
@@ -103,8 +103,8 @@ fn with(more: &[u8], codec: &Codec) -> Result<Update, Notification> {
     read(&update(&[], &[&mandatory(), more].concat(), PREFIX), codec)
 }
 
-fn prefix(text: &str) -> Prefix {
-    text.parse().unwrap()
+fn prefix(text: &str) -> Nlri {
+    text.parse::<Prefix>().unwrap().into()
 }
 
 #[test]

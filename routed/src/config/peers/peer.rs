@@ -151,14 +151,12 @@ fn session(
     }
     let families = families(section);
     Some(SessionConfig {
-        local_asn: context.speaker.asn?,
-        router_id: context.speaker.router_id?,
-        peer_asn: peer_asn?,
         hold_time,
         keepalive_time: timers.keepalive_time.or(defaults.keepalive_time),
         connect_retry: timers.connect_retry.unwrap_or(defaults.connect_retry),
         passive: passive.is_some(),
         families,
+        ..SessionConfig::new(context.speaker.asn?, context.speaker.router_id?, peer_asn?)
     })
 }
 

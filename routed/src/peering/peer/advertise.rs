@@ -3,9 +3,10 @@
 use std::{net::IpAddr, time::Instant};
 
 use bgp::{
+    family::Family,
     rib::{Advertisement, PeerUp},
     session::Established,
-    wire::{Codec, Update},
+    wire::{Codec, Refresh, Update},
 };
 use bytes::Bytes;
 
@@ -37,7 +38,7 @@ impl PeerTask {
             router_id: established.peer_router_id,
             address: settings.address,
             link,
-            extended_next_hop: false,
+            extended_next_hop: established.codec.extended_next_hop.contains(Family::Ipv4Unicast),
             config,
         });
     }
@@ -58,14 +59,26 @@ impl PeerTask {
         let codec = established.codec;
         let now = Instant::now();
         for advertisement in news {
-            for octets in self.encode(advertisement, &codec) {
+            for octets in self.updates(advertisement, &codec) {
                 self.session.send_update(octets, now);
+            }
+            match advertisement {
+                Advertisement::RefreshBegin(family) => {
+                    self.session.send_refresh_mark(Refresh::begin(*family), now);
+                }
+                Advertisement::RefreshEnd(family) => {
+                    self.session.send_refresh_mark(Refresh::end(*family), now);
+                }
+                Advertisement::Reach { .. }
+                | Advertisement::Withdraw(_)
+                | Advertisement::EndOfRib(_) => (),
             }
         }
         self.carry_out();
     }
 
-    fn encode(&self, advertisement: &Advertisement, codec: &Codec) -> Vec<Bytes> {
+    /// The UPDATEs that an advertisement comes to.
+    fn updates(&self, advertisement: &Advertisement, codec: &Codec) -> Vec<Bytes> {
         match advertisement {
             Advertisement::Reach { attrs, prefixes } => {
                 Update::encode_reach(attrs, prefixes, codec).unwrap_or_else(|error| {
@@ -79,6 +92,7 @@ impl PeerTask {
             }
             Advertisement::Withdraw(prefixes) => Update::encode_withdraw(prefixes, codec),
             Advertisement::EndOfRib(family) => vec![Update::encode_end_of_rib(*family)],
+            Advertisement::RefreshBegin(_) | Advertisement::RefreshEnd(_) => Vec::new(),
         }
     }
 }

@@ -60,7 +60,7 @@ fn originated() -> Arc<Attrs> {
 
 fn learned(prefixes: &[&str]) -> PeerEvent {
     let attrs = Arc::new(Attrs::originated(NextHop::new("10.1.0.2".parse().unwrap())));
-    let prefixes = prefixes.iter().map(|text| prefix(text)).collect();
+    let prefixes = prefixes.iter().map(|text| prefix(text).into()).collect();
     let reach = bgp::wire::Reach { family: Family::Ipv4Unicast, attrs, prefixes };
     PeerEvent::Update(Update { reach: vec![reach], ..Update::default() })
 }
@@ -81,9 +81,11 @@ impl Fixture {
 fn told(news: &[Advertisement]) -> Vec<Prefix> {
     let prefixes = news.iter().flat_map(|advertisement| match advertisement {
         Advertisement::Reach { prefixes, .. } | Advertisement::Withdraw(prefixes) => {
-            prefixes.clone()
+            prefixes.iter().map(|nlri| nlri.prefix).collect()
         }
-        Advertisement::EndOfRib(_) => Vec::new(),
+        Advertisement::EndOfRib(_)
+        | Advertisement::RefreshBegin(_)
+        | Advertisement::RefreshEnd(_) => Vec::new(),
     });
     prefixes.collect()
 }

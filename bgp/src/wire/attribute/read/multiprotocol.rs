@@ -1,6 +1,6 @@
 //! MP_REACH_NLRI and MP_UNREACH_NLRI (RFC 4760 §3, §4).
 //!
-//! In: an attribute's value and the families negotiated. Out: prefixes with their next hop, or
+//! In: an attribute's value and what was negotiated. Out: prefixes with their next hop, or
 //! nothing where the attribute is incorrect and the session must go (RFC 7606 §5.3). Another
 //! family's prefixes are not looked at.
 
@@ -10,9 +10,8 @@ use bytes::Bytes;
 
 use crate::{
     attrs::NextHop,
-    family::{Family, FamilySet},
-    prefix::Prefix,
-    wire::{nlri, octets::Reader},
+    family::Family,
+    wire::{Codec, Nlri, nlri, octets::Reader},
 };
 
 /// What MP_REACH_NLRI announces.
@@ -25,7 +24,7 @@ pub(in crate::wire) enum MpReach {
         /// For all of them.
         next_hop: NextHop,
         /// In message order; may be none.
-        prefixes: Vec<Prefix>,
+        prefixes: Vec<Nlri>,
     },
     /// Something of another family.
     Foreign {
@@ -43,17 +42,17 @@ impl MpReach {
     }
 
     /// `None` if the attribute is incorrect.
-    pub(super) fn read(value: Bytes, families: FamilySet) -> Option<Self> {
+    pub(super) fn read(value: Bytes, codec: &Codec) -> Option<Self> {
         let mut value = Reader::new(value);
-        let family = family(&mut value, families)?;
+        let family = family(&mut value, codec)?;
         let len = value.u8()?;
         let octets = value.take(len.into())?;
         let _reserved = value.u8()?;
         let Some(family) = family else {
             return Some(Self::Foreign { has_nlri: !value.is_empty() });
         };
-        let next_hop = next_hop(family, &octets)?;
-        let prefixes = nlri::read(family, value.rest()).ok()?;
+        let next_hop = next_hop(family, &octets, codec)?;
+        let prefixes = prefixes(family, value.rest(), codec)?;
         Some(Self::Ours { family, next_hop, prefixes })
     }
 }
@@ -66,7 +65,7 @@ pub(in crate::wire) enum MpUnreach {
         /// Which.
         family: Family,
         /// In message order; none in an End-of-RIB.
-        prefixes: Vec<Prefix>,
+        prefixes: Vec<Nlri>,
     },
     /// Something of another family.
     Foreign,
@@ -74,10 +73,10 @@ pub(in crate::wire) enum MpUnreach {
 
 impl MpUnreach {
     /// `None` if the attribute is incorrect.
-    pub(super) fn read(value: Bytes, families: FamilySet) -> Option<Self> {
+    pub(super) fn read(value: Bytes, codec: &Codec) -> Option<Self> {
         let mut value = Reader::new(value);
-        let Some(family) = family(&mut value, families)? else { return Some(Self::Foreign) };
-        let prefixes = nlri::read(family, value.rest()).ok()?;
+        let Some(family) = family(&mut value, codec)? else { return Some(Self::Foreign) };
+        let prefixes = prefixes(family, value.rest(), codec)?;
         Some(Self::Ours { family, prefixes })
     }
 }
@@ -85,25 +84,33 @@ impl MpUnreach {
 /// The family of an attribute: `Some(None)` if it is not one that was negotiated, `None` if it is
 /// cut short.
 #[expect(clippy::option_option, reason = "cut short, foreign, and ours are three answers")]
-fn family(value: &mut Reader, families: FamilySet) -> Option<Option<Family>> {
+fn family(value: &mut Reader, codec: &Codec) -> Option<Option<Family>> {
     let afi = value.u16()?;
     let safi = value.u8()?;
-    Some(Family::from_codes(afi, safi).filter(|family| families.contains(*family)))
+    Some(Family::from_codes(afi, safi).filter(|family| codec.families.contains(*family)))
 }
 
-/// Four octets for IPv4 prefixes only; 16, or 32 with a link-local address, for both families
-/// (RFC 2545 §3, RFC 8950 §3).
-fn next_hop(family: Family, octets: &[u8]) -> Option<NextHop> {
+fn prefixes(family: Family, field: &[u8], codec: &Codec) -> Option<Vec<Nlri>> {
+    nlri::read(family, codec.add_path_receive.contains(family), field).ok()
+}
+
+/// Four octets for IPv4 prefixes only; 16, or 32 with a link-local address, for IPv6 ones and
+/// for those of families that may have such next hops (RFC 2545 §3, RFC 8950 §3).
+fn next_hop(family: Family, octets: &[u8], codec: &Codec) -> Option<NextHop> {
     let address = |octets: &[u8]| <[u8; 16]>::try_from(octets).ok().map(Ipv6Addr::from);
+    let ipv6 = match family {
+        Family::Ipv4Unicast => codec.extended_next_hop.contains(family),
+        Family::Ipv6Unicast => true,
+    };
     match (family, octets.len()) {
         (Family::Ipv4Unicast, 4) => {
             let octets = <[u8; 4]>::try_from(octets).ok()?;
             Some(NextHop::new(IpAddr::V4(Ipv4Addr::from(octets))))
         }
-        (Family::Ipv4Unicast | Family::Ipv6Unicast, 16) => {
+        (Family::Ipv4Unicast | Family::Ipv6Unicast, 16) if ipv6 => {
             Some(NextHop::new(address(octets)?.into()))
         }
-        (Family::Ipv4Unicast | Family::Ipv6Unicast, 32) => {
+        (Family::Ipv4Unicast | Family::Ipv6Unicast, 32) if ipv6 => {
             let addr = address(&octets[..16])?;
             let link_local = address(&octets[16..])?;
             Some(match (addr.is_unspecified(), link_local.is_unicast_link_local()) {

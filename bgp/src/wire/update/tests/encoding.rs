@@ -8,7 +8,7 @@ fn attrs(next_hop: &str) -> Attrs {
 }
 
 /// As many different /32 or /128 prefixes.
-fn hosts(family: Family, count: u32) -> Vec<Prefix> {
+fn hosts(family: Family, count: u32) -> Vec<Nlri> {
     (0..count)
         .map(|i| match family {
             Family::Ipv4Unicast => Prefix::host(Ipv4Addr::from_bits(0x0A00_0000 + i).into()),
@@ -17,11 +17,12 @@ fn hosts(family: Family, count: u32) -> Vec<Prefix> {
                 Prefix::host(std::net::Ipv6Addr::from_bits(bits).into())
             }
         })
+        .map(Nlri::from)
         .collect()
 }
 
 /// Reads the messages back and gives all prefixes announced, in order.
-fn announced(messages: &[Bytes], codec: &Codec) -> Vec<Prefix> {
+fn announced(messages: &[Bytes], codec: &Codec) -> Vec<Nlri> {
     messages
         .iter()
         .flat_map(|message| good(message, codec).reach)
@@ -107,7 +108,7 @@ fn messages_are_as_few_and_as_full_as_they_can_be() {
     ];
     for (family, next_hop, count) in cases {
         for max_len in [MAX_LEN, MAX_EXTENDED_LEN] {
-            let codec = Codec { max_len, ..EXTERNAL };
+            let codec = Codec { max_receive_len: max_len, max_send_len: max_len, ..EXTERNAL };
             let prefixes = hosts(family, count);
             let messages = Update::encode_reach(&attrs(next_hop), &prefixes, &codec).unwrap();
             let withdrawals = Update::encode_withdraw(&prefixes, &codec);
@@ -160,7 +161,8 @@ fn attributes_that_leave_no_room_are_an_error_that_says_how_much() {
     // Header and lengths, ORIGIN, AS_PATH and NEXT_HOP, then COMMUNITIES and the prefix.
     let needed = 23 + (4 + 9 + 7) + (4 + 4 * 1015) + 5;
     assert_eq!(error, EncodeError::TooLong { needed, limit: 4096 });
-    let extended = Codec { max_len: MAX_EXTENDED_LEN, ..EXTERNAL };
+    let extended =
+        Codec { max_receive_len: MAX_EXTENDED_LEN, max_send_len: MAX_EXTENDED_LEN, ..EXTERNAL };
     let messages = Update::encode_reach(&attrs, &host, &extended).unwrap();
     assert_eq!(*good(&messages[0], &extended).reach[0].attrs, attrs);
 
