@@ -1,6 +1,10 @@
 //! Communities: standard (RFC 1997), extended (RFC 4360) and large (RFC 8092).
 
+mod extended;
+
 use std::{fmt, str::FromStr};
+
+pub use self::extended::{BadExtCommunity, BadRate, ExtCommunity, Rate};
 
 /// A standard community: two 16-bit halves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -58,24 +62,6 @@ impl FromStr for Community {
     }
 }
 
-/// An extended community, kept as its eight octets (RFC 4360 §2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ExtCommunity(pub [u8; 8]);
-
-impl ExtCommunity {
-    /// True if it may cross AS borders: the T bit is clear (RFC 4360 §2).
-    #[must_use]
-    pub const fn is_transitive(self) -> bool {
-        self.0[0] & 0x40 == 0
-    }
-}
-
-impl fmt::Display for ExtCommunity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "0x{:016x}", u64::from_be_bytes(self.0))
-    }
-}
-
 /// A large community: three 32-bit numbers (RFC 8092).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LargeCommunity {
@@ -111,6 +97,13 @@ impl FromStr for LargeCommunity {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not a community; write 65000:100, 4200000000:1:2 or a name such as no-export")]
 pub struct BadCommunity(String);
+
+impl BadCommunity {
+    /// For this text.
+    pub(crate) fn new(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
 
 #[cfg(test)]
 mod tests {
