@@ -38,6 +38,9 @@ impl fmt::Display for Origin {
     }
 }
 
+/// LOCAL_PREF of paths that carry none: the usual default of other routers.
+pub const DEFAULT_LOCAL_PREF: u32 = 100;
+
 /// Where to send traffic: a global address, a link-local one, or both (RFC 2545 §3, RFC 8950).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NextHop {

@@ -163,6 +163,10 @@ impl SessionConfig {
 /// How the RIB treats a peer's routes. Immutable while the session lasts, policies aside.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RibPeerConfig {
+    /// Name of the peer, as policies know it.
+    pub name: Arc<str>,
+    /// Group of peers that it is in, as policies know it.
+    pub group: Option<Arc<str>>,
     /// What may come in, and how it is changed. `None` on eBGP: nothing (RFC 8212); on iBGP: all.
     pub import: Option<Arc<Policy>>,
     /// What may go out, and how it is changed. `None` on eBGP: nothing (RFC 8212); on iBGP: all.
@@ -200,6 +204,8 @@ pub struct RibPeerConfig {
 impl Default for RibPeerConfig {
     fn default() -> Self {
         Self {
+            name: "".into(),
+            group: None,
             import: None,
             export: None,
             route_reflector_client: false,

@@ -1,17 +1,42 @@
 //! Import and export policy: ordered statements, compiled once, applied to paths.
 //!
-//! In: a path's prefix, attributes and where it came from. Out: accepted with new attributes,
-//! or rejected by a named statement. Keeps no state.
+//! In: a path's prefix, attributes, where it came from and where it would go. Out: accepted with
+//! new attributes, or rejected by a named statement; on request with every statement that was
+//! tried. A pure function: keeps no state, and a policy that [depends](Policy::inputs) on less
+//! than all of that gives the same answer for all of the rest.
+//!
+//! `evaluate` is the one interpreter; everything that it looks up is compiled when the policy is
+//! made: prefix lists to sorted sets, expressions to tables of states.
 
 mod action;
-mod matching;
+mod asns;
+mod condition;
+mod evaluate;
+mod explain;
+mod inputs;
+mod path_regex;
+mod prefixes;
+mod tags;
 
 use std::{fmt, sync::Arc};
 
+pub use self::{
+    action::{Action, Adjust, Edit, NextHopAction},
+    asns::AsnSet,
+    condition::{Carries, Condition, PeerTest},
+    explain::{Change, Explanation, Step, StepResult, changes},
+    inputs::Inputs,
+    path_regex::{BadPathRegex, Flaw, PathRegex},
+    prefixes::{PrefixMatch, PrefixSet},
+    tags::{Tag, TagMatch, TagSet},
+};
+use self::{
+    evaluate::{Draft, Observer, Verdict},
+    explain::Recorder,
+};
 use crate::{
     aspath::Asn,
-    attrs::{Attrs, Origin},
-    community::{Community, LargeCommunity},
+    attrs::{Attrs, NextHop},
     prefix::Prefix,
 };
 
@@ -20,19 +45,33 @@ use crate::{
 pub struct Policy {
     /// Name, as in configuration and in every explanation.
     pub name: Arc<str>,
-    /// Tried in order; the first that matches and accepts or rejects decides.
+    /// Tried in order; the first that matches and decides ends the policy.
     pub statements: Vec<Statement>,
     /// For paths that no statement decides.
     pub default: Decision,
 }
 
-/// Accept or reject.
+/// What a policy or statement decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// Let it pass.
+    /// Let it pass. No further policy is asked.
     Accept,
-    /// Stop it.
+    /// Stop it. No further policy is asked.
     Reject,
+    /// Leave it, with the changes made, to whoever applied this policy: the next policy of a
+    /// chain, or what follows in the statement. A path that is left by the last policy is
+    /// rejected.
+    NextPolicy,
+}
+
+impl fmt::Display for Decision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Accept => "accept",
+            Self::Reject => "reject",
+            Self::NextPolicy => "next-policy",
+        })
+    }
 }
 
 /// One statement: conditions, changes, and a decision.
@@ -44,45 +83,39 @@ pub struct Statement {
     pub conditions: Vec<Condition>,
     /// Applied in order if the conditions hold.
     pub actions: Vec<Action>,
+    /// Applied after that. If it accepts or rejects, that is the decision; if it leaves the path,
+    /// its changes are kept.
+    pub apply: Option<Arc<Policy>>,
     /// `None`: go on with the next statement, changes kept.
     pub decision: Option<Decision>,
 }
 
-/// A condition on a path.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Condition {
-    /// The prefix matches one of these.
-    Prefix(Vec<PrefixMatch>),
-    /// It carries one of these communities.
-    Community(Vec<Community>),
-    /// It carries one of these large communities.
-    LargeCommunity(Vec<LargeCommunity>),
-    /// One of these stands in the AS path.
-    AsPathContains(Vec<Asn>),
-    /// The AS path ends with one of these.
-    OriginatedBy(Vec<Asn>),
-    /// The AS path has a number of hops in this range.
-    AsPathLength {
-        /// At least.
-        min: usize,
-        /// At most.
-        max: usize,
-    },
-    /// It has this ORIGIN.
-    Origin(Origin),
-    /// It came from here.
-    Source(Source),
+/// What is asked of a policy besides the attributes.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// The destination.
+    pub prefix: Prefix,
+    /// Where the path came from.
+    pub source: Source,
+    /// Our AS on the session.
+    pub local_asn: Asn,
+    /// The peer of the session: who announced the path (import), or would hear of it (export).
+    pub peer: PeerRef<'a>,
+    /// Who announced the path: on import the same; `None` if this router originates it.
+    pub from: Option<PeerRef<'a>>,
 }
 
-/// A prefix with a range of lengths: matches prefixes inside it whose length is in the range.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PrefixMatch {
-    /// The covering prefix.
-    pub prefix: Prefix,
-    /// Shortest length that matches.
-    pub min_len: u8,
-    /// Longest length that matches.
-    pub max_len: u8,
+/// A peer as policies know it.
+#[derive(Clone, Copy, Debug)]
+pub struct PeerRef<'a> {
+    /// Name.
+    pub name: &'a str,
+    /// Group that it is configured in.
+    pub group: Option<&'a str>,
+    /// Its AS.
+    pub asn: Asn,
+    /// Its address, as next hop of what it announces.
+    pub next_hop: NextHop,
 }
 
 /// Where a path came from.
@@ -96,35 +129,35 @@ pub enum Source {
     Ibgp,
 }
 
-/// A change to a path.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Sets LOCAL_PREF.
-    SetLocalPref(u32),
-    /// Sets MED.
-    SetMed(u32),
-    /// Adds communities.
-    AddCommunities(Vec<Community>),
-    /// Removes communities.
-    RemoveCommunities(Vec<Community>),
-    /// Adds large communities.
-    AddLargeCommunities(Vec<LargeCommunity>),
-    /// Puts our own AS in front this often, beyond what export does anyway.
-    Prepend {
-        /// AS to put in front.
-        asn: Asn,
-        /// How often, 1..=16.
-        times: usize,
-    },
-}
-
 /// What a policy makes of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Accepted with these attributes (the same `Arc` if nothing was changed).
-    Accepted(Arc<Attrs>),
+    /// Let through.
+    Accepted(Accepted),
     /// Rejected.
     Rejected(Rejection),
+}
+
+/// An accepted path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// Its attributes (the same `Arc` if nothing was changed).
+    pub attrs: Arc<Attrs>,
+    /// What export shall do about the next hop; import has nothing to do.
+    pub next_hop: NextHopChoice,
+}
+
+/// The next hop that is to be announced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum NextHopChoice {
+    /// The one that the rules of BGP give.
+    #[default]
+    Usual,
+    /// This router.
+    Own,
+    /// The one that the attributes have, where there is one: of learned paths, and wherever a
+    /// policy has set it.
+    AsItIs,
 }
 
 /// What rejected a path.
@@ -163,54 +196,64 @@ impl Policy {
     pub fn originated() -> Self {
         let statement = Statement {
             name: "originated".into(),
-            conditions: vec![Condition::Source(Source::Local)],
+            conditions: vec![Condition::Source(vec![Source::Local])],
             actions: Vec::new(),
+            apply: None,
             decision: Some(Decision::Accept),
         };
         Self { name: "originated".into(), statements: vec![statement], default: Decision::Reject }
     }
 
-    /// Applies the policy to a path: statements in order until one decides, each seeing the
-    /// changes of those before it; then the default.
+    /// Several policies in order: the first that accepts or rejects decides, and the changes of
+    /// those before it are kept. What all of them leave is rejected.
     #[must_use]
-    pub fn apply(&self, prefix: Prefix, attrs: &Arc<Attrs>, source: Source) -> Outcome {
-        let mut changed = Arc::clone(attrs);
-        for statement in &self.statements {
-            if !statement.matches(prefix, &changed, source) {
-                continue;
-            }
-            for action in &statement.actions {
-                // Copies on the first change only.
-                action.apply(Arc::make_mut(&mut changed));
-            }
-            if let Some(decision) = statement.decision {
-                return self.conclude(decision, Some(statement), changed, attrs);
-            }
-        }
-        self.conclude(self.default, None, changed, attrs)
+    pub fn chain(policies: Vec<Arc<Self>>) -> Self {
+        let names: Vec<&str> = policies.iter().map(|policy| &*policy.name).collect();
+        let name = names.join(", ").into();
+        let statement = |policy: Arc<Self>| Statement {
+            name: Arc::clone(&policy.name),
+            conditions: Vec::new(),
+            actions: Vec::new(),
+            apply: Some(policy),
+            decision: None,
+        };
+        let statements = policies.into_iter().map(statement).collect();
+        Self { name, statements, default: Decision::Reject }
     }
 
-    fn conclude(
+    /// Applies the policy to a path.
+    #[must_use]
+    pub fn apply(&self, context: &Context<'_>, attrs: &Arc<Attrs>) -> Outcome {
+        self.judge(context, attrs, &mut ()).1
+    }
+
+    /// Applies the policy to a path and tells how it came to its answer. Slower than
+    /// [`Self::apply`], and sure to agree with it.
+    #[must_use]
+    pub fn explain(&self, context: &Context<'_>, attrs: &Arc<Attrs>) -> Explanation {
+        let mut recorder = Recorder::default();
+        let (verdict, outcome) = self.judge(context, attrs, &mut recorder);
+        recorder.finish(&verdict, outcome)
+    }
+
+    fn judge<O: Observer>(
         &self,
-        decision: Decision,
-        statement: Option<&Statement>,
-        changed: Arc<Attrs>,
-        original: &Arc<Attrs>,
-    ) -> Outcome {
-        match decision {
-            Decision::Accept if changed == *original => Outcome::Accepted(Arc::clone(original)),
-            Decision::Accept => Outcome::Accepted(changed),
-            Decision::Reject => Outcome::Rejected(Rejection {
-                policy: Arc::clone(&self.name),
-                statement: statement.map(|statement| Arc::clone(&statement.name)),
-            }),
-        }
-    }
-}
-
-impl Statement {
-    fn matches(&self, prefix: Prefix, attrs: &Attrs, source: Source) -> bool {
-        self.conditions.iter().all(|condition| condition.holds(prefix, attrs, source))
+        context: &Context<'_>,
+        attrs: &Arc<Attrs>,
+        observer: &mut O,
+    ) -> (Verdict<'_>, Outcome) {
+        let mut draft = Draft::new(attrs);
+        let verdict = self.evaluate(context, &mut draft, observer);
+        let outcome = if verdict.accepts() {
+            let next_hop = draft.next_hop_choice;
+            Outcome::Accepted(Accepted { attrs: draft.finish(attrs), next_hop })
+        } else {
+            Outcome::Rejected(Rejection {
+                policy: Arc::clone(&verdict.policy.name),
+                statement: verdict.statement.map(|statement| Arc::clone(&statement.name)),
+            })
+        };
+        (verdict, outcome)
     }
 }
 

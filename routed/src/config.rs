@@ -201,7 +201,7 @@ impl Config {
         let (node, mode) = root.section("node", node::read);
         let speaker = root.section("bgp", speaker::read);
         let sockets = root.section("sockets", |section| sockets::read(section, &speaker.listen));
-        let policies = policies::read_all(root, speaker.asn);
+        let policies = policies::read_all(root);
         let pods = pods::read(root, mode);
         let kernel = root.section("kernel", |section| kernel::read(section, mode));
         let ranges = pods.as_ref().map_or(&[][..], |pods| &pods.prefixes);

@@ -11,7 +11,12 @@ use super::{
     peer::{PeerUp, RibConfig},
     verdict::Ineligible,
 };
-use crate::{attrs::Attrs, community::Community, policy::Outcome, prefix::Prefix};
+use crate::{
+    attrs::Attrs,
+    community::Community,
+    policy::{Context, Outcome},
+    prefix::Prefix,
+};
 
 /// LOCAL_PREF of paths that are about to go away (RFC 8326 §4.2).
 const GRACEFUL_SHUTDOWN_LOCAL_PREF: u32 = 0;
@@ -56,13 +61,23 @@ pub(super) fn import(
     }
     let mut attrs = match &up.config.import {
         None => attrs,
-        Some(policy) => match policy.apply(prefix, &attrs, up.source()) {
-            Outcome::Accepted(attrs) => attrs,
+        Some(policy) => match policy.apply(&context(up, prefix), &attrs) {
+            Outcome::Accepted(accepted) => accepted.attrs,
             Outcome::Rejected(rejection) => return Err(Ineligible::Rejected(rejection)),
         },
     };
+    // A policy may have set another.
+    if !nexthop::is_valid(attrs.next_hop, &up.config.local_addresses) {
+        return Err(Ineligible::NextHopInvalid);
+    }
     if up.is_external() && attrs.has(Community::GRACEFUL_SHUTDOWN) {
         Arc::make_mut(&mut attrs).local_pref = Some(GRACEFUL_SHUTDOWN_LOCAL_PREF);
     }
     Ok(attrs)
+}
+
+/// What an import policy is asked about besides the attributes.
+fn context(up: &PeerUp, prefix: Prefix) -> Context<'_> {
+    let peer = up.as_seen_by_policies();
+    Context { prefix, source: up.source(), local_asn: up.local_asn, peer, from: Some(peer) }
 }

@@ -14,11 +14,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use super::verdict::Step;
 use crate::{
     aspath::Asn,
-    attrs::{Attrs, Origin},
+    attrs::{Attrs, DEFAULT_LOCAL_PREF, Origin},
 };
-
-/// LOCAL_PREF of a path that carries none: the usual default of other routers.
-pub(super) const DEFAULT_LOCAL_PREF: u32 = 100;
 
 /// Who a path came from, as far as the decision cares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

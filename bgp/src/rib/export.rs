@@ -10,15 +10,14 @@ mod as_path;
 use std::{net::IpAddr, sync::Arc};
 
 use super::{
-    decide::DEFAULT_LOCAL_PREF,
     peer::{PeerId, PeerUp, RibConfig},
     verdict::NotAdvertised,
 };
 use crate::{
-    attrs::{Attrs, NextHop},
+    attrs::{Attrs, DEFAULT_LOCAL_PREF, NextHop},
     community::Community,
     family::Family,
-    policy::{Outcome, Source},
+    policy::{Accepted, Context, NextHopChoice, Outcome, Source},
     prefix::Prefix,
 };
 
@@ -48,7 +47,7 @@ pub(super) struct Exporter<'a, F> {
 struct Rewritten {
     family: Family,
     from: Option<PeerId>,
-    before: Arc<Attrs>,
+    before: Accepted,
     after: Arc<Attrs>,
 }
 
@@ -65,8 +64,8 @@ impl<'a, F: FnMut(Attrs) -> Arc<Attrs>> Exporter<'a, F> {
         best: Best<'_>,
     ) -> Result<Arc<Attrs>, NotAdvertised> {
         self.may_tell(prefix, best)?;
-        let attrs = self.apply_policy(prefix, best)?;
-        self.rewrite(prefix.family(), &attrs, best)
+        let accepted = self.apply_policy(prefix, best)?;
+        self.rewrite(prefix.family(), accepted, best)
     }
 
     /// The rules that no policy can overrule.
@@ -107,16 +106,25 @@ impl<'a, F: FnMut(Attrs) -> Arc<Attrs>> Exporter<'a, F> {
 
     /// Export policy sees the path as the Loc-RIB has it, without the MED that another AS meant
     /// for us (RFC 4271 §5.1.4); a MED that the policy sets goes out.
-    fn apply_policy(&self, prefix: Prefix, best: Best<'_>) -> Result<Arc<Attrs>, NotAdvertised> {
+    fn apply_policy(&self, prefix: Prefix, best: Best<'_>) -> Result<Accepted, NotAdvertised> {
         let (_, to) = self.to;
         let mut attrs = Arc::clone(best.attrs);
         let learned = best.source() != Source::Local;
         if to.is_external() && learned && attrs.med.is_some() && !self.is_transparent(best) {
             Arc::make_mut(&mut attrs).med = None;
         }
-        let Some(policy) = &to.config.export else { return Ok(attrs) };
-        match policy.apply(prefix, &attrs, best.source()) {
-            Outcome::Accepted(attrs) => Ok(attrs),
+        let Some(policy) = &to.config.export else {
+            return Ok(Accepted { attrs, next_hop: NextHopChoice::Usual });
+        };
+        let context = Context {
+            prefix,
+            source: best.source(),
+            local_asn: to.local_asn,
+            peer: to.as_seen_by_policies(),
+            from: best.from.map(|(_, from)| from.as_seen_by_policies()),
+        };
+        match policy.apply(&context, &attrs) {
+            Outcome::Accepted(accepted) => Ok(accepted),
             Outcome::Rejected(rejection) => Err(NotAdvertised::Rejected(rejection)),
         }
     }
@@ -125,40 +133,48 @@ impl<'a, F: FnMut(Attrs) -> Arc<Attrs>> Exporter<'a, F> {
     fn rewrite(
         &mut self,
         family: Family,
-        before: &Arc<Attrs>,
+        accepted: Accepted,
         best: Best<'_>,
     ) -> Result<Arc<Attrs>, NotAdvertised> {
         let from = best.from.map(|(id, _)| id);
         if let Some(last) = &self.last
             && (last.family, last.from) == (family, from)
-            && last.before == *before
+            && last.before == accepted
         {
             return Ok(Arc::clone(&last.after));
         }
-        let attrs = Attrs { weight: 0, ..Attrs::clone(before) };
+        let attrs = Attrs { weight: 0, ..Attrs::clone(&accepted.attrs) };
+        let attrs = if self.next_hop_is_ours(accepted.next_hop, best, attrs.next_hop) {
+            self.with_our_next_hop(family, attrs)?
+        } else {
+            self.with_kept_next_hop(family, attrs)?
+        };
         let attrs = match (self.to.1.is_external(), best.from) {
-            (true, _) if self.is_transparent(best) => {
-                Self::for_external(self.with_kept_next_hop(family, attrs)?)
+            (true, _) if self.is_transparent(best) => Self::for_external(attrs),
+            (true, _) => self.for_other_as(attrs),
+            (false, Some((_, from))) if !from.is_external() => {
+                self.for_own_as(self.reflected(attrs, from))
             }
-            (true, _) => self.for_other_as(family, attrs)?,
-            (false, None) => self.for_own_as(self.with_our_next_hop(family, attrs)?),
-            (false, Some((_, from))) => {
-                let attrs = if self.to.1.config.next_hop_self {
-                    self.with_our_next_hop(family, attrs)?
-                } else {
-                    self.with_kept_next_hop(family, attrs)?
-                };
-                self.for_own_as(if from.is_external() {
-                    attrs
-                } else {
-                    self.reflected(attrs, from)
-                })
-            }
+            (false, Some(_) | None) => self.for_own_as(attrs),
         };
         let after = (self.share)(attrs);
-        let before = Arc::clone(before);
-        self.last = Some(Rewritten { family, from, before, after: Arc::clone(&after) });
+        self.last = Some(Rewritten { family, from, before: accepted, after: Arc::clone(&after) });
         Ok(after)
+    }
+
+    /// Whether the peer is to send its traffic to us (RFC 4271 §5.1.3), or to whom the path says.
+    fn next_hop_is_ours(&self, choice: NextHopChoice, best: Best<'_>, next_hop: NextHop) -> bool {
+        let (_, to) = self.to;
+        match choice {
+            NextHopChoice::Own => true,
+            // A peer is never told itself.
+            NextHopChoice::AsItIs => next_hop.addr == to.address,
+            NextHopChoice::Usual => match (to.is_external(), best.from) {
+                (true, _) => !self.is_transparent(best),
+                (false, None) => true,
+                (false, Some(_)) => to.config.next_hop_self,
+            },
+        }
     }
 
     /// Takes off what has no meaning outside our AS (RFC 4271 §5.1.5, RFC 4456 §8).
@@ -169,12 +185,12 @@ impl<'a, F: FnMut(Attrs) -> Arc<Attrs>> Exporter<'a, F> {
         attrs
     }
 
-    /// RFC 4271 §5.1.2 b and §5.1.3; non-transitive communities stay at home (RFC 4360 §6).
-    fn for_other_as(&self, family: Family, attrs: Attrs) -> Result<Attrs, NotAdvertised> {
-        let mut attrs = Self::for_external(self.with_our_next_hop(family, attrs)?);
+    /// RFC 4271 §5.1.2 b; non-transitive communities stay at home (RFC 4360 §6).
+    fn for_other_as(&self, attrs: Attrs) -> Attrs {
+        let mut attrs = Self::for_external(attrs);
         attrs.as_path = as_path::told(&attrs.as_path, self.to.1, self.us.asn);
         attrs.ext_communities.retain(|community| community.is_transitive());
-        Ok(attrs)
+        attrs
     }
 
     /// LOCAL_PREF is mandatory inside the AS (RFC 4271 §5.1.5).

@@ -71,7 +71,9 @@ impl<'a> Judge<'a> {
         let up = &self.peers[&peer].up;
         let external = up.is_external();
         let cost = if self.config.resolve_next_hops {
-            let on_link = external && up.config.next_hops_on_link;
+            // What an operator's policy has set is no third party's say.
+            let received = attrs.next_hop == path.received.next_hop;
+            let on_link = external && up.config.next_hops_on_link && received;
             nexthop::cost(self.next_hops.resolution(attrs.next_hop), on_link)?
         } else {
             0

@@ -15,9 +15,10 @@ use super::{
 };
 use crate::{
     aspath::Asn,
+    attrs::NextHop,
     config::RibPeerConfig,
     family::{Family, FamilySet},
-    policy::Source,
+    policy::{PeerRef, Source},
     timestamp::Timestamp,
 };
 
@@ -96,6 +97,16 @@ impl PeerUp {
     /// Is the peer in another AS?
     pub(super) fn is_external(&self) -> bool {
         self.peer_asn != self.local_asn
+    }
+
+    /// Who it is to policies.
+    pub(super) fn as_seen_by_policies(&self) -> PeerRef<'_> {
+        PeerRef {
+            name: &self.config.name,
+            group: self.config.group.as_deref(),
+            asn: self.peer_asn,
+            next_hop: NextHop::new(self.address).heard_on(self.link),
+        }
     }
 
     /// What its paths are to policies.

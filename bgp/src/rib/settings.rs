@@ -20,6 +20,8 @@ impl Effects {
     /// Those of going from `old` to `new`.
     pub(super) fn between(old: &RibPeerConfig, new: &RibPeerConfig) -> Self {
         let RibPeerConfig {
+            name,
+            group,
             import,
             export,
             route_reflector_client,
@@ -34,6 +36,8 @@ impl Effects {
             local_addresses,
         } = old;
         let reflection = *route_reflector_client != new.route_reflector_client;
+        // Policies of any peer may ask whom a path is from.
+        let identity = *name != new.name || *group != new.group;
         let addresses = *local_addresses != new.local_addresses;
         Self {
             import: *import != new.import
@@ -41,7 +45,8 @@ impl Effects {
                 || *no_prepend != new.local_as.no_prepend
                 || *enforce_first_as != new.enforce_first_as
                 || *next_hops_on_link != new.next_hops_on_link
-                || addresses,
+                || addresses
+                || identity,
             export: *export != new.export
                 || *route_server_client != new.route_server_client
                 || *next_hop_self != new.next_hop_self
@@ -49,8 +54,9 @@ impl Effects {
                 || *private_as != new.private_as
                 || *replace_as != new.local_as.replace_as
                 || addresses
+                || identity
                 || reflection,
-            reflection,
+            reflection: reflection || identity,
         }
     }
 }

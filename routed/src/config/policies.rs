@@ -7,10 +7,7 @@ mod statement;
 
 use std::{cell::Cell, collections::BTreeMap, sync::Arc};
 
-use bgp::{
-    aspath::Asn,
-    policy::{Decision, Policy},
-};
+use bgp::policy::{Decision, Policy};
 
 use super::{
     fault::Place,
@@ -31,12 +28,10 @@ struct Named {
     used: Cell<bool>,
 }
 
-/// Every table. `asn` is ours, for prepending.
-pub(super) fn read_all(root: &mut Section<'_, '_>, asn: Option<Asn>) -> Policies {
-    // If ours is not known there is a fault already, and no policy will be applied.
-    let asn = asn.unwrap_or(Asn::TRANS);
+/// Every table.
+pub(super) fn read_all(root: &mut Section<'_, '_>) -> Policies {
     let built_in = [Policy::accept_all(), Policy::reject_all(), Policy::originated()].map(Arc::new);
-    let named = root.tables("policies", |section| read(section, asn));
+    let named = root.tables("policies", read);
     let mut policies = Policies { built_in, named: Vec::new() };
     let mut first = BTreeMap::new();
     for named in named.into_iter().flatten() {
@@ -55,12 +50,12 @@ pub(super) fn read_all(root: &mut Section<'_, '_>, asn: Option<Asn>) -> Policies
 }
 
 /// One table; `None` if it has no name to be found by.
-fn read(section: &mut Section<'_, '_>, asn: Asn) -> Option<Named> {
+fn read(section: &mut Section<'_, '_>) -> Option<Named> {
     let name = section.required("name", "name = \"from-tor\"", value::name);
     let decide = value::word(&["accept", "reject"], [Decision::Accept, Decision::Reject]);
     let default = section.required("default", "default = \"reject\"", decide);
     let policy: Arc<str> = name.as_ref().map_or("", |name| &name.value).into();
-    let statements = section.tables("statements", |table| statement::read(table, asn));
+    let statements = section.tables("statements", statement::read);
     statement::check_names(section, &statements);
     let named = Named {
         policy: Arc::new(Policy {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::*;
 use crate::{
     community::{Community, ExtCommunity},
-    policy::{Action, Decision, Statement},
+    policy::{Action, Adjust, Decision, NextHopAction, Statement},
 };
 
 /// A router with peer 1, which announces, and peer 2, which listens.
@@ -73,7 +73,8 @@ fn rfc4271_5_1_4_a_med_of_our_own_or_of_export_policy_goes_out() {
     let set = Statement {
         name: "set".into(),
         conditions: vec![],
-        actions: vec![Action::SetMed(5)],
+        actions: vec![Action::Med(Adjust::Set(5))],
+        apply: None,
         decision: None,
     };
     let policy = Policy { name: "p".into(), statements: vec![set], default: Decision::Accept };
@@ -350,4 +351,49 @@ fn rfc8950_4_we_are_an_ipv6_next_hop_of_ipv4_prefixes_if_we_have_no_ipv4_address
         rib.update(PeerId(1), &announce(&["10.1.0.0/16"], path(1, &[65001])));
         assert_eq!(told(&mut rib, 2).next_hop, expected);
     }
+}
+/// A peer whose export policy does this to the next hop.
+fn with_next_hop(mut to: PeerUp, action: NextHopAction) -> PeerUp {
+    let set = Statement {
+        name: "set".into(),
+        conditions: vec![],
+        actions: vec![Action::SetNextHop(action)],
+        apply: None,
+        decision: None,
+    };
+    let policy = Policy { name: "p".into(), statements: vec![set], default: Decision::Accept };
+    to.config.export = Some(Arc::new(policy));
+    to
+}
+
+#[test]
+fn an_export_policy_keeps_sets_or_takes_over_the_next_hop() {
+    let given = NextHopAction::Address { ipv4: Some(Ipv4Addr::new(10, 0, 0, 9)), ipv6: None };
+    let (theirs, ours) = ("192.0.2.1", "198.51.100.1");
+    for (to, action, expected) in [
+        (peer(2, 65002), NextHopAction::Unchanged, theirs),
+        (peer(2, 65002), NextHopAction::Own, ours),
+        (peer(2, 65002), given, "10.0.0.9"),
+        (peer(2, US.0), NextHopAction::Own, ours),
+        (peer(2, US.0), NextHopAction::Unchanged, theirs),
+        (server_client(2, 65002), NextHopAction::Own, ours),
+        (server_client(2, 65002), given, "10.0.0.9"),
+    ] {
+        let mut rib = between(peer(1, 65001), with_next_hop(to.clone(), action));
+        rib.update(PeerId(1), &announce(&["10.1.0.0/16"], path(1, &[65001])));
+        let told = told(&mut rib, 2).next_hop.to_string();
+        assert_eq!(told, expected, "{action:?} to {to:?}");
+    }
+}
+
+#[test]
+fn rfc4271_5_1_3_no_policy_tells_a_peer_that_it_is_its_own_next_hop() {
+    let to = with_next_hop(peer(2, 65002), NextHopAction::Unchanged);
+    let mut rib = between(peer(1, 65001), to);
+    rib.update(PeerId(1), &announce(&["10.1.0.0/16"], path(2, &[65001])));
+    assert_eq!(told(&mut rib, 2).next_hop.addr, our_v4());
+    let to = with_next_hop(peer(2, 65002), NextHopAction::Unchanged);
+    let mut rib = between(peer(1, 65001), to);
+    rib.originate(prefix("10.9.0.0/16"), Arc::new(Attrs::originated(hop("0.0.0.0"))));
+    assert_eq!(told(&mut rib, 2).next_hop.addr, our_v4(), "what is ours has no other next hop");
 }

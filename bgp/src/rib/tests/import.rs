@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     community::Community,
-    policy::{Action, Condition, Decision, Rejection, Statement},
+    policy::{Action, Adjust, Condition, Decision, NextHopAction, PeerTest, Rejection, Statement},
 };
 
 /// What becomes of a path from this peer (number 1).
@@ -118,7 +118,8 @@ fn import_policy_changes_what_is_used_and_not_what_was_received() {
     let set = Statement {
         name: "prefer".into(),
         conditions: vec![],
-        actions: vec![Action::SetLocalPref(200)],
+        actions: vec![Action::LocalPref(Adjust::Set(200))],
+        apply: None,
         decision: None,
     };
     let policy = Policy { name: "p".into(), statements: vec![set], default: Decision::Accept };
@@ -136,8 +137,9 @@ fn a_rejected_path_is_kept_and_names_what_rejected_it() {
     let mut up = peer(1, 65001);
     let reject = Statement {
         name: "martians".into(),
-        conditions: vec![Condition::AsPathContains(vec![Asn(65001)])],
+        conditions: vec![Condition::AsPathContains([Asn(65001)].into_iter().collect())],
         actions: vec![],
+        apply: None,
         decision: Some(Decision::Reject),
     };
     let policy = Policy { name: "in".into(), statements: vec![reject], default: Decision::Accept };
@@ -251,4 +253,53 @@ fn a_link_local_half_that_is_our_own_address_makes_the_next_hop_invalid() {
     let mut attrs = path(1, &[65001]);
     attrs.next_hop = NextHop { link_local: Some("fe80::9".parse().unwrap()), ..hop("2001:db8::2") };
     assert_eq!(refused(up, attrs), Ineligible::NextHopInvalid);
+}
+
+#[test]
+fn a_next_hop_that_import_policy_sets_must_be_usable_but_not_on_the_link() {
+    let with = |address: &str| {
+        let ipv4 = Some(address.parse().unwrap());
+        let action = Action::SetNextHop(NextHopAction::Address { ipv4, ipv6: None });
+        let set = Statement {
+            name: "set".into(),
+            conditions: vec![],
+            actions: vec![action],
+            apply: None,
+            decision: None,
+        };
+        let policy = Policy { name: "p".into(), statements: vec![set], default: Decision::Accept };
+        let mut up = peer(1, 65001);
+        up.config.import = Some(Arc::new(policy));
+        up.config.next_hops_on_link = true;
+        up
+    };
+    assert_eq!(refused(with("198.51.100.1"), path(1, &[65001])), Ineligible::NextHopInvalid);
+    let mut rib = resolving_router();
+    rib.peer_up(PeerId(1), with("203.0.113.9"));
+    rib.update(PeerId(1), &announce(&["10.1.0.0/16"], path(1, &[65001])));
+    rib.set_next_hop(hop("203.0.113.9"), Resolution::Reachable { cost: 5 });
+    assert_eq!(verdict(&rib, 1), Verdict::Best);
+}
+
+#[test]
+fn policies_know_the_peer_by_its_name_and_a_new_name_is_judged_anew() {
+    let only_a = Statement {
+        name: "a".into(),
+        conditions: vec![Condition::Peer(PeerTest::Name(vec!["tor-a".into()]))],
+        actions: vec![],
+        apply: None,
+        decision: Some(Decision::Accept),
+    };
+    let statements = vec![only_a];
+    let policy = Policy { name: "p".into(), statements, default: Decision::Reject };
+    let mut up = peer(1, 65001);
+    up.config.import = Some(Arc::new(policy));
+    up.config.name = "tor-b".into();
+    let mut rib = router();
+    rib.peer_up(PeerId(1), up.clone());
+    rib.update(PeerId(1), &announce(&["10.1.0.0/16"], path(1, &[65001])));
+    assert!(matches!(verdict(&rib, 1), Verdict::Ineligible(Ineligible::Rejected(_))));
+    up.config.name = "tor-a".into();
+    rib.set_policies(PeerId(1), up.config);
+    assert_eq!(verdict(&rib, 1), Verdict::Best);
 }

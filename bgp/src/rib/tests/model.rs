@@ -11,7 +11,10 @@ use super::*;
 use crate::{
     community::Community,
     config::{LocalAs, PrivateAs},
-    policy::{Action, Condition, Decision, Outcome, PrefixMatch, Source, Statement},
+    policy::{
+        Action, Adjust, Carries, Condition, Context, Decision, NextHopAction, NextHopChoice,
+        Outcome, PeerRef, PeerTest, PrefixMatch, Source, Statement, TagMatch,
+    },
 };
 
 /// Peers 0 and 1: eBGP, 0 with our AS allowed in once, 1 with a local AS; 2: iBGP; 3: reflector client; 4 and 5: route server clients; 6: iBGP
@@ -119,8 +122,13 @@ fn attrs_of(peer: u8, kind: PathKind) -> Attrs {
 
 fn policy_of(number: usize) -> Option<Arc<Policy>> {
     let statement = |condition, actions, decision| {
-        let statement =
-            Statement { name: "s".into(), conditions: vec![condition], actions, decision };
+        let statement = Statement {
+            name: "s".into(),
+            conditions: vec![condition],
+            actions,
+            apply: None,
+            decision,
+        };
         let statements = vec![statement];
         Some(Arc::new(Policy { name: "p".into(), statements, default: Decision::Accept }))
     };
@@ -129,12 +137,23 @@ fn policy_of(number: usize) -> Option<Arc<Policy>> {
         1 => Some(Arc::new(Policy::originated())),
         2 => {
             let range = PrefixMatch { prefix: prefix("10.2.0.0/16"), min_len: 17, max_len: 32 };
-            let set = vec![Action::SetLocalPref(200), Action::SetMed(3)];
-            statement(Condition::Prefix(vec![range]), set, None)
+            let set = vec![Action::LocalPref(Adjust::Set(200)), Action::Med(Adjust::Set(3))];
+            statement(Condition::Prefix([range].into_iter().collect()), set, None)
         }
         3 => {
-            let marked = Condition::Community(vec![Community(1)]);
+            let marked = [TagMatch::Exact(Community(1))].into_iter().collect();
+            let marked = Condition::Communities(Carries::Any(marked));
             statement(marked, vec![], Some(Decision::Reject))
+        }
+        4 => {
+            let from_first = PeerTest::Asn([Asn(65001)].into_iter().collect());
+            let kept = vec![Action::SetNextHop(NextHopAction::Unchanged)];
+            statement(Condition::LearnedFrom(from_first), kept, None)
+        }
+        5 => {
+            let from_second = PeerTest::Asn([Asn(65002)].into_iter().collect());
+            let own = vec![Action::SetNextHop(NextHopAction::Own)];
+            statement(Condition::LearnedFrom(from_second), own, None)
         }
         _ => Some(Arc::new(Policy::accept_all())),
     }
@@ -182,7 +201,7 @@ fn any_move() -> impl Strategy<Value = Move> {
         1 => (prefix.clone(), prop::option::of(0_u32..2))
             .prop_map(|(prefix, med)| Move::Originate { prefix, med }),
         1 => prefix.prop_map(|prefix| Move::Cease { prefix }),
-        2 => (peer.clone(), 0_usize..6, 0_usize..6)
+        2 => (peer.clone(), 0_usize..8, 0_usize..8)
             .prop_map(|(peer, import, export)| Move::Policies { peer, import, export }),
         2 => (peer.clone(), any_knobs()).prop_map(|(peer, knobs)| Move::Knobs { peer, knobs }),
         4 => (0_u8..4, resolution).prop_map(|(hop, resolution)| Move::NextHop { hop, resolution }),
@@ -200,6 +219,20 @@ struct Model {
     local: BTreeMap<Prefix, Attrs>,
     /// Answers for next hops that were asked for.
     next_hops: BTreeMap<NextHop, Option<Resolution>>,
+}
+
+fn peer_ref(up: &PeerUp) -> PeerRef<'_> {
+    let group = up.config.group.as_deref();
+    PeerRef { name: &up.config.name, group, asn: up.peer_asn, next_hop: NextHop::new(up.address) }
+}
+
+fn context<'a>(
+    up: &'a PeerUp,
+    prefix: Prefix,
+    source: Source,
+    from: Option<PeerRef<'a>>,
+) -> Context<'a> {
+    Context { prefix, source, local_asn: up.local_asn, peer: peer_ref(up), from }
 }
 
 type Used = Vec<(Option<u8>, Attrs)>;
@@ -224,10 +257,13 @@ impl Model {
         let mut attrs = match &up.config.import {
             None if external => return None,
             None => attrs,
-            Some(policy) => match policy.apply(prefix, &Arc::new(attrs), source) {
-                Outcome::Accepted(attrs) => Attrs::clone(&attrs),
-                Outcome::Rejected(_) => return None,
-            },
+            Some(policy) => {
+                let from = Some(peer_ref(up));
+                match policy.apply(&context(up, prefix, source, from), &Arc::new(attrs)) {
+                    Outcome::Accepted(accepted) => Attrs::clone(&accepted.attrs),
+                    Outcome::Rejected(_) => return None,
+                }
+            }
         };
         if external && attrs.communities.contains(&Community::GRACEFUL_SHUTDOWN) {
             attrs.local_pref = Some(0);
@@ -313,16 +349,26 @@ impl Model {
         if external && !server && source != Source::Local {
             attrs.med = None;
         }
-        let mut attrs = match &to.config.export {
+        let (mut attrs, choice) = match &to.config.export {
             None if external => return None,
-            None => attrs,
-            Some(policy) => match policy.apply(prefix, &Arc::new(attrs), source) {
-                Outcome::Accepted(attrs) => Attrs::clone(&attrs),
-                Outcome::Rejected(_) => return None,
-            },
+            None => (attrs, NextHopChoice::Usual),
+            Some(policy) => {
+                let from = from_up.map(peer_ref);
+                match policy.apply(&context(to, prefix, source, from), &Arc::new(attrs)) {
+                    Outcome::Accepted(new) => (Attrs::clone(&new.attrs), new.next_hop),
+                    Outcome::Rejected(_) => return None,
+                }
+            }
         };
         attrs.weight = 0;
-        if external && !server || source == Source::Local || !external && to.config.next_hop_self {
+        let usual =
+            external && !server || source == Source::Local || !external && to.config.next_hop_self;
+        let ours = match choice {
+            NextHopChoice::Usual => usual,
+            NextHopChoice::Own => true,
+            NextHopChoice::AsItIs => attrs.next_hop.addr == to.address,
+        };
+        if ours {
             let own = if prefix.family() == Family::Ipv4Unicast { 0 } else { 1 };
             attrs.next_hop = NextHop::new(to.config.local_addresses[own]);
         }

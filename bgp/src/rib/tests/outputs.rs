@@ -183,11 +183,13 @@ fn a_lost_peer_takes_its_routes_along_and_the_next_best_stands_in() {
 fn only(text: &str) -> Option<Arc<Policy>> {
     let prefix = prefix(text);
     let (min_len, max_len) = (prefix.len(), prefix.len());
-    let condition = Condition::Prefix(vec![PrefixMatch { prefix, min_len, max_len }]);
+    let range = PrefixMatch { prefix, min_len, max_len };
+    let condition = Condition::Prefix([range].into_iter().collect());
     let accept = Statement {
         name: "only".into(),
         conditions: vec![condition],
         actions: vec![],
+        apply: None,
         decision: Some(Decision::Accept),
     };
     let statements = vec![accept];

@@ -56,20 +56,21 @@ pub(super) fn read(
     let rib = rib(section, context, defaults, internal, ttl);
     let families = session.as_ref().map_or(FamilySet::ALL, |session| session.families);
     let (next_hop_ipv4, next_hop_ipv6) = next_hops(section, families);
-    let peer = address.as_ref().zip(session).map(|(address, session)| Peer {
-        name: name
-            .as_ref()
-            .map_or_else(|| address.value.to_string(), |name| name.value.clone())
-            .into(),
-        address: address.value,
-        port,
-        local_address,
-        ttl,
-        password,
-        session,
-        rib,
-        next_hop_ipv4,
-        next_hop_ipv6,
+    let peer = address.as_ref().zip(session).map(|(address, session)| {
+        let given = name.as_ref().map(|name| name.value.clone());
+        let name: Arc<str> = given.unwrap_or_else(|| address.value.to_string()).into();
+        Peer {
+            name: Arc::clone(&name),
+            address: address.value,
+            port,
+            local_address,
+            ttl,
+            password,
+            session,
+            rib: RibPeerConfig { name, ..rib },
+            next_hop_ipv4,
+            next_hop_ipv6,
+        }
     });
     Read { name, address, peer }
 }

@@ -3,9 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use bgp::{
-    aspath::Asn,
     attrs::Origin,
-    policy::{Action, Condition, Decision, PrefixMatch, Source, Statement},
+    policy::{Action, Adjust, Carries, Condition, Decision, Edit, PrefixMatch, Source, Statement},
     prefix::Prefix,
 };
 use toml::de::DeValue;
@@ -21,12 +20,12 @@ const MAX_PREPEND: u8 = 16;
 /// Most hops that can be asked for: what one AS_SEQUENCE segment holds, many times over.
 const MAX_HOPS: u16 = 1000;
 
-/// The table. `asn` is ours.
-pub(super) fn read(section: &mut Section<'_, '_>, asn: Asn) -> At<Statement> {
+/// The table.
+pub(super) fn read(section: &mut Section<'_, '_>) -> At<Statement> {
     let place = section.place();
     let name = section.optional("name", value::name);
     let conditions = conditions(section);
-    let actions = section.section("set", |section| actions(section, asn));
+    let actions = section.section("set", actions);
     let decide = value::word(&["accept", "reject"], [Decision::Accept, Decision::Reject]);
     let decision = section.optional("action", decide).map(|at| at.value);
     if decision.is_none() && !section.has("set") && !section.has("action") {
@@ -37,7 +36,7 @@ pub(super) fn read(section: &mut Section<'_, '_>, asn: Asn) -> At<Statement> {
         Some(name) => name.value.into(),
         None => format!("statement {}", number.trim_end_matches(']')).into(),
     };
-    At { value: Statement { name, conditions, actions, decision }, place }
+    At { value: Statement { name, conditions, actions, apply: None, decision }, place }
 }
 
 /// A statement's name is shown when it rejects, so it must be one statement's.
@@ -58,41 +57,50 @@ pub(super) fn check_names(section: &mut Section<'_, '_>, statements: &[At<Statem
 
 fn conditions(section: &mut Section<'_, '_>) -> Vec<Condition> {
     let mut conditions = Vec::new();
-    conditions.extend(values(section, "prefixes", prefix_match).map(Condition::Prefix));
-    conditions.extend(values(section, "communities", value::parsed).map(Condition::Community));
+    let prefixes = values(section, "prefixes", prefix_match);
+    conditions.extend(prefixes.map(|list| Condition::Prefix(list.into_iter().collect())));
+    let standard = values(section, "communities", value::parsed);
+    conditions.extend(
+        standard.map(|list| Condition::Communities(Carries::Any(list.into_iter().collect()))),
+    );
     let large = values(section, "large_communities", value::parsed);
-    conditions.extend(large.map(Condition::LargeCommunity));
+    conditions.extend(
+        large.map(|list| Condition::LargeCommunities(Carries::Any(list.into_iter().collect()))),
+    );
     let contains = values(section, "as_path_contains", value::path_asn);
-    conditions.extend(contains.map(Condition::AsPathContains));
+    conditions.extend(contains.map(|list| Condition::AsPathContains(list.into_iter().collect())));
     let originated = values(section, "originated_by", value::path_asn);
-    conditions.extend(originated.map(Condition::OriginatedBy));
+    conditions.extend(originated.map(|list| Condition::OriginatedBy(list.into_iter().collect())));
     if section.has("as_path_length") {
         conditions.push(section.section("as_path_length", as_path_length));
     }
     let origins =
         value::word(&["igp", "egp", "incomplete"], [Origin::Igp, Origin::Egp, Origin::Incomplete]);
-    conditions.extend(section.optional("origin", origins).map(|at| Condition::Origin(at.value)));
+    conditions
+        .extend(section.optional("origin", origins).map(|at| Condition::Origin(vec![at.value])));
     let sources =
         value::word(&["local", "ebgp", "ibgp"], [Source::Local, Source::Ebgp, Source::Ibgp]);
-    conditions.extend(section.optional("source", sources).map(|at| Condition::Source(at.value)));
+    conditions
+        .extend(section.optional("source", sources).map(|at| Condition::Source(vec![at.value])));
     conditions
 }
 
-fn actions(section: &mut Section<'_, '_>, asn: Asn) -> Vec<Action> {
+fn actions(section: &mut Section<'_, '_>) -> Vec<Action> {
     let mut actions = Vec::new();
     let any = || value::number(0..=u32::MAX);
     let local_pref = section.optional("local_preference", any());
-    actions.extend(local_pref.map(|at| Action::SetLocalPref(at.value)));
-    actions.extend(section.optional("med", any()).map(|at| Action::SetMed(at.value)));
+    actions.extend(local_pref.map(|at| Action::LocalPref(Adjust::Set(at.value))));
+    actions.extend(section.optional("med", any()).map(|at| Action::Med(Adjust::Set(at.value))));
     // Removed first: a community that stands in both lists is there in the end.
     let removed = values(section, "remove_communities", value::parsed);
-    actions.extend(removed.map(Action::RemoveCommunities));
+    actions
+        .extend(removed.map(|list| Action::Communities(Edit::Remove(list.into_iter().collect()))));
     let added = values(section, "add_communities", value::parsed);
-    actions.extend(added.map(Action::AddCommunities));
+    actions.extend(added.map(|list| Action::Communities(Edit::Add(list))));
     let added = values(section, "add_large_communities", value::parsed);
-    actions.extend(added.map(Action::AddLargeCommunities));
+    actions.extend(added.map(|list| Action::LargeCommunities(Edit::Add(list))));
     let prepend = section.optional("prepend", value::number(1..=MAX_PREPEND));
-    actions.extend(prepend.map(|at| Action::Prepend { asn, times: at.value.into() }));
+    actions.extend(prepend.map(|at| Action::Prepend(at.value.into())));
     actions
 }
 
@@ -117,7 +125,7 @@ fn as_path_length(section: &mut Section<'_, '_>) -> Condition {
     if min > max {
         section.fault(section.place(), Problem::EmptyRange(min, max));
     }
-    Condition::AsPathLength { min, max }
+    Condition::AsPathLength(min..=max)
 }
 
 /// `PREFIX [ge LENGTH] [le LENGTH]`: without either exactly the prefix; `ge` alone up to the
