@@ -19,6 +19,7 @@ mod export;
 mod intake;
 mod judge;
 mod loc;
+mod monitor;
 mod nexthop;
 mod peer;
 mod settings;
@@ -36,20 +37,23 @@ pub use self::{
     adj_out::Advertisement,
     dest::BestPath,
     loc::BestChange,
+    monitor::{Monitored, Report, StationId},
     nexthop::{NextHopInterest, Resolution},
     peer::{Opening, PeerCounts, PeerId, PeerUp, RibConfig},
     verdict::{Ineligible, NotAdvertised, PathView, Step, Verdict},
     view::{View, ViewSet},
 };
 use self::{
-    attrs::AttrTable, dest::Path, export::Exporter, judge::Judge, loc::Loc, nexthop::NextHops,
-    peer::Peer, settings::Effects,
+    attrs::AttrTable, dest::Path, export::Exporter, judge::Judge, loc::Loc, monitor::Monitors,
+    nexthop::NextHops, peer::Peer, settings::Effects,
 };
 use crate::{
     attrs::{Attrs, NextHop},
     config::RibPeerConfig,
     family::Family,
     prefix::Prefix,
+    session::Cause,
+    timestamp::Timestamp,
     wire::Update,
 };
 
@@ -63,6 +67,9 @@ pub struct Rib {
     next_hops: NextHops,
     /// Peers that may have something to pull, each once.
     ready: VecDeque<PeerId>,
+    monitors: Monitors,
+    /// See [`Self::set_time`].
+    now: Timestamp,
 }
 
 impl Rib {
@@ -76,20 +83,30 @@ impl Rib {
             peers: BTreeMap::new(),
             next_hops: NextHops::default(),
             ready: VecDeque::new(),
+            monitors: Monitors::default(),
+            now: Timestamp::UNKNOWN,
         }
+    }
+
+    /// The time that is written down for what follows. Nothing is decided by it.
+    pub const fn set_time(&mut self, now: Timestamp) {
+        self.now = now;
     }
 
     /// A session was established: its peer gets everything that is due to it, then End-of-RIB
     /// for each family. An older session of the same peer counts as ended.
     pub fn peer_up(&mut self, peer: PeerId, up: PeerUp) {
-        self.peer_down(peer);
-        self.peers.insert(peer, Peer::new(up));
+        self.peer_down(peer, &Cause::Handshake, up.opening.at);
+        let state = Peer::new(peer, up);
+        self.monitors.peer_up(&state.monitored);
+        self.peers.insert(peer, state);
         self.offer_all(peer);
     }
 
-    /// A session ended: the peer's routes are gone.
-    pub fn peer_down(&mut self, peer: PeerId) {
+    /// A session ended: the peer's routes are gone. Cause and time are for the stations.
+    pub fn peer_down(&mut self, peer: PeerId, why: &Cause, at: Timestamp) {
         let Some(state) = self.peers.remove(&peer) else { return };
+        self.monitors.peer_down(&mut self.loc, peer, why, at);
         for id in state.received.iter() {
             self.set_path(id, Some(peer), None);
         }
@@ -136,8 +153,8 @@ impl Rib {
             if effects.import
                 && let Some(path) = self.loc.get(id).path_of(Some(peer))
             {
-                let attrs = Arc::clone(&path.received);
-                self.learn_anew(peer, &attrs, id);
+                let (attrs, learned) = (Arc::clone(&path.received), path.learned);
+                self.learn_anew(peer, &attrs, id, learned);
             }
             if effects.reflection {
                 // Whether others may hear of it depends on its source being a client.
@@ -154,7 +171,7 @@ impl Rib {
     pub fn originate(&mut self, prefix: Prefix, attrs: Arc<Attrs>) {
         let attrs = self.attrs.intern(attrs);
         let id = self.loc.open(prefix);
-        let path = Path::new(None, Arc::clone(&attrs), Ok(attrs));
+        let path = Path::new(None, Arc::clone(&attrs), Ok(attrs), self.now);
         self.set_path(id, None, Some(path));
     }
 
@@ -208,7 +225,31 @@ impl Rib {
             state.out = out;
             state.pulled(peer, &mut self.ready);
         }
+        self.monitors.advertised(&mut self.loc, peer, &pulled);
         pulled
+    }
+
+    /// A monitoring station begins: it is owed every session and route of these views, then
+    /// End-of-RIB for each, then changes. One of the same number is forgotten.
+    pub fn add_station(&mut self, station: StationId, views: ViewSet) {
+        self.monitors.add(station, views, &self.peers, &mut self.loc);
+    }
+
+    /// A monitoring station is gone.
+    pub fn remove_station(&mut self, station: StationId) {
+        self.monitors.remove(station, &mut self.loc);
+    }
+
+    /// Is there something for [`Self::poll_reports`]?
+    #[must_use]
+    pub fn has_reports(&self, station: StationId) -> bool {
+        self.monitors.has_work(station)
+    }
+
+    /// What the station must be told next, in this order, at most about `budget` sessions and
+    /// prefixes; empty when it is up to date.
+    pub fn poll_reports(&mut self, station: StationId, budget: usize) -> Vec<Report> {
+        self.monitors.pull(station, budget, &self.peers, &mut self.loc, self.now)
     }
 
     const fn judge(&self) -> Judge<'_> {

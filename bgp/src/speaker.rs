@@ -24,8 +24,12 @@ use crate::{
     config::{RibPeerConfig, SessionConfig},
     family::Family,
     prefix::Prefix,
-    rib::{Advertisement, BestChange, NextHopInterest, PeerId, PeerUp, Resolution, Rib, RibConfig},
-    session::{Cease, ConnId, Established, Input, Output, Session, StateChange},
+    rib::{
+        Advertisement, BestChange, NextHopInterest, Opening, PeerId, PeerUp, Resolution, Rib,
+        RibConfig,
+    },
+    session::{Cause, Cease, ConnId, Established, Input, Output, Session, StateChange},
+    timestamp::Timestamp,
     wire::{Codec, Refresh, Update},
 };
 
@@ -243,7 +247,8 @@ impl Speaker {
                 // TODO(rfc4724 §4.2): keep the routes of `retain` as stale.
                 Output::Down { retain: _ } => {
                     self.owed.remove(&id);
-                    self.rib.peer_down(id);
+                    // Cause and time are for stations, which a speaker has none of.
+                    self.rib.peer_down(id, &Cause::Closed, Timestamp::UNKNOWN);
                 }
                 Output::StaleExpired(_)
                 | Output::LongLived(_)
@@ -275,6 +280,7 @@ fn peer_up(settings: &PeerSettings, terms: &Established) -> PeerUp {
         link: settings.link,
         extended_next_hop: terms.codec.extended_next_hop.contains(Family::Ipv4Unicast),
         config: settings.rib.clone(),
+        opening: Opening::default(),
     }
 }
 

@@ -93,6 +93,11 @@ impl AdjOut {
         self.told.ids()
     }
 
+    /// What the peer was told of a destination.
+    pub(super) fn told_of(&self, id: DestId) -> Option<&Arc<Attrs>> {
+        self.told.get(id)
+    }
+
     /// How many prefixes of the family the peer was told.
     pub(super) const fn told_count(&self, family: Family) -> usize {
         *self.told_counts.get(family)

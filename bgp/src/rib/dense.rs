@@ -67,6 +67,12 @@ impl DestSet {
         removed
     }
 
+    /// Is it in?
+    pub(super) fn contains(&self, id: DestId) -> bool {
+        let (page, word, bit) = Self::place(id);
+        matches!(self.pages.get(page), Some(Some(words)) if words[word] & bit != 0)
+    }
+
     /// True if none is in.
     pub(super) const fn is_empty(&self) -> bool {
         self.len == 0
@@ -194,6 +200,7 @@ mod tests {
                     prop_assert_eq!(set.remove(id), set_model.remove(&id));
                     prop_assert_eq!(map.remove(id), map_model.remove(&id));
                 }
+                prop_assert_eq!(set.contains(start), set_model.contains(&start));
                 prop_assert_eq!(set.next_from(start), set_model.range(start..).next().copied());
                 prop_assert_eq!(map.get(start), map_model.get(&start));
                 prop_assert_eq!(set.is_empty(), set_model.is_empty());

@@ -13,6 +13,7 @@ use super::{
 use crate::{
     attrs::{Attrs, NextHop},
     prefix::Prefix,
+    timestamp::Timestamp,
 };
 
 /// One path in use.
@@ -33,6 +34,8 @@ pub(super) struct Path {
     pub(super) received: Arc<Attrs>,
     /// Attributes after import policy, or why it was not accepted.
     pub(super) imported: Result<Arc<Attrs>, Box<Ineligible>>,
+    /// When it was received; kept when a change of policy changes what is made of it.
+    pub(super) learned: Timestamp,
     /// What came of it; kept by [`Dest::arrange`].
     pub(super) standing: Standing,
 }
@@ -43,8 +46,9 @@ impl Path {
         from: Option<PeerId>,
         received: Arc<Attrs>,
         imported: Result<Arc<Attrs>, Box<Ineligible>>,
+        learned: Timestamp,
     ) -> Self {
-        Self { from, received, imported, standing: Standing::Ineligible }
+        Self { from, received, imported, learned, standing: Standing::Ineligible }
     }
 
     /// The next hop that must be reached to use it, if there is one.

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::{BestPath, PeerId, Rib, adj_in, dense::DestId, dest::Path};
-use crate::{attrs::Attrs, prefix::Prefix, wire::Nlri};
+use crate::{attrs::Attrs, prefix::Prefix, timestamp::Timestamp, wire::Nlri};
 
 impl Rib {
     /// The peer announced these prefixes with these attributes.
@@ -17,7 +17,7 @@ impl Rib {
             if known.is_some_and(|path| Arc::ptr_eq(&path.received, attrs)) {
                 continue;
             }
-            self.learn_anew(peer, attrs, id);
+            self.learn_anew(peer, attrs, id, self.now);
         }
     }
 
@@ -29,8 +29,14 @@ impl Rib {
         }
     }
 
-    /// Takes a path through import into its destination.
-    pub(super) fn learn_anew(&mut self, peer: PeerId, attrs: &Arc<Attrs>, id: DestId) {
+    /// Takes a path, received at `learned`, through import into its destination.
+    pub(super) fn learn_anew(
+        &mut self,
+        peer: PeerId,
+        attrs: &Arc<Attrs>,
+        id: DestId,
+        learned: Timestamp,
+    ) {
         let up = &self.peers[&peer].up;
         let imported = adj_in::screen(&self.config, up, attrs)
             .and_then(|()| adj_in::import(&self.config, up, self.loc.get(id).prefix, attrs));
@@ -39,7 +45,7 @@ impl Rib {
             Ok(changed) => Ok(self.attrs.intern(changed)),
             Err(reason) => Err(Box::new(reason)),
         };
-        let path = Path::new(Some(peer), Arc::clone(attrs), imported);
+        let path = Path::new(Some(peer), Arc::clone(attrs), imported, learned);
         self.set_path(id, Some(peer), Some(path));
     }
 
@@ -64,10 +70,16 @@ impl Rib {
             }
         }
         let family = dest.prefix.family();
+        // Stations may let go of the destination before all is settled.
+        self.loc.claim(id);
+        if let Some(peer) = from {
+            self.monitors.path_changed(&mut self.loc, peer, id, old.as_ref());
+        }
         if let Some(state) = from.and_then(|peer| self.peers.get_mut(&peer)) {
             state.path_changed(id, family, old.map(|path| path.standing), exists);
         }
         self.settle(id, &before);
+        self.loc.release(id);
     }
 
     /// Decides anew, and tells the readers if that changed what is used.
@@ -85,6 +97,7 @@ impl Rib {
             self.loc.changed(id, !before.is_empty());
             if unchanged == 0 {
                 self.offer(id);
+                self.monitors.best_changed(&mut self.loc, id);
             }
         }
         self.loc.retire(id);

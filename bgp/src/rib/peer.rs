@@ -5,6 +5,7 @@ use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     num::NonZeroU32,
+    sync::Arc,
 };
 
 use bytes::Bytes;
@@ -12,6 +13,7 @@ use bytes::Bytes;
 use super::{
     adj_out::AdjOut,
     dense::{DestId, DestSet},
+    monitor::Monitored,
 };
 use crate::{
     aspath::Asn,
@@ -76,6 +78,8 @@ pub struct PeerUp {
     pub extended_next_hop: bool,
     /// How its routes are treated.
     pub config: RibPeerConfig,
+    /// How the session began.
+    pub opening: Opening,
 }
 
 /// What stood at the beginning of a session, for those who monitor it (RFC 7854 §4.10).
@@ -91,6 +95,20 @@ pub struct Opening {
     pub received_open: Bytes,
     /// When the session was established.
     pub at: Timestamp,
+}
+
+/// Nothing known: no addresses, no OPENs, no time.
+impl Default for Opening {
+    fn default() -> Self {
+        let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+        Self {
+            local: nowhere,
+            remote: nowhere,
+            sent_open: Bytes::new(),
+            received_open: Bytes::new(),
+            at: Timestamp::UNKNOWN,
+        }
+    }
 }
 
 impl PeerUp {
@@ -120,6 +138,8 @@ impl PeerUp {
 pub(super) struct Peer {
     /// Who it is.
     pub(super) up: PeerUp,
+    /// The same for those who monitor it.
+    pub(super) monitored: Arc<Monitored>,
     /// Destinations in its Adj-RIB-In. The paths themselves stand with the destinations.
     pub(super) received: DestSet,
     /// Its Adj-RIB-Out.
@@ -141,8 +161,9 @@ enum Readiness {
 
 impl Peer {
     /// A peer that has just come up.
-    pub(super) fn new(up: PeerUp) -> Self {
+    pub(super) fn new(id: PeerId, up: PeerUp) -> Self {
         Self {
+            monitored: Arc::new(Monitored::new(id, &up)),
             out: AdjOut::new(up.families),
             up,
             received: DestSet::default(),

@@ -3,6 +3,7 @@
 mod export;
 mod import;
 mod model;
+mod monitor;
 mod outputs;
 
 use std::net::Ipv4Addr;
@@ -59,6 +60,7 @@ fn peer(n: u8, asn: u32) -> PeerUp {
             local_addresses: vec!["198.51.100.1".parse().unwrap(), "2001:db8::1".parse().unwrap()],
             ..RibPeerConfig::default()
         },
+        opening: Opening::default(),
     }
 }
 

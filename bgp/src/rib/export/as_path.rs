@@ -47,6 +47,7 @@ mod tests {
     use crate::{
         config::{LocalAs, RibPeerConfig},
         family::FamilySet,
+        rib::Opening,
     };
 
     const OWN: Asn = Asn(65000);
@@ -61,6 +62,7 @@ mod tests {
             link: None,
             extended_next_hop: false,
             config,
+            opening: Opening::default(),
         }
     }
 

@@ -459,7 +459,7 @@ impl Trial {
                 self.model.peers.insert(peer, (peer_of(peer), BTreeMap::new()));
             }
             Move::Down(peer) => {
-                self.rib.peer_down(id(peer));
+                self.rib.peer_down(id(peer), &Cause::Closed, Timestamp::UNKNOWN);
                 self.lose(peer);
             }
             Move::Originate { prefix: at, med } => {

@@ -4,7 +4,7 @@ use std::{net::IpAddr, time::Instant};
 
 use bgp::{
     family::Family,
-    rib::{Advertisement, PeerUp},
+    rib::{Advertisement, Opening, PeerUp},
     session::Established,
     wire::{Codec, Refresh, Update},
 };
@@ -40,6 +40,7 @@ impl PeerTask {
             link,
             extended_next_hop: established.codec.extended_next_hop.contains(Family::Ipv4Unicast),
             config,
+            opening: Opening::default(),
         });
     }
 

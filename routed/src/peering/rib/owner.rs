@@ -9,6 +9,8 @@ use std::{
 use bgp::{
     attrs::NextHop,
     rib::{Advertisement, BestChange, NextHopInterest, PeerId, Rib},
+    session::Cause,
+    timestamp::Timestamp,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -95,7 +97,7 @@ impl RibOwner {
             PeerEvent::Refresh(family) => self.rib.refresh(peer, family),
             PeerEvent::Down => {
                 self.pulls.remove(&peer);
-                self.rib.peer_down(peer);
+                self.rib.peer_down(peer, &Cause::Closed, Timestamp::UNKNOWN);
             }
         }
     }

@@ -9,7 +9,7 @@ use bgp::{
     aspath::Asn,
     family::FamilySet,
     policy::Policy,
-    rib::{NotAdvertised, Verdict},
+    rib::{NotAdvertised, Opening, Verdict},
 };
 
 use super::*;
@@ -47,6 +47,7 @@ fn up() -> PeerEvent {
             local_addresses: vec!["10.1.0.1".parse().unwrap()],
             ..RibPeerConfig::default()
         },
+        opening: Opening::default(),
     }))
 }
 
