@@ -95,8 +95,9 @@ fn reject(text: &str) -> Arc<Policy> {
         name: "p".into(),
         statements: vec![Statement {
             name: "s".into(),
-            conditions: vec![Condition::Prefix(vec![matching])],
+            conditions: vec![Condition::Prefix([matching].into_iter().collect())],
             actions: Vec::new(),
+            apply: None,
             decision: Some(Decision::Reject),
         }],
         default: Decision::Accept,
