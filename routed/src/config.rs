@@ -7,6 +7,7 @@
 //! Never fills a gap with a guess: a value that was refused leaves a fault, and then there is
 //! no `Config` at all.
 
+pub mod diff;
 mod fault;
 mod kernel;
 mod node;

@@ -1,0 +1,262 @@
+//! The difference of two configurations, and what each change does to what is running.
+//!
+//! In: two whole configurations. Out: every setting that differs, with its place, its old and new
+//! value and its [`Effect`]. What is printed before a reload and what the reload then does come
+//! from here alone, so that they cannot differ.
+//!
+//! Applies nothing. Both sides are taken apart field by field without `..`: a new setting does
+//! not compile before it has an effect here.
+
+mod field;
+mod peer;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+};
+
+use bgp::{policy::Policy, prefix::Prefix};
+use serde::Serialize;
+
+use super::{Config, Kernel, Mode, Node, Peer, Pods, Sockets, Speaker};
+use field::{Field, differences, listed};
+
+/// What a change does to what is running, gravest last.
+///
+/// There is none for asking a peer for its routes again: what peers announced is kept as it came,
+/// so that whatever changes on our side is worked out from that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Effect {
+    /// Sessions and routes stay as they are; it holds from now on.
+    None,
+    /// Routes are evaluated anew. Sessions stay.
+    Soft,
+    /// The peer's session is closed and opened again, or closed for good.
+    Reset,
+    /// It cannot be changed while the daemon runs, and is not: it holds from the next start on.
+    Restart,
+}
+
+/// The word that stands in tables.
+impl fmt::Display for Effect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::None => "none",
+            Self::Soft => "soft",
+            Self::Reset => "reset",
+            Self::Restart => "restart",
+        })
+    }
+}
+
+/// One setting that differs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// Where it stands in the file, peers and policies by name: `peers[tor-a].hold_time`.
+    pub place: String,
+    /// What it was; `None` if it was not there.
+    pub old: Option<String>,
+    /// What it is to be; `None` if it is no longer there.
+    pub new: Option<String>,
+    /// What that does.
+    pub effect: Effect,
+}
+
+/// `peers[tor-a].hold_time: 90 -> 9 (reset)`
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { place, old, new, effect } = self;
+        match (old, new) {
+            (Some(old), Some(new)) => write!(f, "{place}: {old} -> {new} ({effect})"),
+            (None, Some(new)) => write!(f, "{place}: added, {new} ({effect})"),
+            (Some(_), None) => write!(f, "{place}: removed ({effect})"),
+            (None, None) => write!(f, "{place} ({effect})"),
+        }
+    }
+}
+
+/// Everything that differs, in the order of the sections.
+#[must_use]
+pub fn between(old: &Config, new: &Config) -> Vec<Change> {
+    let Config { node, speaker, peers: _, pods, kernel, sockets, policies } = old;
+    let mut changes = differences("node", &of_node(node), &of_node(&new.node));
+    changes.extend(differences("bgp", &of_speaker(speaker), &of_speaker(&new.speaker)));
+    changes.extend(of_policies(policies, &new.policies));
+    changes.extend(of_peers(old, new));
+    changes.extend(of_pods(pods.as_ref(), new.pods.as_ref()));
+    changes.extend(differences("kernel", &of_kernel(kernel), &of_kernel(&new.kernel)));
+    changes.extend(differences("sockets", &of_sockets(sockets), &of_sockets(&new.sockets)));
+    changes
+}
+
+/// What of `new` can be in force while the daemon that runs with `old` goes on: all but what has
+/// the effect [`Effect::Restart`].
+#[must_use]
+pub fn without_restart(old: &Config, new: Config) -> Config {
+    Config {
+        node: Node { mode: old.node.mode, ..new.node },
+        pods: match (&old.pods, new.pods) {
+            (Some(_), Some(pods)) => Some(pods),
+            (old, _) => old.clone(),
+        },
+        kernel: old.kernel.clone(),
+        sockets: old.sockets.clone(),
+        speaker: new.speaker,
+        peers: new.peers,
+        policies: new.policies,
+    }
+}
+
+/// The gravest effect of changing one peer's settings; `None` if they are the same.
+#[must_use]
+pub fn of_peer(old: &Peer, new: &Peer) -> Option<Effect> {
+    peer::changes(old, new).iter().map(|change| change.effect).max()
+}
+
+fn of_node(node: &Node) -> Vec<Field<'_>> {
+    let Node { name, mode } = node;
+    let mode = match mode {
+        Mode::Node => "node",
+        Mode::Speaker => "speaker",
+    };
+    vec![Field::new("name", Effect::None, name), Field::new("mode", Effect::Restart, mode)]
+}
+
+fn of_speaker(speaker: &Speaker) -> Vec<Field<'_>> {
+    let Speaker { asn, router_id, cluster_id, listen, multipath } = speaker;
+    vec![
+        Field::new("asn", Effect::Reset, asn),
+        Field::new("router_id", Effect::Reset, router_id),
+        Field::new("cluster_id", Effect::Soft, cluster_id),
+        Field::new("listen", Effect::None, listed(listen)),
+        Field::new("multipath", Effect::Soft, multipath),
+    ]
+}
+
+/// A policy does nothing by itself; the peers that use it have it among their own changes.
+fn of_policies(old: &[Arc<Policy>], new: &[Arc<Policy>]) -> Vec<Change> {
+    let by_name = |policies: &[Arc<Policy>]| -> BTreeMap<_, _> {
+        policies.iter().map(|policy| (policy.name.clone(), policy.clone())).collect()
+    };
+    let (old, new) = (by_name(old), by_name(new));
+    let names: BTreeSet<_> = old.keys().chain(new.keys()).collect();
+    let change = |name: &Arc<str>| {
+        let (old, new) = (old.get(name), new.get(name));
+        let text = |policy: &Arc<Policy>| match policy.statements.len() {
+            1 => "1 statement".to_owned(),
+            count => format!("{count} statements"),
+        };
+        (old != new).then(|| Change {
+            place: format!("policies[{name}]"),
+            old: old.map(text),
+            new: new.map(text),
+            effect: Effect::None,
+        })
+    };
+    names.into_iter().filter_map(change).collect()
+}
+
+/// Peers are the same if their address is.
+fn of_peers(old: &Config, new: &Config) -> Vec<Change> {
+    let find = |config: &Config, wanted: &Peer| {
+        config.peers.iter().find(|peer| peer.address == wanted.address).cloned()
+    };
+    let entry = |peer: &Peer, old, new, effect| {
+        vec![Change { place: format!("peers[{}]", peer.name), old, new, effect }]
+    };
+    let gone = old.peers.iter().filter(|peer| find(new, peer).is_none());
+    let gone = gone.flat_map(|peer| entry(peer, Some(peer::summary(peer)), None, Effect::Reset));
+    let others = new.peers.iter().flat_map(|peer| match find(old, peer) {
+        Some(before) => own_changes((old, &before), (new, peer)),
+        None => entry(peer, None, Some(peer::summary(peer)), Effect::None),
+    });
+    gone.chain(others).collect()
+}
+
+/// A peer's changes without those that it only takes over from `[bgp]`.
+fn own_changes(old: (&Config, &Peer), new: (&Config, &Peer)) -> Vec<Change> {
+    let follows = |(config, peer): (&Config, &Peer)| peer.session.local_asn == config.speaker.asn;
+    let mut changes = peer::changes(old.1, new.1);
+    changes.retain(|change| match change.place.rsplit_once('.') {
+        Some((_, peer::ROUTER_ID)) => false,
+        Some((_, peer::LOCAL_ASN)) => !(follows(old) && follows(new)),
+        Some(_) | None => true,
+    });
+    changes
+}
+
+fn of_pods(old: Option<&Pods>, new: Option<&Pods>) -> Vec<Change> {
+    let summary = |pods: &Pods| listed(&pods.prefixes);
+    match (old, new) {
+        (Some(old), Some(new)) => {
+            let mut changes = differences("pods", &pod_fields(old), &pod_fields(new));
+            changes.extend(of_ranges(&old.prefixes, &new.prefixes));
+            changes
+        }
+        (None, None) => Vec::new(),
+        (old, new) => vec![Change {
+            place: "pods".to_owned(),
+            old: old.map(summary),
+            new: new.map(summary),
+            effect: Effect::Restart,
+        }],
+    }
+}
+
+fn pod_fields(pods: &Pods) -> Vec<Field<'_>> {
+    let Pods { prefixes: _, mtu } = pods;
+    // Of pods that are made from now on.
+    vec![Field::new("mtu", Effect::None, mtu)]
+}
+
+/// Ranges one by one. Their order says which is filled first.
+fn of_ranges(old: &[Prefix], new: &[Prefix]) -> Vec<Change> {
+    let change = |range: &Prefix, old, new| Change {
+        place: format!("pods[{range}]"),
+        old,
+        new,
+        effect: Effect::Soft,
+    };
+    let text = || Some("range".to_owned());
+    let gone = old.iter().filter(|range| !new.contains(range));
+    let added = new.iter().filter(|range| !old.contains(range));
+    let mut changes: Vec<_> = gone.map(|range| change(range, text(), None)).collect();
+    changes.extend(added.map(|range| change(range, None, text())));
+    let kept = |one: &[Prefix], other: &[Prefix]| -> Vec<Prefix> {
+        one.iter().copied().filter(|range| other.contains(range)).collect()
+    };
+    let (before, after) = (kept(old, new), kept(new, old));
+    if before != after {
+        changes.push(Change {
+            place: "pods, order of ranges".to_owned(),
+            old: Some(listed(before)),
+            new: Some(listed(after)),
+            effect: Effect::None,
+        });
+    }
+    changes
+}
+
+fn of_kernel(kernel: &Kernel) -> Vec<Field<'_>> {
+    let Kernel { learned_routes, table, protocol, metric } = kernel;
+    vec![
+        Field::new("learned_routes", Effect::Restart, learned_routes),
+        Field::new("table", Effect::Restart, table),
+        Field::new("protocol", Effect::Restart, protocol),
+        Field::optional("metric", Effect::Restart, *metric),
+    ]
+}
+
+fn of_sockets(sockets: &Sockets) -> Vec<Field<'_>> {
+    let Sockets { cni, admin, http } = sockets;
+    vec![
+        Field::new("cni", Effect::Restart, cni.display()),
+        Field::new("admin", Effect::Restart, admin.display()),
+        Field::optional("http", Effect::Restart, *http),
+    ]
+}
+
+#[cfg(test)]
+mod tests;

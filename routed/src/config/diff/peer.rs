@@ -1,0 +1,138 @@
+//! The settings of one peer, and what changing each of them does to its session.
+
+use bgp::config::{LocalAs, PeerAs, PrivateAs, RibPeerConfig, SessionConfig, Ttl};
+
+use super::{
+    Change,
+    Effect::{None as Nothing, Reset, Soft},
+    field::{Field, differences, listed},
+};
+use crate::config::Peer;
+
+/// Everything that differs between two entries for the same peer.
+pub(super) fn changes(old: &Peer, new: &Peer) -> Vec<Change> {
+    differences(&format!("peers[{}]", new.name), &fields(old), &fields(new))
+}
+
+/// A peer in a few words.
+pub(super) fn summary(peer: &Peer) -> String {
+    format!("{} AS {}", peer.address, peer_as(peer.session.peer_asn))
+}
+
+fn fields(peer: &Peer) -> Vec<Field<'_>> {
+    let Peer {
+        name,
+        address,
+        port,
+        local_address,
+        ttl,
+        password,
+        session,
+        rib,
+        next_hop_ipv4,
+        next_hop_ipv6,
+    } = peer;
+    let mut fields = vec![
+        Field::new("name", Nothing, name),
+        Field::new("address", Reset, address),
+        // Where to dial the next time; a session that is up does not care.
+        Field::new("port", Nothing, port),
+        Field::optional("local_address", Reset, *local_address),
+        Field::secret("password_file", password.as_ref()),
+    ];
+    fields.extend(of_ttl(*ttl));
+    fields.extend(of_session(session));
+    fields.extend(of_rib(rib));
+    fields.extend([
+        Field::optional("next_hop_ipv4", Soft, *next_hop_ipv4),
+        Field::optional("next_hop_ipv6", Soft, *next_hop_ipv6),
+    ]);
+    fields
+}
+
+/// A reset, even if the hop limits of a connection could be changed: that the peer is near enough
+/// was checked when it connected.
+fn of_ttl(ttl: Ttl) -> [Field<'static>; 2] {
+    let (multihop, security) = match ttl {
+        Ttl::OnLink => (Some("1 (on link)".to_owned()), None),
+        Ttl::Multihop(hops) => (Some(hops.to_string()), None),
+        Ttl::Security(hops) => (None, Some(hops)),
+        Ttl::Any => (Some("255 (any)".to_owned()), None),
+    };
+    [Field::optional("multihop", Reset, multihop), Field::optional("ttl_security", Reset, security)]
+}
+
+/// What is told or agreed on in OPEN needs a new one.
+fn of_session(session: &SessionConfig) -> Vec<Field<'_>> {
+    let SessionConfig {
+        local_asn,
+        router_id,
+        peer_asn,
+        hold_time,
+        keepalive_time,
+        connect_retry,
+        passive,
+        families,
+    } = session;
+    vec![
+        Field::new(LOCAL_ASN, Reset, local_asn),
+        Field::new(ROUTER_ID, Reset, router_id),
+        Field::new("asn", Reset, peer_as(*peer_asn)),
+        Field::new("hold_time", Reset, hold_time.seconds()),
+        // Ours alone: the next KEEPALIVE goes out by it.
+        Field::optional("keepalive_time", Nothing, keepalive_time.map(|time| time.as_secs())),
+        Field::new("connect_retry", Nothing, connect_retry.as_secs()),
+        Field::new("passive", Nothing, passive),
+        Field::new("families", Reset, listed(families.iter())),
+    ]
+}
+
+/// What the RIB does with a peer's routes can change at any time.
+fn of_rib(rib: &RibPeerConfig) -> Vec<Field<'_>> {
+    let RibPeerConfig {
+        import,
+        export,
+        route_reflector_client,
+        route_server_client,
+        next_hop_self,
+        allow_own_as,
+        as_override,
+        private_as,
+        local_as: LocalAs { no_prepend, replace_as },
+        enforce_first_as,
+        // Follow from others: the distance, and the session's own addresses.
+        next_hops_on_link: _,
+        local_addresses: _,
+    } = rib;
+    let private_as = match private_as {
+        PrivateAs::Keep => "keep",
+        PrivateAs::Remove => "remove",
+        PrivateAs::Replace => "replace",
+    };
+    vec![
+        Field::policy("import", import.as_deref()),
+        Field::policy("export", export.as_deref()),
+        Field::new("route_reflector_client", Soft, route_reflector_client),
+        Field::new("route_server_client", Soft, route_server_client),
+        Field::new("next_hop_self", Soft, next_hop_self),
+        Field::new("allow_own_as", Soft, allow_own_as),
+        Field::new("as_override", Soft, as_override),
+        Field::new("private_as", Soft, private_as),
+        Field::new("local_as.no_prepend", Soft, no_prepend),
+        Field::new("local_as.replace_as", Soft, replace_as),
+        Field::new("enforce_first_as", Soft, enforce_first_as),
+    ]
+}
+
+fn peer_as(asn: PeerAs) -> String {
+    match asn {
+        PeerAs::Exact(asn) => asn.to_string(),
+        PeerAs::External => "external".to_owned(),
+        PeerAs::Internal => "internal".to_owned(),
+    }
+}
+
+/// Usually that of `[bgp]`.
+pub(super) const LOCAL_ASN: &str = "local_asn";
+/// Always that of `[bgp]`.
+pub(super) const ROUTER_ID: &str = "router_id";
