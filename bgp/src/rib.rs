@@ -149,19 +149,31 @@ impl Rib {
         let effects = Effects::between(&state.up.config, &config);
         state.up.config = config;
         let received: Vec<_> = state.received.iter().collect();
-        for id in received {
-            if effects.import
-                && let Some(path) = self.loc.get(id).path_of(Some(peer))
-            {
-                let (attrs, learned) = (Arc::clone(&path.received), path.learned);
-                self.learn_anew(peer, &attrs, id, learned);
-            }
-            if effects.reflection {
-                // Whether others may hear of it depends on its source being a client.
+        if effects.import {
+            self.import_anew(peer, &received);
+        }
+        if effects.reflection {
+            // Whether others may hear of it depends on its source being a client.
+            for id in received {
                 self.offer(id);
             }
         }
         if effects.export {
+            self.offer_all(peer);
+        }
+    }
+
+    /// New settings of the router itself: everything is evaluated anew, without a session reset.
+    /// [`RibConfig::resolve_next_hops`] stays as it was from the start.
+    pub fn configure(&mut self, config: &RibConfig) {
+        let resolve_next_hops = self.config.resolve_next_hops;
+        self.config = RibConfig { resolve_next_hops, ..config.clone() };
+        let peers: Vec<_> = self.peers.keys().copied().collect();
+        for peer in &peers {
+            let received: Vec<_> = self.peers[peer].received.iter().collect();
+            self.import_anew(*peer, &received);
+        }
+        for peer in peers {
             self.offer_all(peer);
         }
     }

@@ -134,6 +134,13 @@ impl Session {
         }
     }
 
+    /// New settings, in force from now on. What stands in OPEN may differ only while the session
+    /// is stopped: connections keep what was agreed on them.
+    pub fn configure(&mut self, config: SessionConfig, now: Instant) {
+        self.config = config;
+        self.links.set_keepalive_times(&self.config, now);
+    }
+
     /// What to do next; `None` when all is done.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.links.outputs.pop_front()
@@ -167,7 +174,7 @@ impl Session {
     }
 
     /// When to call [`Self::handle`] with [`Input::Timeout`]. Changes only by `handle`,
-    /// [`Self::send_update`] and [`Self::request_refresh`].
+    /// [`Self::configure`], [`Self::send_update`] and [`Self::request_refresh`].
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.links.timers.next()

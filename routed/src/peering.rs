@@ -4,10 +4,13 @@
 //! what the RIB knows (see [`RibHandle`] and [`BestChanges`]). What to say to a peer and which
 //! routes are best is decided in the `bgp` package; here it is carried out.
 
-use std::{io, net::SocketAddr, thread};
+use std::{io, sync::Arc, thread};
 
 use bgp::{rib::RibConfig, session::Cease};
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::JoinSet,
+};
 
 mod conn;
 mod interfaces;
@@ -22,7 +25,7 @@ mod socket;
 mod status;
 
 use crate::config::{Config, Mode, Speaker};
-use roster::{Order, Roster};
+use roster::{Entrances, Order, Roster};
 
 pub use self::{
     peer::{LinkEvent, PeerCommand},
@@ -40,7 +43,6 @@ pub struct Peering {
     orders: mpsc::Sender<Order>,
     /// The one task that owns all others.
     roster: JoinSet<()>,
-    listening: Vec<SocketAddr>,
     rib: RibHandle,
     rib_thread: thread::JoinHandle<()>,
 }
@@ -54,6 +56,9 @@ pub enum PeeringError {
     /// The RIB got no thread.
     #[error("cannot start the RIB's thread: {0}; raise the limit of tasks (TasksMax)")]
     Thread(#[source] io::Error),
+    /// There is none any more.
+    #[error(transparent)]
+    Stopped(#[from] RibStopped),
 }
 
 impl Peering {
@@ -65,15 +70,28 @@ impl Peering {
     /// [`PeeringError`] if an address cannot be listened on or the RIB gets no thread. Then
     /// nothing is left running.
     pub fn start(config: &Config) -> Result<(Self, BestChanges), PeeringError> {
-        let sockets = roster::listen(config)?;
+        let (doors, listeners_doors) = watch::channel(Arc::default());
+        let entrances = Entrances::new(config, listeners_doors)?;
         let (rib, best, rib_thread) =
             rib::start(rib_config(config)).map_err(PeeringError::Thread)?;
-        let listening = sockets.iter().filter_map(|socket| socket.local_addr().ok()).collect();
-        let (task, peers) = Roster::new(config, sockets, rib.clone());
+        let (task, peers) = Roster::new(config, entrances, doors, rib.clone());
         let (orders, inbox) = mpsc::channel(ORDERS);
         let mut roster = JoinSet::new();
         roster.spawn(task.run(inbox));
-        Ok((Self { peers, orders, roster, listening, rib, rib_thread }, best))
+        Ok((Self { peers, orders, roster, rib, rib_thread }, best))
+    }
+
+    /// Goes on with another configuration. Sessions of peers that it does not change go on, and
+    /// so do the others unless [`diff::of_peer`](crate::config::diff::of_peer) says otherwise.
+    ///
+    /// # Errors
+    ///
+    /// [`PeeringError`] if an address cannot be listened on; then nothing has changed.
+    pub async fn apply(&self, config: &Config) -> Result<(), PeeringError> {
+        let (done, outcome) = oneshot::channel();
+        let order = Order::Apply(Box::new(config.clone()), done);
+        self.orders.send(order).await.map_err(|_| RibStopped)?;
+        outcome.await.map_err(|_| RibStopped)?
     }
 
     /// Ends every session with this reason and waits until the peers have been told, for a few
@@ -104,12 +122,6 @@ impl Peering {
     #[must_use]
     pub fn statuses(&self) -> Vec<PeerStatus> {
         self.peers.list().iter().map(PeerHandle::status).collect()
-    }
-
-    /// Where connections are accepted, with the ports that were free.
-    #[must_use]
-    pub fn listening(&self) -> &[SocketAddr] {
-        &self.listening
     }
 
     /// The way to the RIB.

@@ -49,6 +49,15 @@ impl Rib {
         self.set_path(id, Some(peer), Some(path));
     }
 
+    /// Takes the peer's paths to these destinations through import again.
+    pub(super) fn import_anew(&mut self, peer: PeerId, received: &[DestId]) {
+        for id in received {
+            let Some(path) = self.loc.get(*id).path_of(Some(peer)) else { continue };
+            let (attrs, learned) = (Arc::clone(&path.received), path.learned);
+            self.learn_anew(peer, &attrs, *id, learned);
+        }
+    }
+
     /// Puts in, replaces or takes out the path that a peer (or this router) has for a
     /// destination, and settles what follows.
     pub(super) fn set_path(&mut self, id: DestId, from: Option<PeerId>, path: Option<Path>) {

@@ -35,7 +35,7 @@ impl fmt::Display for PeerId {
 }
 
 /// Settings of the RIB as a whole.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RibConfig {
     /// Our AS.
     pub asn: Asn,

@@ -227,6 +227,14 @@ impl Connection {
         }
     }
 
+    /// The same, to change what is not the peer's to agree to.
+    pub(super) fn terms_mut(&mut self) -> Option<&mut Established> {
+        match &mut self.phase {
+            Phase::OpenSent => None,
+            Phase::OpenConfirm(terms) | Phase::Established(terms) => Some(terms),
+        }
+    }
+
     /// The terms of the session that stands; `None` before.
     pub(super) fn established(&self) -> Option<&Established> {
         match &self.phase {

@@ -154,6 +154,21 @@ impl Links {
         self.schedule_keepalive(conn, now);
     }
 
+    /// Keepalive intervals by new settings, within the hold times agreed on.
+    pub(super) fn set_keepalive_times(&mut self, config: &SessionConfig, now: Instant) {
+        let mut due = Vec::new();
+        for connection in &mut self.connections {
+            let Some(terms) = connection.terms_mut() else { continue };
+            let interval = negotiate::keepalive_time(config, terms.hold_time);
+            if std::mem::replace(&mut terms.keepalive_time, interval) != interval {
+                due.push(connection.id);
+            }
+        }
+        for conn in due {
+            self.schedule_keepalive(conn, now);
+        }
+    }
+
     /// Closes the connection that lost a collision. The session goes on with another.
     pub(super) fn lose(&mut self, conn: ConnId) {
         if self.remove(conn).is_some() {

@@ -47,7 +47,7 @@ pub(super) fn agree(config: &SessionConfig, open: &Open) -> Result<Established, 
         peer_router_id: open.router_id,
         families,
         hold_time: hold_time.seconds(),
-        keepalive_time: keepalive_time(config, hold_time),
+        keepalive_time: keepalive_time(config, hold_time.seconds()),
         codec: Codec {
             four_octet_as: four_octet_asn(open).is_some(),
             external: peer_asn != config.local_asn,
@@ -78,11 +78,11 @@ fn agree_hold_time(ours: HoldTime, theirs: u16) -> Result<HoldTime, Notification
 
 /// A third of the hold time or what is configured, whichever is less; at least a second, since
 /// KEEPALIVEs must not be more frequent (RFC 4271 §4.4). 0 if there are to be none.
-fn keepalive_time(config: &SessionConfig, hold_time: HoldTime) -> u16 {
-    if hold_time == HoldTime::OFF {
+pub(super) fn keepalive_time(config: &SessionConfig, hold_time: u16) -> u16 {
+    if hold_time == 0 {
         return 0;
     }
-    let third = hold_time.seconds() / 3;
+    let third = hold_time / 3;
     config
         .keepalive_time
         .and_then(|wanted| u16::try_from(wanted.as_secs()).ok())

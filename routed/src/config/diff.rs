@@ -130,7 +130,7 @@ fn of_speaker(speaker: &Speaker) -> Vec<Field<'_>> {
         Field::new("asn", Effect::Reset, asn),
         Field::new("router_id", Effect::Reset, router_id),
         Field::new("cluster_id", Effect::Soft, cluster_id),
-        Field::new("listen", Effect::None, listed(listen)),
+        Field::new("listen", Effect::None, &listed(listen)),
         Field::new("multipath", Effect::Soft, multipath),
     ]
 }
@@ -252,8 +252,8 @@ fn of_kernel(kernel: &Kernel) -> Vec<Field<'_>> {
 fn of_sockets(sockets: &Sockets) -> Vec<Field<'_>> {
     let Sockets { cni, admin, http } = sockets;
     vec![
-        Field::new("cni", Effect::Restart, cni.display()),
-        Field::new("admin", Effect::Restart, admin.display()),
+        Field::new("cni", Effect::Restart, &cni.display()),
+        Field::new("admin", Effect::Restart, &admin.display()),
         Field::optional("http", Effect::Restart, *http),
     ]
 }

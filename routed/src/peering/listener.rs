@@ -28,7 +28,7 @@ pub(crate) type Doors = BTreeMap<IpAddr, mpsc::Sender<TcpStream>>;
 ///
 /// Owns the listening socket; ends when aborted, at any point.
 pub(crate) struct Listener {
-    socket: TcpListener,
+    socket: Arc<TcpListener>,
     doors: watch::Receiver<Arc<Doors>>,
     /// One permit for each stranger who is being told off.
     strangers: Arc<Semaphore>,
@@ -36,7 +36,7 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    pub(crate) fn new(socket: TcpListener, doors: watch::Receiver<Arc<Doors>>) -> Self {
+    pub(crate) fn new(socket: Arc<TcpListener>, doors: watch::Receiver<Arc<Doors>>) -> Self {
         let strangers = Arc::new(Semaphore::new(STRANGERS));
         Self { socket, doors, strangers, complaints: Complaints::default() }
     }

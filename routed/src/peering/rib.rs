@@ -33,6 +33,8 @@ pub(crate) enum PeerEvent {
     Update(Update),
     /// The peer asks for a family again.
     Refresh(Family),
+    /// Its routes are treated in another way from now on.
+    Settings(Box<RibPeerConfig>),
     /// No longer established.
     Down,
 }
@@ -42,7 +44,7 @@ impl PeerEvent {
     pub(crate) const fn opens_or_ends(&self) -> bool {
         match self {
             Self::Up(_) | Self::Down => true,
-            Self::Update(_) | Self::Refresh(_) => false,
+            Self::Update(_) | Self::Refresh(_) | Self::Settings(_) => false,
         }
     }
 }
@@ -65,8 +67,8 @@ pub(crate) enum Command {
     Withdraw(Prefix),
     /// See [`RibHandle::set_next_hop`].
     SetNextHop(NextHop, Resolution),
-    /// See [`RibHandle::set_policies`].
-    SetPolicies(PeerId, RibPeerConfig),
+    /// See [`RibHandle::configure`].
+    Configure(RibConfig),
     /// Someone wants to know something.
     Look(Look),
     /// End the thread.
@@ -149,17 +151,13 @@ impl RibHandle {
         self.send(Command::SetNextHop(next_hop, resolution)).await
     }
 
-    /// New policies for a peer, in force at once and without a session reset.
+    /// New settings of the router itself, in force at once and without a session reset.
     ///
     /// # Errors
     ///
     /// [`RibStopped`].
-    pub async fn set_policies(
-        &self,
-        peer: PeerId,
-        config: RibPeerConfig,
-    ) -> Result<(), RibStopped> {
-        self.send(Command::SetPolicies(peer, config)).await
+    pub(crate) async fn configure(&self, config: RibConfig) -> Result<(), RibStopped> {
+        self.send(Command::Configure(config)).await
     }
 
     /// Next hops whose resolution the RIB wants to be told by [`Self::set_next_hop`], and told

@@ -3,31 +3,41 @@
 //! In: orders of the daemon. Out: the tasks, and the list of peers as everybody else sees it.
 //! Decides nothing about sessions and touches no octet of them.
 
+mod entrances;
+
 use std::{
-    collections::hash_map::RandomState,
+    collections::{BTreeMap, hash_map::RandomState},
     hash::{BuildHasher, Hasher},
+    net::IpAddr,
     sync::Arc,
 };
 
-use bgp::{rib::PeerId, session::Cease};
+use bgp::{
+    rib::{PeerId, RibConfig},
+    session::Cease,
+};
 use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::{mpsc, watch},
+    net::TcpStream,
+    sync::{mpsc, oneshot, watch},
     task::JoinSet,
 };
 
 use super::{
-    PeerCommand, PeerHandle, Peers, RibHandle, SocketError,
-    listener::{Doors, Listener},
+    PeerCommand, PeerHandle, PeeringError, Peers, RibHandle,
+    listener::Doors,
     peer::{Inbox, PeerTask},
-    socket,
+    rib_config,
     status::PeerStatus,
 };
-use crate::config::{Config, Peer};
+use crate::config::{Config, Peer, diff};
+
+pub(super) use entrances::Entrances;
 
 /// What the daemon asks of the roster.
 #[derive(Debug)]
 pub(super) enum Order {
+    /// Go on with another configuration, if its addresses can be listened on.
+    Apply(Box<Config>, oneshot::Sender<Result<(), PeeringError>>),
     /// End every session with this reason, then the task.
     Stop(Cease),
 }
@@ -35,13 +45,14 @@ pub(super) enum Order {
 /// The task. Ends by [`Order::Stop`]; if it is dropped, all its tasks are aborted.
 pub(super) struct Roster {
     rib: RibHandle,
+    router: RibConfig,
     /// In the order of the configuration.
     members: Vec<Member>,
     published: watch::Sender<Arc<[PeerHandle]>>,
     doors: watch::Sender<Arc<Doors>>,
     /// Those of the members, and of peers that are taking their leave.
     tasks: JoinSet<()>,
-    listeners: JoinSet<()>,
+    entrances: Entrances,
     next_id: u32,
 }
 
@@ -51,30 +62,24 @@ struct Member {
     door: mpsc::Sender<TcpStream>,
 }
 
-/// Opens the listening sockets of a configuration.
-///
-/// # Errors
-///
-/// [`SocketError`] of the first that cannot be had; then none is left open.
-pub(super) fn listen(config: &Config) -> Result<Vec<TcpListener>, SocketError> {
-    let keys =
-        || config.peers.iter().filter_map(|peer| Some((peer.address, peer.password.as_ref()?)));
-    config.speaker.listen.iter().map(|address| socket::listen(*address, keys())).collect()
-}
-
 impl Roster {
     /// A roster with the peers of the configuration, their sessions begun. Must be called inside
     /// a tokio runtime with I/O and time.
-    pub(super) fn new(config: &Config, sockets: Vec<TcpListener>, rib: RibHandle) -> (Self, Peers) {
+    pub(super) fn new(
+        config: &Config,
+        entrances: Entrances,
+        doors: watch::Sender<Arc<Doors>>,
+        rib: RibHandle,
+    ) -> (Self, Peers) {
         let (published, peers) = watch::channel(Arc::new([]) as Arc<[PeerHandle]>);
-        let (doors, _) = watch::channel(Arc::default());
         let mut roster = Self {
             rib,
+            router: rib_config(config),
             members: Vec::new(),
             published,
             doors,
             tasks: JoinSet::new(),
-            listeners: JoinSet::new(),
+            entrances,
             next_id: 0,
         };
         for settings in &config.peers {
@@ -82,9 +87,7 @@ impl Roster {
             roster.members.push(member);
         }
         roster.publish();
-        for socket in sockets {
-            roster.listeners.spawn(Listener::new(socket, roster.doors.subscribe()).run());
-        }
+        roster.entrances.serve();
         (roster, Peers::new(peers))
     }
 
@@ -93,6 +96,10 @@ impl Roster {
         loop {
             tokio::select! {
                 order = orders.recv() => match order {
+                    Some(Order::Apply(config, done)) => {
+                        // Who asked may have gone.
+                        let _ = done.send(self.apply(&config).await);
+                    }
                     Some(Order::Stop(cease)) => return self.stop(cease).await,
                     // Nobody is left who could want the sessions.
                     None => return,
@@ -104,11 +111,48 @@ impl Roster {
     }
 
     async fn stop(mut self, cease: Cease) {
-        self.listeners.shutdown().await;
+        self.entrances.shutdown().await;
         for member in &self.members {
             member.handle.command(PeerCommand::Shutdown(cease.clone())).await;
         }
         while self.tasks.join_next().await.is_some() {}
+    }
+
+    /// Makes the peers those of another configuration. Only what differs is touched, and each
+    /// peer by what [`diff::of_peer`] says.
+    async fn apply(&mut self, config: &Config) -> Result<(), PeeringError> {
+        self.entrances.change(config).await?;
+        let members = std::mem::take(&mut self.members).into_iter();
+        let mut former: BTreeMap<IpAddr, Member> =
+            members.map(|member| (member.handle.settings.address, member)).collect();
+        let mut changed = Vec::new();
+        for settings in &config.peers {
+            let settings = Arc::new(settings.clone());
+            let Some(mut member) = former.remove(&settings.address) else {
+                let member = self.engage(settings);
+                self.members.push(member);
+                continue;
+            };
+            if let Some(effect) = diff::of_peer(&member.handle.settings, &settings) {
+                let command = PeerCommand::Configure(Arc::clone(&settings), effect);
+                member.handle.settings = settings;
+                changed.push((member.handle.clone(), command));
+            }
+            self.members.push(member);
+        }
+        self.publish();
+        for member in former.values() {
+            member.handle.command(PeerCommand::Shutdown(Cease::Deconfigured)).await;
+        }
+        for (peer, command) in changed {
+            peer.command(command).await;
+        }
+        let router = rib_config(config);
+        if router != self.router {
+            self.rib.configure(router.clone()).await?;
+            self.router = router;
+        }
+        Ok(())
     }
 
     /// Starts a peer's task.

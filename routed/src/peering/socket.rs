@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use bgp::config::Ttl;
+use bgp::{config::Ttl, prefix::Prefix};
 use libc::c_int;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -63,7 +63,7 @@ impl Dial {
         set_priority(&socket, self.peer.ip())?;
         socket.set_tcp_nodelay(true).map_err(Setting::NoDelay.failed())?;
         if let Some(key) = &self.key {
-            set_md5_key(&socket, self.peer.ip(), key)?;
+            set_md5_key(&socket, Prefix::host(self.peer.ip()), Some(key))?;
         }
         if let Some(local) = self.local {
             let address = SocketAddr::new(local, 0);
@@ -86,7 +86,7 @@ impl Dial {
 /// [`SocketError`] if the address is taken or an option cannot be set.
 pub(crate) fn listen<'a>(
     address: SocketAddr,
-    keys: impl Iterator<Item = (IpAddr, &'a Password)>,
+    keys: impl Iterator<Item = (Prefix, &'a Password)>,
 ) -> Result<TcpListener, SocketError> {
     let socket = open(address)?;
     socket.set_reuse_address(true).map_err(Setting::ReuseAddress.failed())?;
@@ -101,8 +101,8 @@ pub(crate) fn listen<'a>(
     socket.set_tcp_nodelay(true).map_err(Setting::NoDelay.failed())?;
     set_option(&socket, libc::IPPROTO_TCP, libc::TCP_SAVE_SYN, &1)
         .map_err(Setting::SaveSyn.failed())?;
-    for (peer, key) in keys.filter(|(peer, _)| peer.is_ipv4() == address.is_ipv4()) {
-        set_md5_key(&socket, peer, key)?;
+    for (peer, key) in keys.filter(|(peer, _)| peer.addr().is_ipv4() == address.is_ipv4()) {
+        set_md5_key(&socket, peer, Some(key))?;
     }
     let failed = |source| SocketError::Listen { address, source };
     socket.bind(&address.into()).map_err(failed)?;
@@ -205,20 +205,32 @@ fn set_priority(socket: &Socket, peer: IpAddr) -> Result<(), SocketError> {
     .map_err(Setting::Priority.failed())
 }
 
-/// Makes the kernel sign what goes to `peer` and drop what comes from it unsigned (RFC 2385).
-fn set_md5_key(socket: &Socket, peer: IpAddr, key: &Password) -> Result<(), SocketError> {
-    let octets = key.octets();
+/// Makes the kernel sign what goes to `peers` and drop what comes from them unsigned (RFC 2385);
+/// without a key, no longer. Connections that stand keep the key that they began with.
+///
+/// # Errors
+///
+/// [`SocketError::Option`].
+pub(crate) fn set_md5_key(
+    socket: &impl AsFd,
+    peers: Prefix,
+    key: Option<&Password>,
+) -> Result<(), SocketError> {
+    let octets = key.map_or(&[][..], Password::octets);
     let mut signature = TcpMd5Sig {
-        address: SockAddr::from(SocketAddr::new(peer, 0)).as_storage(),
-        flags: 0,
-        prefix_len: 0,
+        address: SockAddr::from(SocketAddr::new(peers.addr(), 0)).as_storage(),
+        flags: TCP_MD5SIG_FLAG_PREFIX,
+        prefix_len: peers.len(),
         key_len: u16::try_from(octets.len()).expect("a Password has at most 80 octets"),
         ifindex: 0,
         key: [0; MD5_KEY_LEN],
     };
     signature.key[..octets.len()].copy_from_slice(octets);
-    set_option(socket, libc::IPPROTO_TCP, libc::TCP_MD5SIG, &signature)
-        .map_err(Setting::Md5Key.failed())
+    match set_option(socket, libc::IPPROTO_TCP, TCP_MD5SIG_EXT, &signature) {
+        // There is none to be taken away.
+        Err(error) if key.is_none() && error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+        outcome => outcome.map_err(Setting::Md5Key.failed()),
+    }
 }
 
 /// `struct tcp_md5sig` of linux/tcp.h, which the libc crate lacks.
@@ -256,6 +268,11 @@ const BACKLOG: c_int = 1024;
 
 /// `TCP_MD5SIG_MAXKEYLEN` of linux/tcp.h.
 const MD5_KEY_LEN: usize = 80;
+
+/// `TCP_MD5SIG_EXT` of linux/tcp.h: [`TcpMd5Sig`] with flags.
+const TCP_MD5SIG_EXT: c_int = 32;
+/// The key is for a whole prefix.
+const TCP_MD5SIG_FLAG_PREFIX: u8 = 1;
 
 /// Class selector 6 in the upper six bits of TOS and Traffic Class (RFC 2474 §4.2.2).
 const CS6: u32 = 48 << 2;

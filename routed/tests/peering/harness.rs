@@ -43,6 +43,11 @@ impl Net {
         Ipv4Addr::new(127, self.0, self.1, host).into()
     }
 
+    /// A number that tells it from those of other tests of this run.
+    pub(crate) const fn third(self) -> u8 {
+        self.1
+    }
+
     pub(crate) fn socket(self, host: u8) -> SocketAddr {
         SocketAddr::new(self.host(host), PORT)
     }
@@ -55,18 +60,36 @@ pub(crate) struct Speaker {
 }
 
 /// What a speaker's configuration says.
+#[derive(Clone)]
 pub(crate) struct Plan {
     net: Net,
     host: u8,
     asn: u32,
     /// Source address of its sessions.
     local: IpAddr,
+    /// Where it listens.
+    listen: Vec<SocketAddr>,
+    /// Further lines of `[bgp]`.
+    bgp: String,
     peers: String,
 }
 
 impl Plan {
     pub(crate) fn new(net: Net, host: u8, asn: u32) -> Self {
-        Self { net, host, asn, local: net.host(host), peers: String::new() }
+        let (bgp, peers) = (String::new(), String::new());
+        Self { net, host, asn, local: net.host(host), listen: vec![net.socket(host)], bgp, peers }
+    }
+
+    /// Listens elsewhere.
+    pub(crate) fn listening_on(mut self, listen: &[SocketAddr]) -> Self {
+        self.listen = listen.to_vec();
+        self
+    }
+
+    /// Adds lines to `[bgp]`.
+    pub(crate) fn bgp(mut self, lines: &str) -> Self {
+        self.bgp += &format!("{lines}\n");
+        self
     }
 
     /// Dials from another address than that of its host.
@@ -92,18 +115,21 @@ impl Plan {
         self
     }
 
-    pub(crate) fn start(self) -> Speaker {
-        let Self { net, host, asn, local: _, peers } = self;
+    pub(crate) fn config(&self) -> Config {
+        let Self { host, asn, bgp, peers, .. } = self;
+        let listen: Vec<_> = self.listen.iter().map(ToString::to_string).collect();
         let text = format!(
             "[node]\nname = \"n{host}\"\nmode = \"speaker\"\n\
-             [bgp]\nasn = {asn}\nrouter_id = \"10.0.0.{host}\"\nlisten = [\"{}\"]\n\
-             hold_time = 9\nconnect_retry = 1\nimport = \"all\"\nexport = \"all\"\n{peers}",
-            net.socket(host),
+             [bgp]\nasn = {asn}\nrouter_id = \"10.0.0.{host}\"\nlisten = {listen:?}\n\
+             hold_time = 9\nconnect_retry = 1\nimport = \"all\"\nexport = \"all\"\n{bgp}{peers}",
         );
-        let config = Config::parse(Path::new("test.toml"), &text)
+        Config::parse(Path::new("test.toml"), &text)
             .unwrap_or_else(|error| panic!("{text}\n{error}"))
-            .config;
-        let (peering, best) = Peering::start(&config).unwrap();
+            .config
+    }
+
+    pub(crate) fn start(self) -> Speaker {
+        let (peering, best) = Peering::start(&self.config()).unwrap();
         Speaker { peering, best }
     }
 }

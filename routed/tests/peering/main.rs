@@ -13,5 +13,6 @@ mod gobgp;
 mod harness;
 mod loss;
 mod refusal;
+mod reload;
 mod scripted;
 mod slow;

@@ -10,7 +10,7 @@ use crate::{
     scripted::{Scripted, open},
 };
 
-fn password(text: &str) -> (NamedTempFile, String) {
+pub(crate) fn password(text: &str) -> (NamedTempFile, String) {
     let mut file = NamedTempFile::new().unwrap();
     writeln!(file, "{text}").unwrap();
     let line = format!("password_file = \"{}\"", file.path().display());

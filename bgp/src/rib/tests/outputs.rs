@@ -281,3 +281,31 @@ fn tables_are_shown_in_prefix_order_with_every_path_and_its_verdict() {
     ];
     assert_eq!(shown, expected);
 }
+
+#[test]
+fn settings_of_the_router_change_what_is_used_and_told_without_a_new_session() {
+    let mut rib = two_peers();
+    for n in [1, 2] {
+        rib.update(PeerId(n), &announce(&["10.1.0.0/16"], path(1, &[65000 + n])));
+    }
+    rib.originate(prefix("10.244.1.0/24"), Arc::new(path(9, &[])));
+    pull(&mut rib, 1);
+    drain_best(&mut rib);
+    let both = rib.routes().next().unwrap().1;
+    let used = |paths: &[PathView]| {
+        let in_use = |path: &&PathView| matches!(path.verdict, Verdict::Best | Verdict::Multipath);
+        paths.iter().filter(in_use).count()
+    };
+    assert_eq!(used(&both), 2);
+
+    rib.configure(&RibConfig { multipath: 1, ..settings() });
+
+    assert_eq!(used(&rib.routes().next().unwrap().1), 1);
+    assert_eq!(drain_best(&mut rib), [("10.1.0.0/16".to_owned(), vec![Some(1)])]);
+    assert_eq!(pull(&mut rib, 1), [], "what peers are told stays the same");
+
+    // In another AS than before, that of the first peer's neighbour: its path is a loop now.
+    rib.configure(&RibConfig { asn: Asn(65002), ..settings() });
+
+    assert!(matches!(verdict(&rib, 2), Verdict::Ineligible(Ineligible::AsLoop)));
+}

@@ -177,3 +177,28 @@ fn early_timeouts_are_harmless() {
     assert!(bench.outputs.is_empty());
     assert_eq!(bench.session.poll_timeout(), deadline);
 }
+
+#[test]
+fn a_new_keepalive_time_holds_at_once_and_the_agreed_hold_time_stays() {
+    let (mut bench, conn) = Bench::established(config());
+    let often = SessionConfig { keepalive_time: Some(secs(2)), hold_time: hold(30), ..config() };
+    bench.session.configure(often, bench.now);
+    bench.pass(secs(2));
+    assert_eq!(bench.sent(conn), [Message::Keepalive]);
+    let (_, terms) = bench.session.established().unwrap();
+    assert_eq!((terms.keepalive_time, terms.hold_time), (2, 90));
+    assert!(!bench.outputs.iter().any(|output| matches!(output, Output::Down { .. })));
+}
+
+#[test]
+fn a_new_wait_between_attempts_holds_from_the_next_attempt_on() {
+    let mut bench = Bench::started(SessionConfig { connect_retry: secs(5), ..config() });
+    let rare = SessionConfig { connect_retry: secs(1000), ..config() };
+    bench.session.configure(rare, bench.now);
+    bench.pass(secs(5));
+    assert_eq!(bench.dials(), 2, "the wait that was running");
+    bench.pass(secs(749));
+    assert_eq!(bench.dials(), 2);
+    bench.pass(secs(251));
+    assert_eq!(bench.dials(), 3);
+}

@@ -27,7 +27,7 @@ enum Value<'a> {
 
 impl<'a> Field<'a> {
     /// A setting whose text is all there is to it.
-    pub(super) fn new(key: &'static str, effect: Effect, value: impl ToString) -> Self {
+    pub(super) fn new(key: &'static str, effect: Effect, value: &(impl ToString + ?Sized)) -> Self {
         Self { key, effect, value: Value::Shown(value.to_string()) }
     }
 
@@ -37,7 +37,7 @@ impl<'a> Field<'a> {
         effect: Effect,
         value: Option<impl ToString>,
     ) -> Self {
-        Self::new(key, effect, value.map_or_else(|| NOTHING.to_owned(), |value| value.to_string()))
+        Self::new(key, effect, &value.map_or_else(|| NOTHING.to_owned(), |value| value.to_string()))
     }
 
     /// A policy, shown by its name and compared by what it says. A change is soft.

@@ -1,6 +1,6 @@
 //! The settings of one peer, and what changing each of them does to its session.
 
-use bgp::config::{LocalAs, PeerAs, PrivateAs, RibPeerConfig, SessionConfig, Ttl};
+use bgp::config::{GracefulRestart, LocalAs, PeerAs, PrivateAs, RibPeerConfig, SessionConfig, Ttl};
 
 use super::{
     Change,
@@ -33,7 +33,8 @@ fn fields(peer: &Peer) -> Vec<Field<'_>> {
         next_hop_ipv6,
     } = peer;
     let mut fields = vec![
-        Field::new("name", Nothing, name),
+        // Policies know it.
+        Field::new("name", Soft, name),
         Field::new("address", Reset, address),
         // Where to dial the next time; a session that is up does not care.
         Field::new("port", Nothing, port),
@@ -73,23 +74,71 @@ fn of_session(session: &SessionConfig) -> Vec<Field<'_>> {
         connect_retry,
         passive,
         families,
+        add_path_receive,
+        add_path_send,
+        extended_next_hop,
+        extended_messages,
+        role,
+        strict_role,
+        graceful_restart,
     } = session;
-    vec![
+    let mut fields = vec![
         Field::new(LOCAL_ASN, Reset, local_asn),
         Field::new(ROUTER_ID, Reset, router_id),
-        Field::new("asn", Reset, peer_as(*peer_asn)),
-        Field::new("hold_time", Reset, hold_time.seconds()),
+        Field::new("asn", Reset, &peer_as(*peer_asn)),
+        Field::new("hold_time", Reset, &hold_time.seconds()),
         // Ours alone: the next KEEPALIVE goes out by it.
         Field::optional("keepalive_time", Nothing, keepalive_time.map(|time| time.as_secs())),
-        Field::new("connect_retry", Nothing, connect_retry.as_secs()),
+        Field::new("connect_retry", Nothing, &connect_retry.as_secs()),
         Field::new("passive", Nothing, passive),
-        Field::new("families", Reset, listed(families.iter())),
-    ]
+        Field::new("families", Reset, &listed(families.iter())),
+        Field::new("add_path_receive", Reset, &listed(add_path_receive.iter())),
+        Field::new("add_path_send", Reset, &listed(add_path_send.iter())),
+        Field::new("extended_next_hop", Reset, &listed(extended_next_hop.iter())),
+        Field::new("extended_messages", Reset, extended_messages),
+        Field::optional("role", Reset, *role),
+        Field::new("strict_role", Reset, strict_role),
+    ];
+    fields.extend(of_restart(graceful_restart.as_ref()));
+    fields
+}
+
+fn of_restart(restart: Option<&GracefulRestart>) -> impl Iterator<Item = Field<'static>> {
+    let values = restart.map(|restart| {
+        let GracefulRestart {
+            restart_time,
+            families,
+            // How this run of the daemon began, and not what a file says.
+            restarted: _,
+            notification,
+            stale_path_time,
+            long_lived_time,
+        } = restart;
+        [
+            restart_time.seconds().to_string(),
+            listed(families.iter()),
+            notification.to_string(),
+            stale_path_time.as_secs().to_string(),
+            long_lived_time.seconds().to_string(),
+        ]
+    });
+    let keys = [
+        ("graceful_restart.restart_time", Reset),
+        ("graceful_restart.families", Reset),
+        ("graceful_restart.notification", Reset),
+        // Looked at when the peer comes back.
+        ("graceful_restart.stale_path_time", Nothing),
+        ("graceful_restart.long_lived_time", Reset),
+    ];
+    keys.into_iter().enumerate().map(move |(i, (key, effect))| {
+        Field::optional(key, effect, values.as_ref().map(|values| &values[i]))
+    })
 }
 
 /// What the RIB does with a peer's routes can change at any time.
 fn of_rib(rib: &RibPeerConfig) -> Vec<Field<'_>> {
     let RibPeerConfig {
+        group,
         import,
         export,
         route_reflector_client,
@@ -100,7 +149,8 @@ fn of_rib(rib: &RibPeerConfig) -> Vec<Field<'_>> {
         private_as,
         local_as: LocalAs { no_prepend, replace_as },
         enforce_first_as,
-        // Follow from others: the distance, and the session's own addresses.
+        // Follow from others: the peer's name, the distance, and the session's own addresses.
+        name: _,
         next_hops_on_link: _,
         local_addresses: _,
     } = rib;
@@ -112,6 +162,7 @@ fn of_rib(rib: &RibPeerConfig) -> Vec<Field<'_>> {
     vec![
         Field::policy("import", import.as_deref()),
         Field::policy("export", export.as_deref()),
+        Field::optional("group", Soft, group.as_ref()),
         Field::new("route_reflector_client", Soft, route_reflector_client),
         Field::new("route_server_client", Soft, route_server_client),
         Field::new("next_hop_self", Soft, next_hop_self),

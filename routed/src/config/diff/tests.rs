@@ -72,7 +72,7 @@ fn each_setting_of_a_peer_has_its_own_effect() {
         changes(&[("asn = 64600", "asn = 64601")]),
         ["peers[tor-a].asn: 64600 -> 64601 (reset)"]
     );
-    assert_eq!(changes(&[("tor-a", "tor-c")]), ["peers[tor-c].name: tor-a -> tor-c (none)"]);
+    assert_eq!(changes(&[("tor-a", "tor-c")]), ["peers[tor-c].name: tor-a -> tor-c (soft)"]);
 }
 
 #[test]

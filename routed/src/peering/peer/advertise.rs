@@ -1,8 +1,12 @@
 //! What the RIB and the peer's session have to tell each other when routes may flow.
 
-use std::{net::IpAddr, time::Instant};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Instant,
+};
 
 use bgp::{
+    config::RibPeerConfig,
     family::Family,
     rib::{Advertisement, Opening, PeerUp},
     session::Established,
@@ -16,21 +20,20 @@ use crate::{
     peering::{
         conn::Conn,
         interfaces::{self, Interface},
+        rib::PeerEvent,
     },
 };
 
 impl PeerTask {
     /// The session is established: the RIB hears from whom and how its routes are treated.
     pub(super) fn up(&mut self, established: &Established) {
-        let settings = &self.settings;
         let local = self.local();
         let interface = local.and_then(interfaces::interface_of);
-        let mut config = settings.rib.clone();
-        config.local_addresses =
-            next_hops(settings, local.map(|local| local.ip()), interface.as_ref());
-        let link = interface.as_ref().filter(|_| is_on_link(settings));
+        let config = rib_config(&self.settings, local, interface.as_ref());
+        let link = interface.as_ref().filter(|_| is_on_link(&self.settings));
         let link = link.and_then(|interface| interface.index);
         self.interface = interface.map(|interface| interface.name);
+        let settings = &self.settings;
         self.rib.up(PeerUp {
             families: established.families,
             local_asn: settings.session.local_asn,
@@ -42,6 +45,16 @@ impl PeerTask {
             config,
             opening: Opening::default(),
         });
+    }
+
+    /// The RIB hears of new settings, if it knows of a session.
+    pub(super) fn tell_settings(&mut self) {
+        if self.session.established().is_some() {
+            let local = self.local();
+            let interface = local.and_then(interfaces::interface_of);
+            let config = rib_config(&self.settings, local, interface.as_ref());
+            self.rib.push(PeerEvent::Settings(Box::new(config)));
+        }
     }
 
     /// Asks the RIB for more when little waits for the socket: what is not asked for costs no
@@ -96,6 +109,16 @@ impl PeerTask {
             Advertisement::RefreshBegin(_) | Advertisement::RefreshEnd(_) => Vec::new(),
         }
     }
+}
+
+/// How the peer's routes are treated, now that our end of the session is known.
+fn rib_config(
+    settings: &Peer,
+    local: Option<SocketAddr>,
+    interface: Option<&Interface>,
+) -> RibPeerConfig {
+    let local_addresses = next_hops(settings, local.map(|local| local.ip()), interface);
+    RibPeerConfig { local_addresses, ..settings.rib.clone() }
 }
 
 /// The addresses that next-hop-self takes: what the configuration says, else our end of the

@@ -1,6 +1,6 @@
 //! What operators and the node's links ask of a peer's task.
 
-use std::{net::IpAddr, time::Instant};
+use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use bgp::{
     config::Ttl,
@@ -9,7 +9,10 @@ use bgp::{
 };
 
 use super::PeerTask;
-use crate::{config::Peer, peering::interfaces};
+use crate::{
+    config::{Peer, diff::Effect},
+    peering::interfaces,
+};
 
 /// What can be asked of a peer's task.
 #[derive(Clone, Debug)]
@@ -22,6 +25,8 @@ pub enum PeerCommand {
     Reset(String),
     /// Ask the peer for its routes of a family again (RFC 2918).
     Refresh(Family),
+    /// Go on with new settings, which have this effect.
+    Configure(Arc<Peer>, Effect),
     /// Something happened to an interface of this node.
     Link(LinkEvent),
     /// End the task, with this reason for the peer.
@@ -62,6 +67,7 @@ impl PeerTask {
                 }
                 self.carry_out();
             }
+            PeerCommand::Configure(settings, effect) => self.configure(settings, effect),
             PeerCommand::Link(event) => self.link(&event),
             PeerCommand::Shutdown(cease) => self.shut_down(cease),
         }
@@ -71,6 +77,28 @@ impl PeerTask {
         self.wanted(false);
         self.handle(Input::Stop(cease));
         self.ending = true;
+    }
+
+    /// A session that stands is touched only by what its OPEN does not fit any more. One that is
+    /// still to come is tried anew at once: it may be what the settings were changed for.
+    fn configure(&mut self, settings: Arc<Peer>, effect: Effect) {
+        let anew = match effect {
+            Effect::None | Effect::Soft => self.session.state() < State::OpenSent,
+            Effect::Reset | Effect::Restart => true,
+        };
+        if anew {
+            self.handle(Input::Stop(Cease::ConfigChange));
+        }
+        self.settings = settings;
+        self.session.configure(self.settings.session.clone(), Instant::now());
+        self.rename();
+        match effect {
+            Effect::None => (),
+            Effect::Soft | Effect::Reset | Effect::Restart => self.tell_settings(),
+        }
+        if anew && self.inbox.status.borrow().wanted {
+            self.handle(Input::Start);
+        }
     }
 
     /// Ends a session whose link is gone at once instead of after the hold time, and tries at

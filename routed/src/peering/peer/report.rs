@@ -66,6 +66,16 @@ impl PeerTask {
         }
     }
 
+    /// The settings may have another name than before.
+    pub(super) fn rename(&self) {
+        let name = &self.settings.name;
+        self.inbox.status.send_if_modified(|status| {
+            let renamed = status.name != *name;
+            status.name = Arc::clone(name);
+            renamed
+        });
+    }
+
     /// The operator wants the session, or not.
     pub(super) fn wanted(&self, wanted: bool) {
         self.inbox

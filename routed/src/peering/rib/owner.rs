@@ -78,7 +78,7 @@ impl RibOwner {
             Command::SetNextHop(next_hop, resolution) => {
                 self.rib.set_next_hop(next_hop, resolution);
             }
-            Command::SetPolicies(peer, config) => self.rib.set_policies(peer, config),
+            Command::Configure(config) => self.rib.configure(&config),
             Command::Look(look) => look(&self.rib),
             Command::Stop => return ControlFlow::Break(()),
         }
@@ -95,6 +95,7 @@ impl RibOwner {
             }
             PeerEvent::Update(update) => self.rib.update(peer, &update),
             PeerEvent::Refresh(family) => self.rib.refresh(peer, family),
+            PeerEvent::Settings(config) => self.rib.set_policies(peer, *config),
             PeerEvent::Down => {
                 self.pulls.remove(&peer);
                 self.rib.peer_down(peer, &Cause::Closed, Timestamp::UNKNOWN);

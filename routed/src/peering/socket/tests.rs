@@ -86,7 +86,11 @@ async fn listeners_of_both_families_share_a_port() {
 async fn only_the_same_md5_key_comes_through() {
     let right = key("right");
     let keys = [(CLIENT, &right)];
-    let listener = listen(SocketAddr::new(SERVER, 0), keys.into_iter()).unwrap();
+    let listener = listen(
+        SocketAddr::new(SERVER, 0),
+        keys.into_iter().map(|(peer, key)| (Prefix::host(peer), key)),
+    )
+    .unwrap();
     let address = listener.local_addr().unwrap();
 
     assert!(!comes_through(dial(address)).await, "unsigned");
@@ -100,7 +104,13 @@ async fn only_the_same_md5_key_comes_through() {
 async fn keys_of_the_other_family_are_left_out() {
     let key = key("k");
     let keys = [("fd00::1".parse().unwrap(), &key)];
-    assert!(listen(SocketAddr::new(SERVER, 0), keys.into_iter()).is_ok());
+    assert!(
+        listen(
+            SocketAddr::new(SERVER, 0),
+            keys.into_iter().map(|(peer, key)| (Prefix::host(peer), key))
+        )
+        .is_ok()
+    );
 }
 
 #[tokio::test]
@@ -144,7 +154,11 @@ async fn ipv6_has_the_same_options() {
     let one = IpAddr::V6(std::net::Ipv6Addr::LOCALHOST);
     let signed = key("six");
     let keys = [(one, &signed)];
-    let listener = listen(SocketAddr::new(one, 0), keys.into_iter()).unwrap();
+    let listener = listen(
+        SocketAddr::new(one, 0),
+        keys.into_iter().map(|(peer, key)| (Prefix::host(peer), key)),
+    )
+    .unwrap();
     let near = Dial {
         peer: listener.local_addr().unwrap(),
         local: Some(one),
