@@ -191,9 +191,9 @@ impl Config {
     ///
     /// [`Invalid`] with every fault.
     pub fn parse(path: &Path, text: &str) -> Result<Loaded, Invalid> {
-        let mut findings = Findings::new(text);
+        let findings = Findings::new(text);
         let folder = path.parent().unwrap_or(Path::new(""));
-        let config = section::document(text, &mut findings, |root| Self::read(root, folder));
+        let config = section::document(text, &findings, |root| Self::read(root, folder));
         findings.finish(path, config)
     }
 

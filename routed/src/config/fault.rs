@@ -4,6 +4,7 @@
 //! order of the file, one line each, or the configuration with its warnings.
 
 use std::{
+    cell::RefCell,
     fmt,
     path::{Path, PathBuf},
     str::Utf8Error,
@@ -102,24 +103,53 @@ impl Invalid {
     }
 }
 
-/// What the sections have found so far.
+/// What the sections have found so far. Every section writes here while others are being read.
 pub(super) struct Findings<'t> {
     text: &'t str,
-    faults: Vec<Fault>,
-    warnings: Vec<Warning>,
+    faults: RefCell<Vec<Found<Fault>>>,
+    warnings: RefCell<Vec<Found<Warning>>>,
+}
+
+/// Something found in a template is found once for each of those that take over from it.
+struct Found<T> {
+    what: T,
+    /// Who took over the value, as in `peers[2]`; empty for a value that stands for itself.
+    heirs: Vec<String>,
 }
 
 impl<'t> Findings<'t> {
     pub(super) const fn new(text: &'t str) -> Self {
-        Self { text, faults: Vec::new(), warnings: Vec::new() }
+        Self { text, faults: RefCell::new(Vec::new()), warnings: RefCell::new(Vec::new()) }
     }
 
-    pub(super) fn fault(&mut self, place: Place, problem: Problem) {
-        self.faults.push(Fault { place, problem });
+    /// `heir`: who took over the value that stands in the place.
+    pub(super) fn fault(&self, place: Place, problem: Problem, heir: Option<String>) {
+        let mut faults = self.faults.borrow_mut();
+        let text = heir.is_some().then(|| problem.to_string());
+        let known = faults.iter_mut().find(|known| {
+            !known.heirs.is_empty()
+                && known.what.place == place
+                && text.as_ref().is_some_and(|text| *text == known.what.problem.to_string())
+        });
+        match known {
+            Some(known) => known.heirs.extend(heir),
+            None => {
+                let heirs = heir.into_iter().collect();
+                faults.push(Found { what: Fault { place, problem }, heirs });
+            }
+        }
     }
 
-    pub(super) fn warn(&mut self, place: Place, caution: Caution) {
-        self.warnings.push(Warning { place, caution });
+    /// `heir`: as for faults.
+    pub(super) fn warn(&self, place: Place, caution: Caution, heir: Option<String>) {
+        let warning = Warning { place, caution };
+        let mut warnings = self.warnings.borrow_mut();
+        let known =
+            warnings.iter_mut().find(|known| !known.heirs.is_empty() && known.what == warning);
+        match known.filter(|_| heir.is_some()) {
+            Some(known) => known.heirs.extend(heir),
+            None => warnings.push(Found { what: warning, heirs: heir.into_iter().collect() }),
+        }
     }
 
     /// Line and column of an octet of the text.
@@ -128,18 +158,38 @@ impl<'t> Findings<'t> {
     }
 
     pub(super) fn is_faultless(&self) -> bool {
-        self.faults.is_empty()
+        self.faults.borrow().is_empty()
     }
 
     /// `config` may be there in spite of faults: values that were refused have stand-ins.
-    pub(super) fn finish(mut self, file: &Path, config: Option<Config>) -> Result<Loaded, Invalid> {
-        self.faults.sort_by_key(|fault| (fault.place.line, fault.place.column));
-        self.warnings.sort_by_key(|warning| warning.place.line);
+    pub(super) fn finish(self, file: &Path, config: Option<Config>) -> Result<Loaded, Invalid> {
         let Self { faults, warnings, text: _ } = self;
+        let named = |place: Place, heirs: &[String]| Place { key: place.key + &of(heirs), ..place };
+        let fault = |Found { what: Fault { place, problem }, heirs }| Fault {
+            place: named(place, &heirs),
+            problem,
+        };
+        let warning = |Found { what: Warning { place, caution }, heirs }| Warning {
+            place: named(place, &heirs),
+            caution,
+        };
+        let mut faults: Vec<Fault> = faults.into_inner().into_iter().map(fault).collect();
+        let mut warnings: Vec<Warning> = warnings.into_inner().into_iter().map(warning).collect();
+        faults.sort_by_key(|fault| (fault.place.line, fault.place.column));
+        warnings.sort_by_key(|warning| warning.place.line);
         match config {
             Some(config) if faults.is_empty() => Ok(Loaded { config, warnings }),
             Some(_) | None => Err(Invalid { file: file.to_path_buf(), faults, warnings }),
         }
+    }
+}
+
+/// ` (for peers[0], peers[1])`: whom a value is wrong for that stands somewhere else.
+fn of(heirs: &[String]) -> String {
+    match heirs {
+        [] => String::new(),
+        [a, b, c, _, more @ ..] => format!(" (for {a}, {b}, {c} and {} more)", more.len() + 1),
+        few => format!(" (for {})", few.join(", ")),
     }
 }
 

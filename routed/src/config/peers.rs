@@ -1,10 +1,11 @@
 //! `[[peers]]`: each table on its own, then what only shows when all are seen together.
 
+mod group;
 mod peer;
 
 use std::{collections::BTreeMap, net::IpAddr, path::Path};
 
-use self::peer::Read;
+use self::{group::Groups, peer::Read};
 use super::{
     Peer,
     fault::Place,
@@ -28,7 +29,16 @@ pub(super) struct Context<'c> {
 pub(super) fn read_all(root: &mut Section<'_, '_>, context: &Context<'_>) -> Vec<Peer> {
     let defaults =
         speaker::PolicyDefaults::resolve(root, &context.speaker.defaults, context.policies);
-    let read = root.tables("peers", |section| peer::read(section, context, &defaults));
+    let groups = Groups::read_all(root, |section| peer::read(section, context, &defaults));
+    let read = root.tables("peers", |section| {
+        let group = groups.join(section);
+        let mut read = peer::read(section, context, &defaults);
+        if let Some(peer) = &mut read.peer {
+            peer.rib.group = group;
+        }
+        read
+    });
+    groups.warn_unused(root);
     if read.is_empty() && !root.has("peers") {
         root.warn(Place::whole_file(), Caution::NoPeers);
     }

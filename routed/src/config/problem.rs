@@ -186,6 +186,19 @@ pub enum Problem {
     /// The name of a built-in policy.
     #[error("{0:?} is the name of a built-in policy; choose another")]
     ReservedName(String),
+    /// A group that is not there.
+    #[error("no [[peer_groups]] has the name {name:?}; {}{}", known_names(.known), did_you_mean(.meant))]
+    UnknownGroup {
+        /// As written.
+        name: String,
+        /// Those there are.
+        known: Vec<String>,
+        /// The one that is nearest, if near.
+        meant: Option<String>,
+    },
+    /// In a group, a key that tells peers apart.
+    #[error("{0} is one peer's own; write it in its [[peers]]")]
+    Identity(&'static str),
     /// Both given.
     #[error("excludes {0}; remove one of them")]
     Excludes(&'static str),
@@ -320,6 +333,9 @@ pub enum Caution {
     /// A policy that nobody names.
     #[error("no peer uses this policy")]
     UnusedPolicy,
+    /// A group without members.
+    #[error("no peer is in this group")]
+    UnusedGroup,
     /// A statement that neither changes nor decides.
     #[error("has neither set nor action, so it does nothing")]
     IdleStatement,
@@ -331,6 +347,13 @@ pub enum Caution {
 fn quoted(words: &[&str]) -> String {
     let words: Vec<_> = words.iter().map(|word| format!("{word:?}")).collect();
     words.join(", ")
+}
+
+fn known_names(known: &[String]) -> String {
+    if known.is_empty() {
+        return "there is none in this file".to_owned();
+    }
+    format!("known are {}", known.join(", "))
 }
 
 fn did_you_mean(name: &Option<String>) -> String {

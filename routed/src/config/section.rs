@@ -24,7 +24,7 @@ pub(super) struct At<T> {
 /// Parses the text and reads it as one section. `None` if it is no TOML.
 pub(super) fn document<T>(
     text: &str,
-    findings: &mut Findings<'_>,
+    findings: &Findings<'_>,
     read: impl FnOnce(&mut Section<'_, '_>) -> Option<T>,
 ) -> Option<T> {
     let (document, errors) = DeTable::parse_recoverable(text);
@@ -34,7 +34,7 @@ pub(super) fn document<T>(
         let last = findings.position(text.trim_end().len());
         let of_last_line = place.line >= last.line;
         let problem = if of_last_line { Problem::CutOff } else { Problem::Syntax };
-        findings.fault(place, problem(error));
+        findings.fault(place, problem(error), None);
     }
     if !findings.is_faultless() {
         // Half a document would give a second, misleading fault for everything that is cut off.
@@ -42,34 +42,94 @@ pub(super) fn document<T>(
     }
     let table = document.get_ref();
     if table.is_empty() {
-        findings.fault(Place::whole_file(), Problem::Empty);
+        findings.fault(Place::whole_file(), Problem::Empty, None);
         return None;
     }
-    let mut root =
-        Section { findings, table: Some(table), place: Place::whole_file(), asked: Vec::new() };
-    let value = read(&mut root);
-    root.finish();
-    value
+    Section {
+        findings,
+        table: Some(table),
+        place: Place::whole_file(),
+        role: Role::Own,
+        asked: Vec::new(),
+    }
+    .read(read)
 }
 
 /// One table. An absent one reads as empty.
 pub(super) struct Section<'a, 't> {
-    findings: &'a mut Findings<'t>,
+    findings: &'a Findings<'t>,
     table: Option<&'a DeTable<'a>>,
     place: Place,
+    role: Role<'a>,
     /// Keys that somebody reads.
     asked: Vec<&'static str>,
 }
 
+/// A table whose values others take over.
+#[derive(Clone)]
+pub(super) struct Template<'a> {
+    table: Option<&'a DeTable<'a>>,
+    place: Place,
+}
+
+/// How a table stands to templates.
+///
+/// A value in a template is read twice: once for itself, when faults of the value alone are
+/// found, and once for each heir, when it turns out whether it fits there.
+#[derive(Clone)]
+enum Role<'a> {
+    /// Stands for itself.
+    Own,
+    /// Is a template: whether its values fit together is not to be judged here.
+    Template,
+    /// Takes over what it does not say itself.
+    Heir(Template<'a>),
+    /// Stands inside a template and is read for this heir.
+    TakenOver { heir: String },
+}
+
+/// Keys that say which peer is meant; no template can say that.
+const IDENTITY: [&str; 4] = ["name", "address", "interface", "group"];
+
 impl<'a, 't> Section<'a, 't> {
     /// Records a fault.
     pub(super) fn fault(&mut self, place: Place, problem: Problem) {
-        self.findings.fault(place, problem);
+        match self.role {
+            Role::Template => {}
+            Role::Own | Role::Heir(_) | Role::TakenOver { .. } => {
+                let heir = self.heir_of(&place);
+                self.findings.fault(place, problem, heir);
+            }
+        }
     }
 
     /// Records a warning.
     pub(super) fn warn(&mut self, place: Place, caution: Caution) {
-        self.findings.warn(place, caution);
+        match self.role {
+            Role::Template => {}
+            Role::Own | Role::Heir(_) | Role::TakenOver { .. } => {
+                let heir = self.heir_of(&place);
+                self.findings.warn(place, caution, heir);
+            }
+        }
+    }
+
+    /// Reads the section as one whose values others may take over, with the reader of those
+    /// others. Faults of single values and unknown keys are found; what `read` gives is of no
+    /// use, since a template need not be complete.
+    pub(super) fn as_template<T>(&mut self, read: impl FnOnce(&mut Self) -> T) -> Template<'a> {
+        for key in IDENTITY.into_iter().filter(|key| *key != "name" && self.has(key)) {
+            self.findings.fault(self.place_of(key), Problem::Identity(key), None);
+        }
+        let role = std::mem::replace(&mut self.role, Role::Template);
+        read(self);
+        self.role = role;
+        Template { table: self.table, place: self.place() }
+    }
+
+    /// From now on, takes over from the template what the section does not say itself.
+    pub(super) fn inherit(&mut self, template: &Template<'a>) {
+        self.role = Role::Heir(template.clone());
     }
 
     /// The value of a key, if it is there and good.
@@ -79,8 +139,7 @@ impl<'a, 't> Section<'a, 't> {
         read: impl FnOnce(&DeValue<'_>) -> Result<T, Problem>,
     ) -> Option<At<T>> {
         let value = self.find(key)?;
-        let place = self.place_of(key);
-        self.judge(place, read(value.get_ref()))
+        self.judge(key, self.place_of(key), read(value.get_ref()))
     }
 
     /// The value of a key that must be there; `example` shows how to write it.
@@ -115,13 +174,12 @@ impl<'a, 't> Section<'a, 't> {
         let value = self.find(key)?;
         let Some(elements) = value.get_ref().as_array() else {
             let problem = wrong_type("a list, as in [\"...\"]", value.get_ref());
-            self.fault(self.place_of(key), problem);
-            return None;
+            return self.judge::<Vec<_>>(key, self.place_of(key), Err(problem)).map(|at| at.value);
         };
         let mut list = Vec::with_capacity(elements.len());
         for (i, element) in elements.iter().enumerate() {
             let place = self.element_place(key, i, element);
-            list.extend(self.judge(place, read(element.get_ref())));
+            list.extend(self.judge(key, place, read(element.get_ref())));
         }
         Some(list)
     }
@@ -130,54 +188,50 @@ impl<'a, 't> Section<'a, 't> {
     pub(super) fn section<T>(
         &mut self,
         key: &'static str,
-        read: impl FnOnce(&mut Section<'_, 't>) -> T,
+        read: impl FnOnce(&mut Section<'a, 't>) -> T,
     ) -> T {
-        let place = self.place_of(key);
         let table = self.find(key).and_then(|value| {
-            let table = value.get_ref().as_table();
-            if table.is_none() {
-                self.fault(place.clone(), wrong_type("a table", value.get_ref()));
-            }
-            table
+            let wrong = || wrong_type("a table", value.get_ref());
+            let table = value.get_ref().as_table().ok_or_else(wrong);
+            self.judge(key, self.place_of(key), table).map(|at| at.value)
         });
-        Section { findings: self.findings, table, place, asked: Vec::new() }.read(read)
+        self.inner(key, table, self.place_of(key)).read(read)
     }
 
     /// Each table of a list of tables.
     pub(super) fn tables<T>(
         &mut self,
         key: &'static str,
-        mut read: impl FnMut(&mut Section<'_, 't>) -> T,
+        mut read: impl FnMut(&mut Section<'a, 't>) -> T,
     ) -> Vec<T> {
         let Some(value) = self.find(key) else { return Vec::new() };
         let Some(elements) = value.get_ref().as_array() else {
             let problem = wrong_type("a list of tables, each begun with [[...]]", value.get_ref());
-            self.fault(self.place_of(key), problem);
+            self.judge::<()>(key, self.place_of(key), Err(problem));
             return Vec::new();
         };
         let mut list = Vec::with_capacity(elements.len());
         for (i, element) in elements.iter().enumerate() {
             let place = self.element_place(key, i, element);
             let Some(table) = element.get_ref().as_table() else {
-                self.fault(place, wrong_type("a table", element.get_ref()));
+                self.judge::<()>(key, place, Err(wrong_type("a table", element.get_ref())));
                 continue;
             };
-            let section =
-                Section { findings: self.findings, table: Some(table), place, asked: Vec::new() };
-            list.push(section.read(&mut read));
+            list.push(self.inner(key, Some(table), place).read(&mut read));
         }
         list
     }
 
-    /// True if the key is in the file. Does not count as reading it.
+    /// True if the key is in the file, in this table or in its template. Does not count as
+    /// reading it.
     pub(super) fn has(&self, key: &str) -> bool {
-        self.table.is_some_and(|table| table.contains_key(key))
+        self.look(key).is_some()
     }
 
     /// True if the list has no elements or is not there.
     pub(super) fn is_empty_list(&self, key: &str) -> bool {
-        let value = self.table.and_then(|table| table.get(key));
-        value.is_none_or(|value| value.get_ref().as_array().is_some_and(|list| list.is_empty()))
+        let value = self.look(key).map(Spanned::get_ref);
+        value.is_none_or(|value| value.as_array().is_some_and(|list| list.is_empty()))
     }
 
     /// True if the section itself is in the file, and a table.
@@ -192,9 +246,13 @@ impl<'a, 't> Section<'a, 't> {
 
     /// Where the key stands, or would.
     pub(super) fn place_of(&self, key: &str) -> Place {
-        let found = self.table.and_then(|table| table.get_key_value(key));
+        let (table, place) = match self.taken_over(key) {
+            Some(template) => (template.table, &template.place),
+            None => (self.table, &self.place),
+        };
+        let found = table.and_then(|table| table.get_key_value(key));
         let line = found.and_then(|(key, _)| self.findings.position(key.span().start).line);
-        Place { key: self.path_of(key), line: line.or(self.place.line), column: None }
+        Place { key: inside(place, key), line: line.or(place.line), column: None }
     }
 
     fn read<T>(mut self, read: impl FnOnce(&mut Self) -> T) -> T {
@@ -203,18 +261,62 @@ impl<'a, 't> Section<'a, 't> {
         value
     }
 
+    /// A table under a key.
+    fn inner(&self, key: &str, table: Option<&'a DeTable<'a>>, place: Place) -> Self {
+        let role = match &self.role {
+            Role::Own => Role::Own,
+            Role::Template => Role::Template,
+            Role::Heir(_) if self.taken_over(key).is_none() => Role::Own,
+            Role::Heir(_) => Role::TakenOver { heir: self.place.key.clone() },
+            Role::TakenOver { heir } => Role::TakenOver { heir: heir.clone() },
+        };
+        Section { findings: self.findings, table, place, role, asked: Vec::new() }
+    }
+
     fn find(&mut self, key: &'static str) -> Option<&'a Spanned<DeValue<'a>>> {
         if !self.asked.contains(&key) {
             self.asked.push(key);
         }
-        self.table?.get(key)
+        if matches!(self.role, Role::Template) && IDENTITY.contains(&key) {
+            return None;
+        }
+        self.look(key)
     }
 
-    fn judge<T>(&mut self, place: Place, result: Result<T, Problem>) -> Option<At<T>> {
+    fn look(&self, key: &str) -> Option<&'a Spanned<DeValue<'a>>> {
+        let table = self.taken_over(key).map_or(self.table, |template| template.table);
+        table?.get(key)
+    }
+
+    /// The template from which this key is taken over.
+    fn taken_over(&self, key: &str) -> Option<&Template<'a>> {
+        let Role::Heir(template) = &self.role else { return None };
+        let said = self.table.is_some_and(|table| table.contains_key(key));
+        let there = template.table.is_some_and(|table| table.contains_key(key));
+        (there && !said && !IDENTITY.contains(&key)).then_some(template)
+    }
+
+    /// Who must be named beside a place in a template.
+    fn heir_of(&self, place: &Place) -> Option<String> {
+        match &self.role {
+            Role::Own | Role::Template => None,
+            Role::Heir(template) => {
+                let rest = place.key.strip_prefix(&template.place.key)?;
+                rest.starts_with('.').then(|| self.place.key.clone())
+            }
+            Role::TakenOver { heir } => Some(heir.clone()),
+        }
+    }
+
+    /// What the reader of a single value says. A value in a template was judged with the template.
+    fn judge<T>(&mut self, key: &str, place: Place, result: Result<T, Problem>) -> Option<At<T>> {
         match result {
             Ok(value) => Some(At { value, place }),
             Err(problem) => {
-                self.fault(place, problem);
+                let known = matches!(self.role, Role::TakenOver { .. });
+                if !known && self.taken_over(key).is_none() {
+                    self.findings.fault(place, problem, None);
+                }
                 None
             }
         }
@@ -222,24 +324,26 @@ impl<'a, 't> Section<'a, 't> {
 
     fn element_place(&self, key: &str, index: usize, element: &Spanned<DeValue<'_>>) -> Place {
         let line = self.findings.position(element.span().start).line;
-        Place { key: format!("{}[{index}]", self.path_of(key)), line, column: None }
-    }
-
-    fn path_of(&self, key: &str) -> String {
-        if self.place.key.is_empty() { key.to_owned() } else { format!("{}.{key}", self.place.key) }
+        Place { key: format!("{}[{index}]", self.place_of(key).key), line, column: None }
     }
 
     /// Every key that nobody read is a fault.
     fn finish(self) {
-        let Some(table) = self.table else { return };
+        let known = matches!(self.role, Role::TakenOver { .. });
+        let Some(table) = self.table.filter(|_| !known) else { return };
         for key in table.keys().filter(|key| !self.asked.contains(&&**key.get_ref())) {
             let name: &str = key.get_ref();
             let hint = nearest(name, self.asked.iter().copied())
                 .map_or_else(|| Hint::Known(self.asked.clone()), Hint::DidYouMean);
             let place = self.place_of(name);
-            self.findings.fault(place, Problem::UnknownKey(hint));
+            self.findings.fault(place, Problem::UnknownKey(hint), None);
         }
     }
+}
+
+/// The path of a key inside a table.
+fn inside(table: &Place, key: &str) -> String {
+    if table.key.is_empty() { key.to_owned() } else { format!("{}.{key}", table.key) }
 }
 
 /// The fault of a value of another type.
