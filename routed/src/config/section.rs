@@ -188,7 +188,7 @@ impl<'a, 't> Section<'a, 't> {
     pub(super) fn section<T>(
         &mut self,
         key: &'static str,
-        read: impl FnOnce(&mut Section<'a, 't>) -> T,
+        read: impl FnOnce(&mut Self) -> T,
     ) -> T {
         let table = self.find(key).and_then(|value| {
             let wrong = || wrong_type("a table", value.get_ref());
@@ -202,7 +202,7 @@ impl<'a, 't> Section<'a, 't> {
     pub(super) fn tables<T>(
         &mut self,
         key: &'static str,
-        mut read: impl FnMut(&mut Section<'a, 't>) -> T,
+        mut read: impl FnMut(&mut Self) -> T,
     ) -> Vec<T> {
         let Some(value) = self.find(key) else { return Vec::new() };
         let Some(elements) = value.get_ref().as_array() else {
