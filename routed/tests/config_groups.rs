@@ -49,7 +49,7 @@ import = \"none\"
 /// Hold time, number of families, import policy, group.
 fn seen(peer: &Peer) -> (u16, usize, String, Option<&str>) {
     let families = Family::ALL.into_iter().filter(|family| peer.session.families.contains(*family));
-    let import = peer.rib.import.as_ref().unwrap().name.to_string();
+    let import = peer.rib.import.as_ref().map_or("-".to_owned(), |policy| policy.name.to_string());
     (peer.session.hold_time.seconds(), families.count(), import, peer.rib.group.as_deref())
 }
 

@@ -185,11 +185,7 @@ impl<'a, 't> Section<'a, 't> {
     }
 
     /// A table inside this one.
-    pub(super) fn section<T>(
-        &mut self,
-        key: &'static str,
-        read: impl FnOnce(&mut Self) -> T,
-    ) -> T {
+    pub(super) fn section<T>(&mut self, key: &'static str, read: impl FnOnce(&mut Self) -> T) -> T {
         let table = self.find(key).and_then(|value| {
             let wrong = || wrong_type("a table", value.get_ref());
             let table = value.get_ref().as_table().ok_or_else(wrong);
