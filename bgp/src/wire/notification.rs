@@ -6,12 +6,12 @@
 //! Never refuses a received NOTIFICATION for its content: a peer may send codes and data that
 //! nobody knows, and it must not be answered (RFC 4271 §6.4).
 
-use std::fmt;
+use std::{fmt, net::Ipv4Addr};
 
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{HEADER_LEN, MAX_LEN, header};
-use crate::family::Family;
+use crate::{aspath::Asn, family::Family};
 
 mod names;
 
@@ -163,6 +163,23 @@ impl fmt::Display for Notification {
             (ErrorCode::UNSUPPORTED_VERSION, [high, low]) => {
                 write!(f, " (version {} is spoken)", u16::from_be_bytes([*high, *low]))
             }
+            // RFC 4271 leaves the data of these three open; the field that was refused is what
+            // BIRD, FRR and we send.
+            (ErrorCode::BAD_PEER_AS, [high, low]) => {
+                match Asn(u16::from_be_bytes([*high, *low]).into()) {
+                    Asn::TRANS => f.write_str(" (an AS above 65535 was refused)"),
+                    asn => write!(f, " (AS {asn} was refused)"),
+                }
+            }
+            (ErrorCode::BAD_PEER_AS, [a, b, c, d]) => {
+                write!(f, " (AS {} was refused)", Asn(u32::from_be_bytes([*a, *b, *c, *d])))
+            }
+            (ErrorCode::BAD_IDENTIFIER, [a, b, c, d]) => {
+                write!(f, " ({} was refused)", Ipv4Addr::new(*a, *b, *c, *d))
+            }
+            (ErrorCode::UNACCEPTABLE_HOLD_TIME, [high, low]) => {
+                write!(f, " ({} s was refused)", u16::from_be_bytes([*high, *low]))
+            }
             (ErrorCode::MAX_PREFIXES, [a, b, safi, limit @ ..]) if limit.len() == 4 => {
                 match Family::from_codes(u16::from_be_bytes([*a, *b]), *safi) {
                     Some(family) => write!(f, " ({family}, ")?,
@@ -214,6 +231,22 @@ mod tests {
             (
                 Notification::unsupported_version(),
                 "OPEN Message Error/Unsupported Version Number (version 4 is spoken)",
+            ),
+            (
+                Notification::new(ErrorCode::BAD_PEER_AS, vec![0xFA, 0x56, 0xEA, 2]),
+                "OPEN Message Error/Bad Peer AS (AS 4200000002 was refused)",
+            ),
+            (
+                Notification::new(ErrorCode::BAD_PEER_AS, vec![0x5B, 0xA0]),
+                "OPEN Message Error/Bad Peer AS (an AS above 65535 was refused)",
+            ),
+            (
+                Notification::new(ErrorCode::BAD_IDENTIFIER, vec![10, 0, 0, 1]),
+                "OPEN Message Error/Bad BGP Identifier (10.0.0.1 was refused)",
+            ),
+            (
+                Notification::new(ErrorCode::UNACCEPTABLE_HOLD_TIME, vec![0, 2]),
+                "OPEN Message Error/Unacceptable Hold Time (2 s was refused)",
             ),
             (
                 Notification::max_prefixes(Family::Ipv6Unicast, 1000),
