@@ -96,10 +96,23 @@ pub fn owe_detach(socket: &Path, id: &AttachmentId) -> io::Result<()> {
         Ok(()) | Err(_) => {}
     }
     // Written aside and renamed, so that the daemon never reads half a note.
-    let name = format!("{}.{}.{}", id.network, id.container_id, id.ifname);
+    let name = note_name(id);
     let draft = folder.join(format!(".{name}.{}", std::process::id()));
     fs::write(&draft, serde_json::to_vec(id)?)?;
     fs::rename(&draft, folder.join(name))
+}
+
+/// Removes the note of a DEL that could be delivered after all.
+///
+/// # Errors
+///
+/// As the file system has it.
+pub fn forgive_detach(socket: &Path, id: &AttachmentId) -> io::Result<()> {
+    let Some(parent) = socket.parent() else { return Ok(()) };
+    match fs::remove_file(parent.join(OWED).join(note_name(id))) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 /// The DELs that are owed, each with the note to remove once it is settled. Notes that cannot
@@ -129,6 +142,11 @@ pub fn owed_detaches(
     Ok(owed)
 }
 
+/// Unique: none of the three can contain a colon.
+fn note_name(id: &AttachmentId) -> String {
+    format!("{}:{}:{}", id.network, id.container_id, id.ifname)
+}
+
 /// Folder beside the socket that holds a note for each owed DEL.
 const OWED: &str = "owed-detaches";
 
@@ -154,6 +172,9 @@ mod tests {
         let owed: Vec<_> =
             owed_detaches(&socket).unwrap().into_iter().map(|(_, id)| id.unwrap()).collect();
         assert_eq!(owed, [id("c1"), id("c2")]);
+        forgive_detach(&socket, &id("c1")).unwrap();
+        forgive_detach(&socket, &id("c1")).unwrap();
+        assert_eq!(owed_detaches(&socket).unwrap().len(), 1);
     }
 
     #[test]

@@ -102,16 +102,25 @@ fn del(params: &Params, conf: &NetConf) -> Result<(), Error> {
     // The namespace may be gone, or never have been: DEL succeeds without it.
     let netns = open(&params.netns).ok();
     let request = Request::Del(id.clone());
-    match client::call(&conf.socket, &request, netns.as_ref().map(AsFd::as_fd)) {
-        Ok(response) => done(response),
-        Err(ClientError::NoDaemon { .. }) => {
-            client::owe_detach(&conf.socket, &id).map_err(|error| Error {
-                code: code::TRY_AGAIN,
-                msg: "the node daemon is down and DEL cannot be noted for it".to_owned(),
-                details: format!("beside {}: {error}", conf.socket.display()),
-            })
+    let ask = || client::call(&conf.socket, &request, netns.as_ref().map(AsFd::as_fd));
+    match ask() {
+        Err(ClientError::NoDaemon { .. }) => {}
+        answered => return done(answered?),
+    }
+    client::owe_detach(&conf.socket, &id).map_err(|error| Error {
+        code: code::TRY_AGAIN,
+        msg: "the node daemon is down and DEL cannot be noted for it".to_owned(),
+        details: format!("beside {}: {error}", conf.socket.display()),
+    })?;
+    // A daemon that came up in between may have read the notes before this one was there.
+    match ask() {
+        Err(ClientError::NoDaemon { .. }) => Ok(()),
+        answered => {
+            done(answered?)?;
+            // If it stays, the next start finds nothing to do.
+            let _ = client::forgive_detach(&conf.socket, &id);
+            Ok(())
         }
-        Err(error @ ClientError::Broken { .. }) => Err(error.into()),
     }
 }
 

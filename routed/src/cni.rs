@@ -20,6 +20,7 @@ use routed_core::{
     },
 };
 
+pub mod owed;
 pub mod server;
 
 /// What to ask the machine; `None` if there is nothing to ask, for DEL of what cannot exist.

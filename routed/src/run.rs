@@ -198,7 +198,11 @@ fn pods(
         // Whether it ended or panicked, the log has it.
         let _ = pump.await;
     });
-    parts.spawn("sockets.cni", cni::server::serve(listener, node.clone(), metrics.clone()));
+    let (socket, served, metrics) = (config.sockets.cni.clone(), node.clone(), metrics.clone());
+    parts.spawn("sockets.cni", async move {
+        cni::owed::settle(&socket, &served).await;
+        cni::server::serve(listener, served, metrics).await;
+    });
     Ok(Some(node))
 }
 

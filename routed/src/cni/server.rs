@@ -189,6 +189,6 @@ const READ_TIME: Duration = Duration::from_secs(5);
 /// An answer fits the socket's buffer unless nobody reads it.
 const WRITE_TIME: Duration = Duration::from_secs(5);
 /// Pods take milliseconds; runtimes give up after minutes.
-const ANSWER_TIME: Duration = Duration::from_secs(60);
+pub(super) const ANSWER_TIME: Duration = Duration::from_secs(60);
 /// After a failed accept (no more descriptors), so that it does not spin.
 const PAUSE: Duration = Duration::from_millis(100);
