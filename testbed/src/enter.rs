@@ -160,7 +160,7 @@ fn enter_lab(lab: &LabDir) -> Result<()> {
 fn enter_pod(router: &str, pod: &str) -> Result<()> {
     let path = Path::new("/run/netns").join(pod);
     let netns = File::open(&path)
-        .with_context(|| format!("no pod {pod:?} on {router}; see `testbed show`"))?;
+        .with_context(|| format!("no pod {pod:?} on {router}; see `./testbed/run show`"))?;
     setns(&netns, CloneFlags::CLONE_NEWNET).context("cannot enter the pod")?;
     // As `ip netns exec` does: /sys/class/net must show the pod's interfaces.
     unshare(CloneFlags::CLONE_NEWNS)?;

@@ -167,7 +167,7 @@ fn remember(pod: &str, container_id: &str, output: &Output) -> Result<()> {
 fn recall(pod: &str) -> Result<Record> {
     match fs::read(record_path(pod)) {
         Ok(text) => Ok(serde_json::from_slice(&text)?),
-        Err(_) => bail!("no pod {pod:?} on this node; see `testbed show`"),
+        Err(_) => bail!("no pod {pod:?} on this node; see `./testbed/run show`"),
     }
 }
 

@@ -103,7 +103,7 @@ impl Registry {
         }
         ensure!(
             !dir.path.exists(),
-            "a lab named {:?} is up; take it down (`testbed down --name {0}`) or give the new one \
+            "a lab named {:?} is up; take it down (`./testbed/run down --name {0}`) or give the new one \
              another --name",
             plan.name
         );
@@ -147,10 +147,10 @@ impl Registry {
         if let Some(name) = name {
             let found = alive.into_iter().find(|dir| dir.name() == name);
             return found
-                .with_context(|| format!("no lab named {name:?} is up; see `testbed show`"));
+                .with_context(|| format!("no lab named {name:?} is up; see `./testbed/run show`"));
         }
         match alive.len() {
-            0 => bail!("no lab is up; raise one with `testbed up two-racks`"),
+            0 => bail!("no lab is up; raise one with `./testbed/run up two-racks`"),
             1 => Ok(alive.remove(0)),
             _ => {
                 let names: Vec<String> = alive.iter().map(LabDir::name).collect();

@@ -1,4 +1,4 @@
-//! What `testbed show` prints.
+//! What `./testbed/run show` prints.
 //!
 //! In: a topology, or a lab that is up. Out: text, for people.
 
@@ -15,7 +15,7 @@ use crate::topology::{Router, Runs, Topology};
 /// One line for each lab.
 pub(crate) fn labs(labs: &[LabDir]) -> Result<String> {
     if labs.is_empty() {
-        return Ok("no lab is up; raise one with `testbed up two-racks`\n".into());
+        return Ok("no lab is up; raise one with `./testbed/run up two-racks`\n".into());
     }
     let mut rows = vec![row(["LAB", "TOPOLOGY", "ROUTERS", "SUPERVISOR", "FOLDER"])];
     for lab in labs {

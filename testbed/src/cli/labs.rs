@@ -31,7 +31,7 @@ pub(super) fn up(name: Option<&str>, up: &Up) -> Result<i32> {
     let router = lab.topology().routers.last().map(|router| router.name.clone());
     lab.detach()?;
     print(&format!(
-        "lab {name} is up ({:.1} s); next:\n  testbed show\n  testbed exec {} COMMAND…\n  testbed down\n",
+        "lab {name} is up ({:.1} s); next:\n  ./testbed/run show\n  ./testbed/run exec {} COMMAND…\n  ./testbed/run down\n",
         begun.elapsed().as_secs_f64(),
         router.unwrap_or_default(),
     ))?;

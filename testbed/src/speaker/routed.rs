@@ -16,7 +16,9 @@ pub(super) fn setup(topology: &Topology, router: &Router) -> Setup {
         Some(File { path: key_file(neighbour).into(), text: format!("{password}\n") })
     }));
     let run = Program::new("routed", &["routed", "run", "--config", CONFIG]);
-    Setup { files, programs: vec![run.ready_with("/run/slash32/routed.sock")], load: None }
+    // The socket is there a moment before it is listened on, so only an answer tells.
+    let ready = run.ready_when(&["routed", "show", "peers"]);
+    Setup { files, programs: vec![ready], load: None }
 }
 
 /// `routed show peers -o json`.
