@@ -1,5 +1,6 @@
 //! What the behaviour tests need to set a scene. The tests themselves are in `tests/`, one file
 //! a promise.
 
+pub mod fabric;
 pub mod messages;
 pub mod sim;

@@ -1,0 +1,58 @@
+//! What our own daemon says, by `routed show … -o json`.
+
+use serde_json::Value;
+
+use super::{Fabric, Seen, as_path, eventually};
+
+/// A peer's row of `routed show peers`.
+#[must_use]
+pub fn peer(fabric: &Fabric, router: &str, name: &str) -> Value {
+    let peers = fabric.ask_json(router, &["routed", "show", "peers", "-o", "json"]);
+    let rows = peers.as_array().into_iter().flatten();
+    let row = rows.into_iter().find(|row| row["name"] == name);
+    row.cloned().unwrap_or_else(|| panic!("{router} has no peer {name}: {peers}"))
+}
+
+/// Waits until the last error of a peer contains this.
+pub fn last_error(fabric: &Fabric, router: &str, name: &str, contains: &str) {
+    eventually(
+        &format!("{router} says of {name}: {contains}"),
+        || peer(fabric, router, name)["last_error"].clone(),
+        |error| error.as_str().is_some_and(|error| error.contains(contains)),
+    );
+}
+
+/// What a peer has announced, and our daemon uses.
+#[must_use]
+pub fn received(fabric: &Fabric, router: &str, name: &str) -> Vec<Seen> {
+    let rows = fabric.ask_json(router, &["routed", "show", "received", name, "-o", "json"]);
+    let used = |row: &&Value| row["status"] == "best" || row["status"] == "multipath";
+    sorted(rows.as_array().into_iter().flatten().filter(used))
+}
+
+/// What a peer is told.
+#[must_use]
+pub fn advertised(fabric: &Fabric, router: &str, name: &str) -> Vec<Seen> {
+    let rows = fabric.ask_json(router, &["routed", "show", "advertised", name, "-o", "json"]);
+    sorted(rows.as_array().into_iter().flatten().filter(|row| row["advertised"] == true))
+}
+
+fn sorted<'a>(rows: impl Iterator<Item = &'a Value>) -> Vec<Seen> {
+    let mut seen: Vec<_> = rows.map(seen).collect();
+    seen.sort();
+    seen
+}
+
+fn seen(row: &Value) -> Seen {
+    let attributes = &row["attributes"];
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let texts = |value: &Value| value.as_array().into_iter().flatten().map(text).collect();
+    Seen {
+        prefix: text(&row["prefix"]).parse().expect("a prefix of ours"),
+        next_hop: text(&attributes["next_hop"]).parse().expect("a next hop of ours"),
+        as_path: as_path(&text(&attributes["as_path"])),
+        communities: texts(&attributes["communities"]),
+        large_communities: texts(&attributes["large_communities"]),
+        med: attributes["med"].as_u64().map(|med| med.try_into().expect("32 bits")),
+    }
+}
