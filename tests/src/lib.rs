@@ -3,4 +3,5 @@
 
 pub mod fabric;
 pub mod messages;
+pub mod oracle;
 pub mod sim;

@@ -4,19 +4,18 @@
 use std::{net::Ipv4Addr, sync::Arc};
 
 use bgp::{
-    aspath::{AsPath, Asn},
-    attrs::{Aggregator, Attrs, NextHop, Origin, PartialSet, UnknownAttr},
-    community::{Community, ExtCommunity, LargeCommunity},
+    aspath::Asn,
+    attrs::{Attrs, PartialSet},
     family::{Family, FamilySet},
     wire::{self, Capability, Codec, Message, Nlri, Notification, Open, Reach, Refresh, Update},
 };
 use bgpkit_parser::{
-    models::{self, AsnLength, AttrFlags, Attribute, AttributeValue, BgpMessage, NextHopAddress},
+    models::{self, AsnLength, BgpMessage},
     parser::bgp::parse_bgp_message,
 };
 use bytes::Bytes;
 use proptest::{collection::vec, prelude::*};
-use tests::messages;
+use tests::{messages, oracle};
 
 proptest! {
     #[test]
@@ -33,7 +32,7 @@ proptest! {
                     None => Family::Ipv4Unicast,
                 });
             }
-            let said = translate(theirs);
+            let said = oracle::update(theirs);
             read.withdrawn.extend(said.withdrawn);
             read.reach.extend(said.reach);
         }
@@ -168,135 +167,4 @@ fn routes(update: &Update) -> Vec<(Nlri, Attrs)> {
         reach.prefixes.iter().map(|nlri| (*nlri, Attrs::clone(&reach.attrs))).collect()
     };
     update.reach.iter().flat_map(each).collect()
-}
-
-/// What the oracle has read, in our words.
-fn translate(update: models::BgpUpdateMessage) -> Update {
-    let path = update.attributes.effective_as_path();
-    let aggregator = update.attributes.aggregator();
-    let classic = update.attributes.next_hop().map(NextHop::new);
-    let mut attrs = Attrs::originated(NextHop::new(Ipv4Addr::UNSPECIFIED.into()));
-    let mut said = Update { withdrawn: prefixes(&update.withdrawn_prefixes), ..Update::default() };
-    let mut reach = None;
-    for attribute in update.attributes.into_attributes_iter() {
-        match &attribute.value {
-            AttributeValue::MpReachNlri(nlri) => {
-                reach = Some((next_hop(nlri), prefixes(&nlri.prefixes)));
-            }
-            AttributeValue::MpUnreachNlri(nlri) => said.withdrawn.extend(prefixes(&nlri.prefixes)),
-            _ => take(&mut attrs, &attribute),
-        }
-    }
-    attrs.as_path = path.map_or_else(AsPath::empty, |path| as_path(&path));
-    attrs.aggregator =
-        aggregator.map(|(asn, router_id)| Aggregator { asn: Asn(asn.into()), router_id });
-    let announced = prefixes(&update.announced_prefixes);
-    let classic = classic.filter(|_| !announced.is_empty()).map(|next_hop| (next_hop, announced));
-    for (next_hop, prefixes) in reach.into_iter().chain(classic) {
-        let family = prefixes[0].family();
-        let attrs = Arc::new(Attrs { next_hop, ..attrs.clone() });
-        said.reach.push(Reach { family, attrs, prefixes });
-    }
-    said
-}
-
-fn take(attrs: &mut Attrs, attribute: &Attribute) {
-    let partial = attribute.flag.contains(AttrFlags::PARTIAL);
-    let mut note = |place| {
-        if partial {
-            attrs.partial.insert(place);
-        }
-    };
-    match &attribute.value {
-        AttributeValue::Origin(origin) => {
-            attrs.origin = match origin {
-                models::Origin::IGP => Origin::Igp,
-                models::Origin::EGP => Origin::Egp,
-                models::Origin::INCOMPLETE => Origin::Incomplete,
-            }
-        }
-        AttributeValue::MultiExitDiscriminator(med) => attrs.med = Some(*med),
-        AttributeValue::LocalPreference(value) => attrs.local_pref = Some(*value),
-        AttributeValue::AtomicAggregate => attrs.atomic_aggregate = true,
-        AttributeValue::OriginatorId(id) => attrs.originator_id = Some(*id),
-        AttributeValue::Clusters(ids) => {
-            attrs.cluster_list = ids.iter().copied().map(Ipv4Addr::from_bits).collect();
-        }
-        AttributeValue::OnlyToCustomer(asn) => {
-            note(PartialSet::OTC);
-            attrs.otc = Some(Asn((*asn).into()));
-        }
-        AttributeValue::Communities(list) => {
-            note(PartialSet::COMMUNITIES);
-            attrs.communities = list.iter().map(community).collect();
-        }
-        AttributeValue::LargeCommunities(list) => {
-            note(PartialSet::LARGE_COMMUNITIES);
-            attrs.large_communities = list
-                .iter()
-                .map(|large| LargeCommunity {
-                    global: large.global_admin,
-                    local1: large.local_data[0],
-                    local2: large.local_data[1],
-                })
-                .collect();
-        }
-        AttributeValue::ExtendedCommunities(_) => {
-            note(PartialSet::EXT_COMMUNITIES);
-            let octets = attribute.encode(AsnLength::Bits32).expect("it has read it");
-            let value = if attribute.is_extended() { &octets[4..] } else { &octets[3..] };
-            attrs.ext_communities =
-                value.as_chunks::<8>().0.iter().copied().map(ExtCommunity).collect();
-        }
-        AttributeValue::Unknown(raw) => {
-            assert!(attribute.is_optional() && attribute.is_transitive() && partial);
-            let value = raw.bytes.clone();
-            attrs.unknown.push(UnknownAttr { code: raw.code, value });
-        }
-        AttributeValue::Aggregator { .. } => note(PartialSet::AGGREGATOR),
-        AttributeValue::AsPath(_)
-        | AttributeValue::As4Path(_)
-        | AttributeValue::As4Aggregator { .. }
-        | AttributeValue::NextHop(_) => {}
-        other => panic!("nobody has said {other:?}"),
-    }
-}
-
-fn community(community: &models::Community) -> Community {
-    match community {
-        models::Community::NoExport => Community::NO_EXPORT,
-        models::Community::NoAdvertise => Community::NO_ADVERTISE,
-        models::Community::NoExportSubConfed => Community::NO_EXPORT_SUBCONFED,
-        models::Community::Custom(asn, value) => {
-            Community(u32::from(*asn) << 16 | u32::from(*value))
-        }
-    }
-}
-
-/// Adjacent sequences joined, as we keep them.
-fn as_path(path: &models::AsPath) -> AsPath {
-    let asns = path.iter_segments().flat_map(|segment| match segment {
-        models::AsPathSegment::AsSequence(asns) => asns.iter().map(|asn| u32::from(*asn)),
-        other => panic!("nobody has said {other:?}"),
-    });
-    AsPath::sequence(asns)
-}
-
-fn next_hop(nlri: &models::Nlri) -> NextHop {
-    match nlri.next_hop {
-        Some(NextHopAddress::Ipv4(addr)) => NextHop::new(addr.into()),
-        Some(NextHopAddress::Ipv6(addr)) => NextHop::new(addr.into()),
-        Some(NextHopAddress::Ipv6LinkLocal(addr, link_local)) => {
-            NextHop { addr: addr.into(), link_local: Some(link_local), scope: None }
-        }
-        other => panic!("nobody has said {other:?}"),
-    }
-}
-
-fn prefixes(list: &[models::NetworkPrefix]) -> Vec<Nlri> {
-    let nlri = |theirs: &models::NetworkPrefix| Nlri {
-        prefix: theirs.prefix.to_string().parse().expect("host bits are cleared"),
-        path_id: theirs.path_id.unwrap_or_default(),
-    };
-    list.iter().map(nlri).collect()
 }
