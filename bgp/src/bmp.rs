@@ -10,12 +10,14 @@ use bytes::{BufMut, Bytes, BytesMut};
 use crate::{family::FamilySet, wire::Codec};
 
 mod peer;
+mod report;
 mod statistics;
 #[cfg(test)]
 mod tests;
 
 pub use self::{
     peer::{Peer, PeerDown},
+    report::report,
     statistics::Statistic,
 };
 

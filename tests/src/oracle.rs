@@ -8,11 +8,55 @@ use bgp::{
     aspath::{AsPath, Asn},
     attrs::{Aggregator, Attrs, NextHop, Origin, PartialSet, UnknownAttr},
     community::{Community, ExtCommunity, LargeCommunity},
-    wire::{Nlri, Reach, Update},
+    family::FamilySet,
+    wire::{Codec, Nlri, Reach, Update},
 };
 use bgpkit_parser::models::{
     self, AsnLength, AttrFlags, Attribute, AttributeValue, NextHopAddress,
 };
+use proptest::prelude::*;
+
+use crate::messages;
+
+/// Every way of reading and writing that the oracle knows: it has one switch for the path
+/// identifiers of all families.
+pub fn codec() -> impl Strategy<Value = Codec> {
+    let add_path = prop::sample::select(&[FamilySet::NONE, FamilySet::ALL]);
+    (messages::codec(), add_path).prop_map(|(codec, add_path)| Codec {
+        add_path_receive: add_path,
+        add_path_send: add_path,
+        ..codec
+    })
+}
+
+/// An UPDATE without what the oracle is known to get wrong: a default route makes it guess that
+/// path identifiers follow; for attributes see [`readable_attrs`].
+pub fn readable(mut update: Update) -> Update {
+    update.withdrawn.retain(|nlri| !nlri.prefix.is_default());
+    for reach in &mut update.reach {
+        reach.prefixes.retain(|nlri| !nlri.prefix.is_default());
+        reach.attrs = Arc::new(readable_attrs(Attrs::clone(&reach.attrs)));
+    }
+    update
+}
+
+/// Attributes without what the oracle is known to get wrong: it drops the spare bits of extended
+/// communities of flow specifications.
+pub fn readable_attrs(mut attrs: Attrs) -> Attrs {
+    attrs.ext_communities.retain(|community| community.0[0] != 0x40);
+    if attrs.ext_communities.is_empty() {
+        attrs.partial = PartialSet::NONE;
+    }
+    attrs
+}
+
+/// Every announced prefix with its attributes, in order.
+pub fn routes(update: &Update) -> Vec<(Nlri, Attrs)> {
+    let each = |reach: &Reach| -> Vec<_> {
+        reach.prefixes.iter().map(|nlri| (*nlri, Attrs::clone(&reach.attrs))).collect()
+    };
+    update.reach.iter().flat_map(each).collect()
+}
 
 /// An UPDATE.
 pub fn update(update: models::BgpUpdateMessage) -> Update {

@@ -1,13 +1,12 @@
 //! Our octets read by an independent decoder (bgpkit-parser), and its octets read by us: both
 //! must mean the same.
 
-use std::{net::Ipv4Addr, sync::Arc};
+use std::net::Ipv4Addr;
 
 use bgp::{
     aspath::Asn,
-    attrs::{Attrs, PartialSet},
-    family::{Family, FamilySet},
-    wire::{self, Capability, Codec, Message, Nlri, Notification, Open, Reach, Refresh, Update},
+    family::Family,
+    wire::{self, Capability, Codec, Message, Notification, Open, Refresh, Update},
 };
 use bgpkit_parser::{
     models::{self, AsnLength, BgpMessage},
@@ -38,7 +37,7 @@ proptest! {
         }
         prop_assert_eq!(&read.withdrawn, &update.withdrawn);
         prop_assert_eq!(read.end_of_rib, update.end_of_rib);
-        prop_assert_eq!(routes(&read), routes(&update));
+        prop_assert_eq!(oracle::routes(&read), oracle::routes(&update));
     }
 
     #[test]
@@ -88,32 +87,11 @@ fn keepalives_mean_the_same_to_both() {
     assert_eq!(theirs(&wire::keepalive(), &Codec::default()), BgpMessage::KeepAlive);
 }
 
-/// An UPDATE with the codec of the session on which it was said, without what the oracle is known
-/// to get wrong: a default route makes it guess that path identifiers follow, and it drops the
-/// spare bits of extended communities of flow specifications.
+/// An UPDATE that the oracle can read, with the codec of the session on which it was said.
 fn said() -> impl Strategy<Value = (Codec, Update)> {
-    let update = |codec| {
-        messages::update(codec).prop_map(move |mut update| {
-            update.withdrawn.retain(|nlri| !nlri.prefix.is_default());
-            for reach in &mut update.reach {
-                reach.prefixes.retain(|nlri| !nlri.prefix.is_default());
-                let attrs = Arc::make_mut(&mut reach.attrs);
-                attrs.ext_communities.retain(|community| community.0[0] != 0x40);
-                if attrs.ext_communities.is_empty() {
-                    attrs.partial = PartialSet::NONE;
-                }
-            }
-            (codec, update)
-        })
-    };
-    // The oracle has one switch for the path identifiers of all families.
-    let codec = (messages::codec(), prop::sample::select(&[FamilySet::NONE, FamilySet::ALL]));
-    let codec = codec.prop_map(|(codec, add_path)| Codec {
-        add_path_receive: add_path,
-        add_path_send: add_path,
-        ..codec
-    });
-    codec.prop_flat_map(update)
+    let update =
+        |codec| messages::update(codec).prop_map(move |update| (codec, oracle::readable(update)));
+    oracle::codec().prop_flat_map(update)
 }
 
 /// An OPEN of capabilities whose numbers the oracle has names for.
@@ -159,12 +137,4 @@ fn theirs(message: &Bytes, codec: &Codec) -> BgpMessage {
     let add_path = !codec.add_path_send.is_empty();
     parse_bgp_message(&mut message.clone(), add_path, &asn_length(codec))
         .unwrap_or_else(|error| panic!("the oracle refuses {message:?}: {error}"))
-}
-
-/// Every announced prefix with its attributes, in order.
-fn routes(update: &Update) -> Vec<(Nlri, Attrs)> {
-    let each = |reach: &Reach| -> Vec<_> {
-        reach.prefixes.iter().map(|nlri| (*nlri, Attrs::clone(&reach.attrs))).collect()
-    };
-    update.reach.iter().flat_map(each).collect()
 }

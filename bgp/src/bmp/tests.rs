@@ -1,17 +1,21 @@
 //! Headers octet by octet; what is inside is read back by an independent decoder in
 //! `tests/tests/bmp_differential.rs`.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::*;
 use crate::{
     aspath::Asn,
+    attrs::{Attrs, NextHop},
+    community::Community,
     family::Family,
-    rib::{Opening, View},
+    prefix::Prefix,
+    rib::{Monitored, Opening, PeerId, Report, View},
     session::Cause,
     timestamp::Timestamp,
-    wire,
-    wire::{ErrorCode, Notification},
+    wire::{self, ErrorCode, Notification, Reach, Update},
 };
 
 fn peer(address: &str) -> Peer {
@@ -161,4 +165,49 @@ fn rfc7854_4_8_counters_have_32_bits_and_gauges_64() {
     let (_, len, kind, body) = common(&message);
     assert_eq!((len, kind), (message.len(), 1));
     assert_eq!(body[42..], expected.concat());
+}
+
+fn session() -> Arc<Monitored> {
+    Arc::new(Monitored {
+        id: PeerId(1),
+        address: "10.1.1.0".parse().unwrap(),
+        asn: Asn(4_200_000_001),
+        router_id: "10.0.0.2".parse().unwrap(),
+        families: FamilySet::ALL,
+        opening: Opening { at: at(), ..Opening::default() },
+    })
+}
+
+fn announced(attrs: Attrs) -> Report {
+    let prefixes = vec![Prefix::host("10.244.1.1".parse().unwrap()).into()];
+    let reach = Reach { family: Family::Ipv4Unicast, attrs: Arc::new(attrs), prefixes };
+    let update = Update { reach: vec![reach], ..Update::default() };
+    Report::Routes { session: Some(session()), view: View::PostPolicy, at: at(), update }
+}
+
+#[test]
+fn reports_become_messages_of_their_kind_about_their_peer() {
+    let (session, us) = (session(), ourselves());
+    let four = peer("10.1.1.0");
+    let told = |of: &Report| report(of, &us).unwrap();
+    assert_eq!(told(&Report::Up(Arc::clone(&session))), [four.up(&session.opening)]);
+    let down = Report::Down { session, why: Cause::Closed, at: at() };
+    assert_eq!(told(&down), [four.down(&PeerDown::Lost, at())]);
+
+    let end = Update { end_of_rib: Some(Family::Ipv6Unicast), ..Update::default() };
+    let octets = Update::encode_end_of_rib(Family::Ipv6Unicast);
+    let of_us = Report::Routes { session: None, view: View::LocRib, at: at(), update: end };
+    assert_eq!(told(&of_us), [us.routes(View::LocRib, &octets, at())]);
+}
+
+#[test]
+fn attributes_that_need_more_than_a_usual_message_are_told_in_a_longer_one() {
+    let mut attrs = Attrs::originated(NextHop::new("10.1.1.0".parse().unwrap()));
+    attrs.communities = (0..1000).map(Community).collect();
+    assert!(report(&announced(attrs.clone()), &ourselves()).unwrap()[0].len() < 48 + 4096);
+    attrs.communities = (0..2000).map(Community).collect();
+    let messages = report(&announced(attrs.clone()), &ourselves()).unwrap();
+    assert!(messages.len() == 1 && messages[0].len() > 8000);
+    attrs.communities = (0..20_000).map(Community).collect();
+    assert!(report(&announced(attrs), &ourselves()).is_err());
 }
