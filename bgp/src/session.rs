@@ -32,16 +32,18 @@ mod event;
 mod inbox;
 mod links;
 mod negotiate;
+mod rivals;
 mod state;
 mod timers;
+mod view;
 
 pub use cease::Cease;
 pub use event::{ConnId, Input, Output};
 pub use state::{Cause, Counters, Established, LongLived, PeerRestart, State, StateChange};
 
 use backoff::{Aftermath, Backoff, STABLE_AFTER, Severity};
-use collision::{Identity, Opener, Verdict};
-use connection::{Challenger, Ending, Event, Reaction};
+use collision::Opener;
+use connection::{Ending, Event, Reaction};
 use links::Links;
 use timers::Timer;
 
@@ -180,59 +182,6 @@ impl Session {
         self.links.timers.next()
     }
 
-    /// State shown to people: that of the most advanced connection.
-    #[must_use]
-    pub const fn state(&self) -> State {
-        self.state
-    }
-
-    /// The connection that is established, if one is.
-    #[must_use]
-    pub fn established(&self) -> Option<(ConnId, &Established)> {
-        self.links.established()
-    }
-
-    /// When the state last changed.
-    #[must_use]
-    pub const fn since(&self) -> Option<Instant> {
-        self.since
-    }
-
-    /// Why the session last left [`State::Established`] or failed to get there.
-    #[must_use]
-    pub const fn last_error(&self) -> Option<&Cause> {
-        self.last_error.as_ref()
-    }
-
-    /// When the session will next dial or leave Idle by itself; `None` if it will not, as in
-    /// passive mode or when stopped, or need not.
-    #[must_use]
-    pub fn retry_at(&self) -> Option<Instant> {
-        match self.state {
-            State::Idle => self.links.timers.at(Timer::IdleHold),
-            State::Connect | State::Active => self.links.timers.at(Timer::ConnectRetry),
-            State::OpenSent | State::OpenConfirm | State::Established => None,
-        }
-    }
-
-    /// How long the rest in Idle is that the session is in; zero if it is not resting.
-    #[must_use]
-    pub const fn idle_hold(&self) -> Duration {
-        self.idle_hold
-    }
-
-    /// How often the session has been established.
-    #[must_use]
-    pub const fn established_count(&self) -> u64 {
-        self.established_count
-    }
-
-    /// Messages received and sent.
-    #[must_use]
-    pub const fn counters(&self) -> (Counters, Counters) {
-        (self.links.received, self.links.sent)
-    }
-
     /// From Idle on: dial, or wait for the peer.
     fn begin(&mut self, cause: Cause, now: Instant) {
         self.mode = Mode::Running;
@@ -300,19 +249,6 @@ impl Session {
         }
     }
 
-    /// The peer opened a connection. It opens one at a time, so an earlier one that is still in
-    /// the handshake is dead to it.
-    fn accept(&mut self, conn: ConnId, now: Instant) {
-        if let Some((established, _)) = self.established() {
-            return self.links.challenge(established, conn, now);
-        }
-        if let Some(earlier) = self.links.opened_by(Opener::Peer) {
-            self.links.lose(earlier);
-        }
-        self.links.open(conn, Opener::Peer, &self.config, now);
-        self.publish(Cause::Handshake, now);
-    }
-
     fn receive(&mut self, conn: ConnId, mut octets: Bytes, now: Instant) {
         self.links.hear_challenger(conn, &octets);
         // Ends when the octets are used up or the connection is given up.
@@ -342,24 +278,6 @@ impl Session {
             Reaction::Keepalive => self.links.send_keepalive(conn, now),
             Reaction::End(ending) => self.end(conn, ending, now),
         }
-    }
-
-    /// The peer's OPEN is good: look for a collision, then go to OpenConfirm.
-    fn agree(&mut self, conn: ConnId, terms: Box<Established>, now: Instant) {
-        let ours = Identity { router_id: self.config.router_id, asn: self.config.local_asn };
-        let theirs = Identity { router_id: terms.peer_router_id, asn: terms.peer_asn };
-        let Some(newcomer) = self.links.get(conn) else { return };
-        let verdict = self.links.rival_of(conn).map(|rival| {
-            let verdict = collision::decide(newcomer.opener, rival.as_rival(), ours, theirs);
-            (verdict, rival.id)
-        });
-        match verdict {
-            Some((Verdict::CloseNewcomer, _)) => return self.links.lose(conn),
-            Some((Verdict::CloseRival, rival)) => self.links.lose(rival),
-            Some((Verdict::KeepBoth, _)) | None => {}
-        }
-        self.links.confirm(conn, terms, now);
-        self.publish(Cause::Handshake, now);
     }
 
     fn establish(&mut self, conn: ConnId, now: Instant) {
@@ -406,22 +324,6 @@ impl Session {
         if !(open_sent && word && *cause == Cause::Closed) {
             self.last_error = Some(cause.clone());
         }
-    }
-
-    /// The established connection is gone: its challenger takes its place if the peer was found
-    /// dead, and not again and again, since that would get around the rest between failures.
-    fn succeed(&mut self, dead: bool, now: Instant) -> Option<Challenger> {
-        let challenger = self.links.take_challenger()?;
-        if !dead || !self.backoff.is_clear() {
-            self.links.outputs.push_back(Output::Close(challenger.id));
-            return None;
-        }
-        self.backoff.fail(Severity::Fault);
-        if let Some(earlier) = self.links.opened_by(Opener::Peer) {
-            self.links.lose(earlier);
-        }
-        self.links.open(challenger.id, Opener::Peer, &self.config, now);
-        Some(challenger)
     }
 
     /// To Active, or on with the dial.

@@ -1,0 +1,62 @@
+//! What people and programs are shown of a session while it goes on.
+//!
+//! In: the session. Out: its state, terms and counters. Changes nothing.
+
+use std::time::{Duration, Instant};
+
+use super::{Cause, ConnId, Counters, Established, Session, State, timers::Timer};
+
+impl Session {
+    /// State shown to people: that of the most advanced connection.
+    #[must_use]
+    pub const fn state(&self) -> State {
+        self.state
+    }
+
+    /// The connection that is established, if one is.
+    #[must_use]
+    pub fn established(&self) -> Option<(ConnId, &Established)> {
+        self.links.established()
+    }
+
+    /// When the state last changed.
+    #[must_use]
+    pub const fn since(&self) -> Option<Instant> {
+        self.since
+    }
+
+    /// Why the session last left [`State::Established`] or failed to get there.
+    #[must_use]
+    pub const fn last_error(&self) -> Option<&Cause> {
+        self.last_error.as_ref()
+    }
+
+    /// When the session will next dial or leave Idle by itself; `None` if it will not, as in
+    /// passive mode or when stopped, or need not.
+    #[must_use]
+    pub fn retry_at(&self) -> Option<Instant> {
+        match self.state {
+            State::Idle => self.links.timers.at(Timer::IdleHold),
+            State::Connect | State::Active => self.links.timers.at(Timer::ConnectRetry),
+            State::OpenSent | State::OpenConfirm | State::Established => None,
+        }
+    }
+
+    /// How long the rest in Idle is that the session is in; zero if it is not resting.
+    #[must_use]
+    pub const fn idle_hold(&self) -> Duration {
+        self.idle_hold
+    }
+
+    /// How often the session has been established.
+    #[must_use]
+    pub const fn established_count(&self) -> u64 {
+        self.established_count
+    }
+
+    /// Messages received and sent.
+    #[must_use]
+    pub const fn counters(&self) -> (Counters, Counters) {
+        (self.links.received, self.links.sent)
+    }
+}
