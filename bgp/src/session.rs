@@ -18,11 +18,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::{
-    config::SessionConfig,
-    family::{Family, FamilySet},
-    wire::{Notification, Refresh},
-};
+use crate::{config::SessionConfig, wire::Notification};
 
 mod backoff;
 mod cease;
@@ -32,7 +28,10 @@ mod event;
 mod inbox;
 mod links;
 mod negotiate;
+mod refreshing;
+mod restart;
 mod rivals;
+mod routes;
 mod state;
 mod timers;
 mod view;
@@ -45,6 +44,8 @@ use backoff::{Aftermath, Backoff, STABLE_AFTER, Severity};
 use collision::Opener;
 use connection::{Ending, Event, Reaction};
 use links::Links;
+use refreshing::Refreshing;
+use restart::{Loss, Restart};
 use timers::Timer;
 
 /// One peer's session.
@@ -54,8 +55,11 @@ pub struct Session {
     mode: Mode,
     links: Links,
     backoff: Backoff,
+    restart: Restart,
+    refreshing: Refreshing,
     /// What a peer is told that connects while the session is stopped.
-    refusal: Notification,
+    /// `None`: nothing.
+    refusal: Option<Notification>,
     state: State,
     since: Option<Instant>,
     last_error: Option<Cause>,
@@ -79,11 +83,13 @@ impl Session {
     #[must_use]
     pub fn new(config: SessionConfig, seed: u64) -> Self {
         Self {
+            restart: Restart::new(config.graceful_restart.clone()),
             config,
             mode: Mode::Stopped,
             links: Links::new(seed),
             backoff: Backoff::default(),
-            refusal: cease::connection_rejected(),
+            refreshing: Refreshing::default(),
+            refusal: Some(cease::connection_rejected()),
             state: State::Idle,
             since: None,
             last_error: None,
@@ -110,7 +116,8 @@ impl Session {
             (Mode::Running, Input::Start) | (Mode::Stopped, Input::Stop(_)) => {}
             (Mode::Resting | Mode::Running, Input::Stop(cease)) => self.stop(&cease, now),
             (Mode::Stopped, Input::Accepted(conn)) => {
-                self.links.part(conn, Ending::Tell(self.refusal.clone()));
+                let refusal = self.refusal.clone().map(Ending::Tell);
+                self.links.part(conn, refusal.unwrap_or(Ending::Quietly(Cause::Stopped)));
             }
             // Quietly: a NOTIFICATION would make the peer rest as well.
             (Mode::Resting, Input::Accepted(conn)) => {
@@ -139,6 +146,7 @@ impl Session {
     /// New settings, in force from now on. What stands in OPEN may differ only while the session
     /// is stopped: connections keep what was agreed on them.
     pub fn configure(&mut self, config: SessionConfig, now: Instant) {
+        self.restart.configure(config.graceful_restart.clone());
         self.config = config;
         self.links.set_keepalive_times(&self.config, now);
     }
@@ -148,35 +156,9 @@ impl Session {
         self.links.outputs.pop_front()
     }
 
-    /// Sends one UPDATE as [`Update`](crate::wire::Update) encodes it for this session's codec.
-    /// Does nothing unless established.
-    pub fn send_update(&mut self, octets: Bytes, now: Instant) {
-        if let Some((conn, _)) = self.established() {
-            self.links.send_update(conn, octets, now);
-        }
-    }
-
-    /// Tells the peer that all routes of a family follow, or that they have been announced
-    /// (RFC 7313 §4), in the order of the UPDATEs around it. Does nothing unless established, or
-    /// if the peer does not know these marks.
-    pub fn send_refresh_mark(&mut self, mark: Refresh, now: Instant) {
-        if let Some((conn, _)) = self.established().filter(|(_, terms)| terms.enhanced_refresh) {
-            self.links.send_refresh(conn, mark, now);
-        }
-    }
-
-    /// Asks the peer for its routes of a family again. False if it cannot be asked.
-    pub fn request_refresh(&mut self, family: Family, now: Instant) -> bool {
-        let Some((conn, terms)) = self.established() else { return false };
-        let possible = terms.route_refresh && terms.families.contains(family);
-        if possible {
-            self.links.send_refresh(conn, Refresh::request(family), now);
-        }
-        possible
-    }
-
     /// When to call [`Self::handle`] with [`Input::Timeout`]. Changes only by `handle`,
-    /// [`Self::configure`], [`Self::send_update`] and [`Self::request_refresh`].
+    /// [`Self::configure`], [`Self::send_update`], [`Self::send_refresh_mark`],
+    /// [`Self::request_refresh`] and [`Self::end_restart`].
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.links.timers.next()
@@ -187,6 +169,7 @@ impl Session {
         self.mode = Mode::Running;
         self.idle_hold = Duration::ZERO;
         self.links.timers.stop(Timer::IdleHold);
+        self.restart.begin(&mut self.links.timers, now);
         if !self.config.passive {
             self.links.dial(&self.config, now);
         }
@@ -194,12 +177,16 @@ impl Session {
     }
 
     fn stop(&mut self, cease: &Cease, now: Instant) {
-        let ending = cease.notification().map_or(Ending::Abort(Cause::Stopped), Ending::Tell);
-        self.links.part_with_all(&ending);
-        if self.state == State::Established {
-            self.links.outputs.push_back(Output::Down { retain: FamilySet::NONE });
+        if let Some((conn, terms)) = self.established() {
+            let agreed = terms.graceful_restart.is_some_and(|theirs| theirs.notification);
+            let terms = terms.clone();
+            self.links.remove(conn);
+            self.links.part(conn, cease.ending(agreed));
+            self.lost(&terms, cease.loss(agreed), now);
+        } else if cease.loss(true) == Loss::Hard {
+            self.links.outputs.extend(self.restart.forget(&mut self.links.timers));
         }
-        self.links.timers.stop(Timer::Stable);
+        self.links.part_with_all(&cease.ending(false));
         self.links.timers.stop(Timer::IdleHold);
         self.refusal = cease.refusal();
         self.mode = Mode::Stopped;
@@ -217,6 +204,11 @@ impl Session {
                 Timer::Stable => self.backoff.reset(),
                 Timer::ConnectRetry => self.retry(now),
                 Timer::IdleHold => self.begin(Cause::RetryDue, now),
+                Timer::Restart
+                | Timer::StalePath
+                | Timer::LongLived(_)
+                | Timer::Deferral
+                | Timer::Refresh(_) => self.routes_timeout(timer, now),
             }
         }
     }
@@ -234,7 +226,7 @@ impl Session {
     fn connected(&mut self, conn: ConnId, now: Instant) {
         if self.links.dial_ended(conn) {
             self.links.timers.stop(Timer::ConnectRetry);
-            self.links.open(conn, Opener::We, &self.config, now);
+            self.open(conn, Opener::We, now);
             self.publish(Cause::Handshake, now);
         }
     }
@@ -250,7 +242,9 @@ impl Session {
     }
 
     fn receive(&mut self, conn: ConnId, mut octets: Bytes, now: Instant) {
-        self.links.hear_challenger(conn, &octets);
+        if self.hear_challenger(conn, &octets, now) {
+            return;
+        }
         // Ends when the octets are used up or the connection is given up.
         while let Some(event) = self.links.get_mut(conn).and_then(|c| c.read(&mut octets)) {
             self.step(conn, event, now);
@@ -273,11 +267,22 @@ impl Session {
             Reaction::Stay => {}
             Reaction::Agree(terms) => self.agree(conn, terms, now),
             Reaction::Establish => self.establish(conn, now),
-            Reaction::Deliver(update) => self.links.outputs.push_back(Output::Update(update)),
+            Reaction::Deliver(update) => self.deliver(update),
             Reaction::Refresh(family) => self.links.outputs.push_back(Output::Refresh(family)),
+            Reaction::RefreshBegin(family) => self.refresh_begin(family, now),
+            Reaction::RefreshEnd(family) => {
+                let end = self.refreshing.end(family, &mut self.links.timers);
+                self.links.outputs.extend(end);
+            }
             Reaction::Keepalive => self.links.send_keepalive(conn, now),
             Reaction::End(ending) => self.end(conn, ending, now),
         }
+    }
+
+    /// Our OPEN goes out on a new connection.
+    fn open(&mut self, conn: ConnId, opener: Opener, now: Instant) {
+        let offer = negotiate::offer(&self.config, self.restart.flags()).encode();
+        self.links.open(conn, opener, offer, now);
     }
 
     fn establish(&mut self, conn: ConnId, now: Instant) {
@@ -286,6 +291,8 @@ impl Session {
         self.established_count += 1;
         self.links.give_up_dialling();
         self.publish(Cause::Handshake, now);
+        let before = self.restart.up(&terms, &mut self.links.timers, now);
+        self.links.outputs.extend(before);
         self.links.outputs.push_back(Output::Up(Box::new(terms)));
     }
 
@@ -293,14 +300,16 @@ impl Session {
     fn end(&mut self, conn: ConnId, ending: Ending, now: Instant) {
         let Some(connection) = self.links.remove(conn) else { return };
         let cause = ending.cause();
-        let was_established = connection.state() == State::Established;
+        let terms = connection.established().cloned();
+        let was_established = terms.is_some();
         let open_sent = connection.state() == State::OpenSent;
         let dead = was_established && ending.found_dead();
+        let loss = ending.loss();
         self.links.part(conn, ending);
-        if was_established {
-            self.links.timers.stop(Timer::Stable);
-            self.links.outputs.push_back(Output::Down { retain: FamilySet::NONE });
+        if let Some(terms) = terms {
+            self.lost(&terms, loss, now);
         }
+        let expected = loss == Loss::Silent && self.restart.expects_peer();
         if was_established || self.links.is_empty() {
             self.blame(&cause, open_sent);
         }
@@ -308,6 +317,7 @@ impl Session {
         if self.links.is_empty() {
             match backoff::aftermath(&cause, open_sent) {
                 Aftermath::Retry => self.keep_trying(now),
+                Aftermath::Rest(severity) if expected => self.await_return(severity, now),
                 Aftermath::Rest(severity) => self.rest(severity, now),
             }
         }
@@ -330,6 +340,18 @@ impl Session {
     fn keep_trying(&mut self, now: Instant) {
         if !self.links.is_dialling() && !self.config.passive {
             self.links.schedule_retry(&self.config, now);
+        }
+    }
+
+    /// To Active for a peer that is likely to restart: it is listened to at once, and dialled after
+    /// what would have been the rest. A peer that goes again and again has to be rested from.
+    fn await_return(&mut self, severity: Severity, now: Instant) {
+        if !self.backoff.is_clear() {
+            return self.rest(severity, now);
+        }
+        let wait = self.links.jitter.apply(self.backoff.fail(severity));
+        if !self.links.is_dialling() && !self.config.passive {
+            self.links.timers.set(Timer::ConnectRetry, now + wait);
         }
     }
 

@@ -150,6 +150,7 @@ impl From<&Cause> for PeerDown {
             // Its octets are not kept, so it cannot be shown.
             Cause::ReceivedMalformed(_) => Self::Silent(EVENT_NOTIFICATION),
             Cause::Closed => Self::Lost,
+            Cause::PeerRestarted => Self::Silent(EVENT_TCP_CONFIRMED),
             Cause::Stopped => Self::Silent(EVENT_MANUAL_STOP),
             Cause::SendHoldExpired => Self::Silent(EVENT_SEND_HOLD_EXPIRED),
             Cause::Started | Cause::RetryDue | Cause::Handshake | Cause::ConnectFailed => {
@@ -186,6 +187,7 @@ const TABLE_NAME: u16 = 3;
 const GLOBAL_TABLE: &str = "global";
 /// Events of RFC 4271 §8.1 and RFC 9687.
 const EVENT_MANUAL_STOP: u16 = 2;
+const EVENT_TCP_CONFIRMED: u16 = 17;
 const EVENT_NOTIFICATION: u16 = 25;
 const EVENT_SEND_HOLD_EXPIRED: u16 = 29;
 /// [`Asn::TRANS`] as it stands in the two-octet field (RFC 6793 §9).

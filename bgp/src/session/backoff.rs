@@ -72,6 +72,7 @@ pub(super) fn aftermath(cause: &Cause, open_sent: bool) -> Aftermath {
             Aftermath::Rest(Severity::Farewell)
         }
         Cause::Closed
+        | Cause::PeerRestarted
         | Cause::Stopped
         | Cause::Sent(_)
         | Cause::Received(_)

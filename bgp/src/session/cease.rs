@@ -1,12 +1,24 @@
-//! Why we end a session, as the peer is told: subcodes of Cease (RFC 4486, RFC 9003).
+//! Why we end a session: what the peer is told, and whether routes are kept over it (RFC 4486,
+//! RFC 9003, RFC 8538 §5, RFC 9384).
 
 use bytes::Bytes;
 
-use crate::wire::{ErrorCode, Notification};
+use crate::{
+    family::Family,
+    session::{Cause, connection::Ending, restart::Loss},
+    wire::{ErrorCode, Notification},
+};
 
 /// Why we end a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cease {
+    /// Subcode 1: the peer has announced more prefixes of a family than it may.
+    MaxPrefixes {
+        /// Of which family.
+        family: Family,
+        /// How many it may.
+        limit: u32,
+    },
     /// Subcode 2: down until further notice, with a text for the peer's operator (at most 255
     /// octets of UTF-8; longer texts are cut at a character border).
     AdminShutdown(String),
@@ -18,34 +30,80 @@ pub enum Cease {
     ConfigChange,
     /// Subcode 8: out of resources.
     OutOfResources,
+    /// Subcode 10: BFD says that the peer cannot be reached (RFC 9384).
+    BfdDown {
+        /// BFD says so of the forwarding plane, whatever becomes of the control plane: nobody
+        /// keeps routes. If not, it may have gone with a control plane that restarts.
+        hard: bool,
+    },
     /// The link to the peer is gone: closed without a NOTIFICATION that nobody could receive.
     LinkDown,
+    /// This speaker goes and will be back soon: closed without a NOTIFICATION, so that the peer
+    /// keeps our routes if it does graceful restart (RFC 4724 §4).
+    GracefulStop,
 }
 
 impl Cease {
-    /// What the peer is told; `None` if it cannot be told anything.
+    /// What the peer is told; `None` if nothing.
     #[must_use]
     pub fn notification(&self) -> Option<Notification> {
         match self {
+            Self::MaxPrefixes { family, limit } => {
+                Some(Notification::max_prefixes(*family, *limit))
+            }
             Self::AdminShutdown(text) => Some(Notification::admin_shutdown(text)),
             Self::AdminReset(text) => Some(Notification::admin_reset(text)),
             Self::Deconfigured => Some(bare(ErrorCode::PEER_DECONFIGURED)),
             Self::ConfigChange => Some(bare(ErrorCode::CONFIG_CHANGE)),
             Self::OutOfResources => Some(bare(ErrorCode::OUT_OF_RESOURCES)),
-            Self::LinkDown => None,
+            Self::BfdDown { .. } => Some(bare(ErrorCode::BFD_DOWN)),
+            Self::LinkDown | Self::GracefulStop => None,
+        }
+    }
+
+    /// How an established session is lost by it. `agreed`: both sides keep routes over a
+    /// NOTIFICATION (RFC 8538 §2).
+    ///
+    /// RFC 8538 §5.1 leaves open which reasons are hard. Those by which the peer must not count on
+    /// us any more are; those after which we go on are not.
+    pub(super) const fn loss(&self, agreed: bool) -> Loss {
+        match self {
+            Self::MaxPrefixes { .. }
+            | Self::AdminShutdown(_)
+            | Self::Deconfigured
+            | Self::OutOfResources
+            | Self::BfdDown { hard: true }
+            | Self::GracefulStop => Loss::Hard,
+            Self::BfdDown { hard: false } if !agreed => Loss::Silent,
+            Self::AdminReset(_) | Self::ConfigChange | Self::BfdDown { hard: false } => {
+                Loss::Notified
+            }
+            Self::LinkDown => Loss::Silent,
+        }
+    }
+
+    /// How a connection ends by it; `agreed` as above, and false for one that is not established.
+    pub(super) fn ending(&self, agreed: bool) -> Ending {
+        match (self.notification(), self.loss(agreed)) {
+            (Some(notification), Loss::Hard) if agreed => Ending::Tell(notification.hard_reset()),
+            (Some(notification), Loss::Hard | Loss::Notified) => Ending::Tell(notification),
+            (Some(_) | None, Loss::Silent) => Ending::Abort(Cause::Stopped),
+            (None, Loss::Hard | Loss::Notified) => Ending::Quietly(Cause::Stopped),
         }
     }
 
     /// What the peer is told if it connects afterwards: the same text again if there is one, so
-    /// that its operator still finds it, else just that it is rejected (RFC 4486 §4).
-    pub(super) fn refusal(&self) -> Notification {
+    /// that its operator still finds it, else just that it is rejected (RFC 4486 §4). Nothing if
+    /// we expect to be back before long: the peer had better try again than rest.
+    pub(super) fn refusal(&self) -> Option<Notification> {
         match self {
-            Self::AdminShutdown(text) => Notification::admin_shutdown(text),
-            Self::AdminReset(_)
+            Self::AdminShutdown(text) => Some(Notification::admin_shutdown(text)),
+            Self::MaxPrefixes { .. }
+            | Self::AdminReset(_)
             | Self::Deconfigured
             | Self::ConfigChange
-            | Self::OutOfResources
-            | Self::LinkDown => connection_rejected(),
+            | Self::OutOfResources => Some(connection_rejected()),
+            Self::BfdDown { .. } | Self::LinkDown | Self::GracefulStop => None,
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::{
         collision::{Opener, Rival},
         inbox::{BadHeader, Inbox, TYPE_AT, TYPE_OPEN, TYPE_UPDATE},
         negotiate,
+        restart::Loss,
     },
     wire::{self, Codec, ErrorCode, Message, Notification, Update},
 };
@@ -68,8 +69,12 @@ pub(super) enum Reaction {
     Establish,
     /// Pass the UPDATE up.
     Deliver(Update),
-    /// Pass the request up.
+    /// The peer asks for a family again: pass the request up.
     Refresh(Family),
+    /// The peer announces a family again from here on.
+    RefreshBegin(Family),
+    /// The peer has announced a family again.
+    RefreshEnd(Family),
     /// Send a KEEPALIVE.
     Keepalive,
     /// The connection ends.
@@ -103,9 +108,23 @@ impl Ending {
     pub(super) fn found_dead(&self) -> bool {
         match self {
             Self::Tell(notification) => notification.error() == ErrorCode::HOLD_TIMER_EXPIRED,
-            Self::Abort(cause) => *cause == Cause::SendHoldExpired,
+            Self::Abort(cause) => {
+                matches!(cause, Cause::SendHoldExpired | Cause::PeerRestarted)
+            }
             Self::Gone => true,
             Self::Quietly(_) => false,
+        }
+    }
+
+    /// What it means for the peer's routes if the session stood on this connection.
+    pub(super) fn loss(&self) -> Loss {
+        match self {
+            Self::Tell(notification) | Self::Quietly(Cause::Received(notification)) => {
+                let hard = notification.error() == ErrorCode::HARD_RESET;
+                if hard { Loss::Hard } else { Loss::Notified }
+            }
+            Self::Gone | Self::Abort(Cause::PeerRestarted) => Loss::Silent,
+            Self::Quietly(_) | Self::Abort(_) => Loss::Notified,
         }
     }
 }
@@ -160,7 +179,7 @@ impl Connection {
             (Phase::Established(_), Event::Message(Keepalive)) => Reaction::Stay,
             (Phase::Established(_), Event::Message(Update(update))) => Reaction::Deliver(update),
             (Phase::Established(terms), Event::Message(Refresh(refresh))) => {
-                asked_for(refresh, terms).map_or(Reaction::Stay, Reaction::Refresh)
+                refreshed(refresh, terms)
             }
             (Phase::OpenSent, Event::Message(message @ (Update(_) | Keepalive | Refresh(_))))
             | (
@@ -272,7 +291,19 @@ impl Connection {
         }
         match wire::decode(message, codec) {
             Ok(message) => Event::Message(message),
-            Err(notification) => Event::Malformed(notification),
+            Err(notification) => Event::Malformed(self.understandable(notification, message)),
+        }
+    }
+
+    /// The error code for ROUTE-REFRESH is only known to those who know the enhanced one
+    /// (RFC 7313 §5); to others it is a bad length like any other (RFC 4271 §6.1).
+    fn understandable(&self, notification: Notification, message: &Bytes) -> Notification {
+        let enhanced = self.terms().is_some_and(|terms| terms.enhanced_refresh);
+        match u16::try_from(message.len()) {
+            Ok(len) if !enhanced && notification.error() == ErrorCode::INVALID_REFRESH_LENGTH => {
+                Notification::bad_message_length(len)
+            }
+            Ok(_) | Err(_) => notification,
         }
     }
 
@@ -301,13 +332,20 @@ const fn tell(notification: Notification) -> Reaction {
     Reaction::End(Ending::Tell(notification))
 }
 
-/// The family of a ROUTE-REFRESH that is to be answered. One for a family that was not
-/// negotiated is ignored (RFC 2918 §4), as are the marks of an enhanced refresh, which we do not
-/// offer, and unknown subtypes (RFC 7313 §5).
-fn asked_for(refresh: wire::Refresh, terms: &Established) -> Option<Family> {
-    refresh
-        .family()
-        .filter(|family| refresh.subtype == REFRESH_REQUEST && terms.families.contains(*family))
+/// What a ROUTE-REFRESH asks for. One for a family that was not negotiated is ignored (RFC 2918
+/// §4), as are the marks of an enhanced refresh that was not, and unknown subtypes (RFC 7313 §5).
+fn refreshed(refresh: wire::Refresh, terms: &Established) -> Reaction {
+    let family = refresh.family().filter(|family| terms.families.contains(*family));
+    match (family, refresh.subtype) {
+        (Some(family), wire::Refresh::REQUEST) => Reaction::Refresh(family),
+        (Some(family), wire::Refresh::BEGIN) if terms.enhanced_refresh => {
+            Reaction::RefreshBegin(family)
+        }
+        (Some(family), wire::Refresh::END) if terms.enhanced_refresh => {
+            Reaction::RefreshEnd(family)
+        }
+        (Some(_) | None, _) => Reaction::Stay,
+    }
 }
 
 /// The type octet (RFC 4271 §4.1, RFC 2918 §3).
@@ -320,6 +358,3 @@ const fn kind(message: &Message) -> u8 {
         Message::Refresh(_) => 5,
     }
 }
-
-/// RFC 7313 §3.2.
-const REFRESH_REQUEST: u8 = 0;

@@ -82,15 +82,8 @@ impl Links {
         self.timers.set(Timer::ConnectRetry, now + interval);
     }
 
-    /// A connection is there: our OPEN goes out.
-    pub(super) fn open(
-        &mut self,
-        conn: ConnId,
-        opener: Opener,
-        config: &SessionConfig,
-        now: Instant,
-    ) {
-        let offer = negotiate::offer(config).encode();
+    /// A connection is there: our OPEN, `offer`, goes out.
+    pub(super) fn open(&mut self, conn: ConnId, opener: Opener, offer: Bytes, now: Instant) {
         self.connections.push(Connection::new(conn, opener, offer.clone()));
         self.timers.set(Timer::Hold(conn), now + LARGE_HOLD_TIME);
         self.sent.opens += 1;
@@ -190,14 +183,19 @@ impl Links {
         }
     }
 
-    /// Keeps what the challenger says for later; at most one message.
-    pub(super) fn hear_challenger(&mut self, conn: ConnId, octets: &[u8]) {
-        if let Some(challenger) = self.challenger.as_mut().filter(|c| c.id == conn) {
-            challenger.said.extend_from_slice(octets);
-            if challenger.said.len() > MAX_LEN {
-                self.refuse_challenger();
-            }
+    /// Keeps what the challenger says for later; at most one message. True if this was it.
+    pub(super) fn hear_challenger(&mut self, conn: ConnId, octets: &[u8]) -> bool {
+        let challenger = self.challenger.as_mut().filter(|c| c.id == conn);
+        let Some(challenger) = challenger else { return false };
+        challenger.said.extend_from_slice(octets);
+        if challenger.said.len() > MAX_LEN {
+            self.refuse_challenger();
         }
+        true
+    }
+
+    pub(super) const fn challenger(&self) -> Option<&Challenger> {
+        self.challenger.as_ref()
     }
 
     pub(super) fn refuse_challenger(&mut self) {
@@ -218,7 +216,7 @@ impl Links {
         self.challenger.take()
     }
 
-    /// The session is to end: no connection is left.
+    /// The session is to end: no connection is left. All of them end in the same way.
     pub(super) fn part_with_all(&mut self, ending: &Ending) {
         let challenger = self.take_challenger().map(|challenger| challenger.id);
         let all: Vec<_> = self.connections.iter().map(|c| c.id).chain(challenger).collect();

@@ -2,7 +2,7 @@
 //! §6.2; RFC 5492).
 //!
 //! In: our settings and the peer's OPEN. Out: the terms of the session, or the NOTIFICATION
-//! that refuses it. Keeps no state.
+//! that refuses it. Keeps no state. Here is what every session has; [`options`] has the rest.
 
 use std::net::Ipv4Addr;
 
@@ -16,25 +16,16 @@ use crate::{
     wire::{Capability, Codec, ErrorCode, Notification, Open},
 };
 
-/// Our OPEN. Offers only what we do: graceful restart, extended messages, ADD-PATH and the like
-/// are not offered until they are there.
-pub(super) fn offer(config: &SessionConfig) -> Open {
-    let families = config.families.iter().map(Capability::family);
-    Open {
-        asn: config.local_asn.as_two_octets().unwrap_or(AS_TRANS),
-        hold_time: config.hold_time.seconds(),
-        router_id: config.router_id,
-        capabilities: families
-            .chain([Capability::RouteRefresh, Capability::FourOctetAs(config.local_asn)])
-            .collect(),
-    }
-}
+mod offer;
+mod options;
+
+pub(super) use offer::offer;
 
 /// The terms that follow from our settings and the peer's OPEN.
 ///
 /// # Errors
 ///
-/// The NOTIFICATION to close with: OPEN Message Error, subcode 2, 6, 3 or 7, checked in this
+/// The NOTIFICATION to close with: OPEN Message Error, subcode 2, 6, 3, 7 or 11, checked in this
 /// order. RFC 4271 gives no data for the first three; the field as received is put there, as
 /// BIRD and FRR do, so that the peer's operator sees what was refused.
 pub(super) fn agree(config: &SessionConfig, open: &Open) -> Result<Established, Notification> {
@@ -42,6 +33,13 @@ pub(super) fn agree(config: &SessionConfig, open: &Open) -> Result<Established, 
     let hold_time = agree_hold_time(config.hold_time, open.hold_time)?;
     check_router_id(config, peer_asn, open.router_id)?;
     let families = agree_families(config.families, open)?;
+    let external = peer_asn != config.local_asn;
+    let (role, peer_role) = options::roles(config, open, external)?;
+    let (add_path_receive, add_path_send) = options::add_path(config, open, families);
+    let (max_receive_len, max_send_len) = options::max_lens(config, open);
+    let offers = |capability| open.capabilities.contains(&capability);
+    let graceful_restart = options::graceful_restart(config, open, families);
+    let long_lived_with = config.graceful_restart.as_ref().filter(|_| graceful_restart.is_some());
     Ok(Established {
         peer_asn,
         peer_router_id: open.router_id,
@@ -50,16 +48,20 @@ pub(super) fn agree(config: &SessionConfig, open: &Open) -> Result<Established, 
         keepalive_time: keepalive_time(config, hold_time.seconds()),
         codec: Codec {
             four_octet_as: four_octet_asn(open).is_some(),
-            external: peer_asn != config.local_asn,
+            external,
             families,
-            ..Codec::default()
+            add_path_receive,
+            add_path_send,
+            extended_next_hop: options::extended_next_hop(config, open, families),
+            max_receive_len,
+            max_send_len,
         },
-        route_refresh: open.capabilities.contains(&Capability::RouteRefresh),
-        enhanced_refresh: false,
-        graceful_restart: None,
-        long_lived: Vec::new(),
-        role: None,
-        peer_role: None,
+        route_refresh: offers(Capability::RouteRefresh),
+        enhanced_refresh: offers(Capability::EnhancedRouteRefresh),
+        graceful_restart,
+        long_lived: options::long_lived(long_lived_with, open, families),
+        role,
+        peer_role,
         sent_open: Bytes::new(),
         received_open: Bytes::new(),
     })
@@ -162,5 +164,3 @@ fn four_octet_asn(open: &Open) -> Option<Asn> {
 const CAPABILITY_MULTIPROTOCOL: u8 = 1;
 /// Length of that capability's value.
 const MULTIPROTOCOL_LEN: u8 = 4;
-/// [`Asn::TRANS`] as it stands in the two-octet field (RFC 6793 §9).
-const AS_TRANS: u16 = 23456;

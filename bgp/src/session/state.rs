@@ -68,6 +68,9 @@ pub enum Cause {
     /// TCP ended without a NOTIFICATION.
     #[error("connection closed by the peer")]
     Closed,
+    /// The peer has restarted: it connected anew while its session stood (RFC 4724 §4.2).
+    #[error("the peer has restarted: it connected again")]
+    PeerRestarted,
     /// We sent a NOTIFICATION.
     #[error("sent {0}")]
     Sent(Notification),
@@ -91,6 +94,7 @@ impl Cause {
             Self::Started | Self::Stopped | Self::RetryDue | Self::Handshake => false,
             Self::ConnectFailed
             | Self::Closed
+            | Self::PeerRestarted
             | Self::Sent(_)
             | Self::Received(_)
             | Self::ReceivedMalformed(_)

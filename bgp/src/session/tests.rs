@@ -7,14 +7,17 @@ use super::*;
 use crate::{
     aspath::Asn,
     config::{HoldTime, PeerAs},
-    family::FamilySet,
-    wire::{self, Capability, Codec, Message, Notification, Open},
+    family::{Family, FamilySet},
+    wire::{self, Capability, Codec, Message, Notification, Open, Refresh},
 };
 
 mod collisions;
 mod handshake;
 mod idle_hold;
 mod messages;
+mod options;
+mod restart;
+mod shutdown;
 mod timing;
 
 /// A session, its clock, and what it did.
@@ -62,6 +65,30 @@ impl Bench {
         assert_eq!(bench.session.state(), State::Established);
         bench.outputs.clear();
         (bench, conn)
+    }
+
+    /// Established with a peer that offers this.
+    fn established_with(config: SessionConfig, theirs: &Open) -> (Self, ConnId) {
+        let (mut bench, conn) = Self::open_sent(config);
+        bench.hear(conn, theirs.encode());
+        bench.hear(conn, wire::keepalive());
+        assert_eq!(bench.session.state(), State::Established);
+        bench.outputs.clear();
+        (bench, conn)
+    }
+
+    /// What was agreed on.
+    fn terms(&self) -> &Established {
+        self.session.established().expect("the session stands").1
+    }
+
+    /// The OPEN sent last on a connection.
+    fn offered(&self, conn: ConnId) -> Open {
+        let open = self.sent(conn).into_iter().rev().find_map(|message| match message {
+            Message::Open(open) => Some(open),
+            _ => None,
+        });
+        open.expect("an OPEN was sent")
     }
 
     fn give(&mut self, input: Input) {
@@ -173,6 +200,17 @@ const DOWN: Output = Output::Down { retain: FamilySet::NONE };
 /// We are AS 65000, 10.0.0.1; the peer is any other AS.
 fn config() -> SessionConfig {
     SessionConfig::new(Asn(65000), Ipv4Addr::new(10, 0, 0, 1), PeerAs::External)
+}
+
+/// The peer's OPEN with more capabilities.
+fn open_with(capabilities: impl IntoIterator<Item = Capability>) -> Open {
+    let mut open = open();
+    open.capabilities.extend(capabilities);
+    open
+}
+
+fn families(families: &[Family]) -> FamilySet {
+    families.iter().copied().collect()
 }
 
 /// The peer's OPEN: AS 65001, 10.0.0.2, both families.

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::session::ConnId;
+use crate::{family::Family, session::ConnId};
 
 /// Something that happens at a time (RFC 4271 §8.1.3, §10).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,10 +24,20 @@ pub(super) enum Timer {
     ConnectRetry,
     /// The rest after a failure is over.
     IdleHold,
+    /// The peer has had the time to come back (RFC 4724 §4.2).
+    Restart,
+    /// The peer is back and has had the time to announce its routes again.
+    StalePath,
+    /// Long-lived stale routes of a family have had their time (RFC 9494 §4.2).
+    LongLived(Family),
+    /// We have restarted, and the peer has had the time to announce its routes (RFC 4724 §4.1).
+    Deferral,
+    /// The peer has had the time to announce a family again (RFC 7313 §4.2).
+    Refresh(Family),
 }
 
-/// The table: at most three timers a connection and four of the session, so that looking
-/// through all of them is quicker than keeping them in order.
+/// The table: at most three timers a connection, two a family and seven of the session, so that
+/// looking through all of them is quicker than keeping them in order.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Timers {
     due: Vec<(Instant, Timer)>,

@@ -21,22 +21,29 @@ pub struct Refresh {
 }
 
 impl Refresh {
+    /// Subtype of a request (RFC 7313 §3.2).
+    pub const REQUEST: u8 = 0;
+    /// Subtype of the mark before the answer, BoRR.
+    pub const BEGIN: u8 = 1;
+    /// Subtype of the mark after the answer, EoRR.
+    pub const END: u8 = 2;
+
     /// Asks for all routes of a family again.
     #[must_use]
     pub const fn request(family: Family) -> Self {
-        Self { afi: family.afi(), subtype: 0, safi: family.safi() }
+        Self { afi: family.afi(), subtype: Self::REQUEST, safi: family.safi() }
     }
 
     /// All routes of a family follow (BoRR, RFC 7313 §4).
     #[must_use]
     pub const fn begin(family: Family) -> Self {
-        Self { afi: family.afi(), subtype: 1, safi: family.safi() }
+        Self { afi: family.afi(), subtype: Self::BEGIN, safi: family.safi() }
     }
 
     /// All routes of a family have been announced (EoRR, RFC 7313 §4).
     #[must_use]
     pub const fn end(family: Family) -> Self {
-        Self { afi: family.afi(), subtype: 2, safi: family.safi() }
+        Self { afi: family.afi(), subtype: Self::END, safi: family.safi() }
     }
 
     /// The family, if this speaker routes it.
@@ -58,7 +65,9 @@ impl Refresh {
     /// subtype only the first four are looked at, since the rest may mean something to others.
     pub(super) fn decode(message: &Bytes) -> Result<Self, Notification> {
         match message.get(HEADER_LEN..) {
-            Some([high, low, subtype, safi, rest @ ..]) if rest.is_empty() || *subtype > 2 => {
+            Some([high, low, subtype, safi, rest @ ..])
+                if rest.is_empty() || *subtype > Self::END =>
+            {
                 Ok(Self { afi: u16::from_be_bytes([*high, *low]), subtype: *subtype, safi: *safi })
             }
             _ => Err(Notification::new(ErrorCode::INVALID_REFRESH_LENGTH, message.clone())),

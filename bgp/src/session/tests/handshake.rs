@@ -34,7 +34,7 @@ fn a_session_dials_and_comes_up_with_what_both_offered() {
 }
 
 #[test]
-fn our_open_offers_just_what_we_do() {
+fn our_open_offers_just_what_is_wanted() {
     let big = SessionConfig { local_asn: Asn(4_200_000_011), ..config() };
     let (bench, conn) = Bench::open_sent(big);
 
@@ -46,6 +46,7 @@ fn our_open_offers_just_what_we_do() {
         Capability::family(Family::Ipv6Unicast),
         Capability::RouteRefresh,
         Capability::FourOctetAs(Asn(4_200_000_011)),
+        Capability::EnhancedRouteRefresh,
     ];
     assert_eq!(open.capabilities, expected);
 }
