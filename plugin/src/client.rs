@@ -42,6 +42,19 @@ pub enum ClientError {
     },
 }
 
+impl ClientError {
+    /// Has the daemon gone in the middle of the conversation?
+    fn died(&self) -> bool {
+        match self {
+            Self::Broken { error: RpcError::Io(error), .. } => {
+                !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+            }
+            Self::Broken { error: RpcError::TooLong(_) | RpcError::Document(_), .. }
+            | Self::NoDaemon { .. } => false,
+        }
+    }
+}
+
 impl From<ClientError> for Error {
     fn from(error: ClientError) -> Self {
         let remedy = match &error {
@@ -80,6 +93,38 @@ pub fn call(
     stream.set_write_timeout(deadline).map_err(|error| broken(error.into()))?;
     rpc::send_request(&stream, request, netns).map_err(broken)?;
     rpc::receive(&stream).map_err(broken)
+}
+
+/// Tells the daemon of a DEL. If it cannot be asked, or dies over it, the DEL is noted for it and
+/// counts as done: the runtime shall not be kept from removing a pod.
+///
+/// # Errors
+///
+/// As [`owe_detach`]; the DEL must then be reported as failed and tried again.
+pub fn detach(
+    socket: &Path,
+    id: &AttachmentId,
+    netns: Option<BorrowedFd<'_>>,
+) -> io::Result<Response> {
+    let request = Request::Del(id.clone());
+    match call(socket, &request, netns) {
+        Ok(response) => return Ok(response),
+        // It is there and will carry it out; the runtime asks again.
+        Err(error @ ClientError::Broken { .. }) if !error.died() => {
+            return Ok(Response::Error(error.into()));
+        }
+        Err(ClientError::NoDaemon { .. } | ClientError::Broken { .. }) => {}
+    }
+    owe_detach(socket, id)?;
+    // A daemon that has come up meanwhile may have read the notes before this one was there.
+    match call(socket, &request, netns) {
+        Ok(response) => {
+            // If it stays, the next start finds nothing to do.
+            let _ = forgive_detach(socket, id);
+            Ok(response)
+        }
+        Err(_) => Ok(Response::Done),
+    }
 }
 
 /// Notes a DEL that could not be delivered. Where the socket's folder does not exist, no daemon
@@ -182,6 +227,38 @@ mod tests {
         let socket = Path::new("/nonexistent/slash32/cni.sock");
         owe_detach(socket, &id("c1")).unwrap();
         assert!(owed_detaches(socket).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_detach_over_which_the_daemon_dies_is_owed_and_counts_as_done() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("cni.sock");
+        let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        let daemon = std::thread::spawn(move || {
+            let (stream, _) = listener.accept().unwrap();
+            rpc::receive_request(&stream).unwrap();
+        });
+        assert_eq!(detach(&socket, &id("c1"), None).unwrap(), Response::Done);
+        daemon.join().unwrap();
+        assert_eq!(owed_detaches(&socket).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_daemon_that_is_back_by_then_is_told_and_nothing_stays_owed() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("cni.sock");
+        let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        let daemon = std::thread::spawn(move || {
+            // The first conversation breaks off, the second is served.
+            drop(listener.accept().unwrap());
+            let (stream, _) = listener.accept().unwrap();
+            let (request, _) = rpc::receive_request(&stream).unwrap();
+            rpc::send(&stream, &Response::Done).unwrap();
+            request
+        });
+        assert_eq!(detach(&socket, &id("c1"), None).unwrap(), Response::Done);
+        assert_eq!(daemon.join().unwrap(), Request::Del(id("c1")));
+        assert!(owed_detaches(&socket).unwrap().is_empty());
     }
 
     #[test]

@@ -55,6 +55,8 @@ pub struct Params {
     pub netns: String,
     /// `CNI_ARGS`.
     pub args: BTreeMap<String, String>,
+    /// `CNI_PATH`: folders of plugins, with colons between; read for every verb but VERSION.
+    pub path: String,
 }
 
 impl Params {
@@ -74,6 +76,7 @@ impl Params {
             ifname: String::new(),
             netns: String::new(),
             args: BTreeMap::new(),
+            path: var("CNI_PATH").unwrap_or_default(),
         };
         if !verb.concerns_a_container() {
             return Ok(params);

@@ -7,13 +7,17 @@
 use std::{
     fs::File,
     io::{ErrorKind, Read, Write},
-    os::{fd::AsFd, unix::fs::OpenOptionsExt},
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::fs::OpenOptionsExt,
+    },
     process::ExitCode,
 };
 
 use plugin::{
-    client::{self, ClientError},
+    chain, client,
     cni::{Error, code},
+    delegate::{Chosen, Delegate},
     env::{Params, Verb},
     netconf::{self, NetConf},
     rpc::{Attach, AttachmentId, Check, Gc, Request, Response},
@@ -56,75 +60,101 @@ fn run() -> Result<Option<Value>, (SpecVersion, Error)> {
     let stdin = read_stdin().map_err(unversioned)?;
     let version = netconf::version_of(&stdin).map_err(unversioned)?;
     let conf = NetConf::parse(&stdin, version, &params).map_err(|error| (version, error))?;
-    serve(&params, conf).map_err(|error| (version, error))
+    serve(&params, conf, &stdin).map_err(|error| (version, error))
 }
 
-fn serve(params: &Params, conf: NetConf) -> Result<Option<Value>, Error> {
+fn serve(params: &Params, conf: NetConf, stdin: &[u8]) -> Result<Option<Value>, Error> {
+    let ipam = conf.ipam.as_deref().map(|name| Delegate::find(name, &params.path)).transpose()?;
+    let ipam = ipam.as_ref().map(|plugin| Ipam { plugin, stdin });
     match params.verb {
-        Verb::Add => add(params, conf).map(Some),
-        Verb::Del => del(params, &conf).map(|()| None),
-        Verb::Check => check(params, conf).map(|()| None),
-        Verb::Gc => gc(conf).map(|()| None),
-        Verb::Status => status(&conf).map(|()| None),
+        Verb::Add => add(params, conf, ipam).map(Some),
+        Verb::Del => del(params, &conf, ipam).map(|()| None),
+        Verb::Check => check(params, conf, ipam).map(|()| None),
+        Verb::Gc => gc(conf, ipam).map(|()| None),
+        Verb::Status => status(&conf, ipam).map(|()| None),
         Verb::Version => Ok(Some(supported_versions())),
     }
 }
 
-fn add(params: &Params, conf: NetConf) -> Result<Value, Error> {
-    if conf.prev_result.is_some() {
-        return Err(Error {
-            code: code::UNSUPPORTED_FIELD,
-            msg: "slash32 must be first in the conflist".to_owned(),
-            details: "a prevResult was given; move the entry of type slash32 to the front of \
-                      `plugins`"
-                .to_owned(),
-        });
+/// The IPAM plugin of the configuration, and what it is to read.
+#[derive(Clone, Copy)]
+struct Ipam<'a> {
+    plugin: &'a Delegate,
+    stdin: &'a [u8],
+}
+
+impl Ipam<'_> {
+    fn call(self, verb: &str) -> Result<(), Error> {
+        self.plugin.call(verb, self.stdin).map(drop)
     }
+}
+
+fn add(params: &Params, conf: NetConf, ipam: Option<Ipam<'_>>) -> Result<Value, Error> {
     let netns = open_netns(&params.netns)?;
-    let request = Request::Add(Attach {
-        id: attachment(params, &conf),
+    let chosen = ipam.map(|ipam| ipam.plugin.add(ipam.stdin)).transpose()?;
+    let outcome = attach(params, conf, netns.as_fd(), chosen);
+    if let (Err(_), Some(ipam)) = (&outcome, ipam) {
+        // What it has chosen is of no use to anybody; the first error is what the runtime needs.
+        let _ = ipam.call("DEL");
+    }
+    outcome
+}
+
+fn attach(
+    params: &Params,
+    conf: NetConf,
+    netns: BorrowedFd<'_>,
+    chosen: Option<Chosen>,
+) -> Result<Value, Error> {
+    let id = attachment(params, &conf);
+    let mut attach = Attach {
+        id,
         netns: params.netns.clone(),
         args: params.args.clone(),
         ips: conf.ips,
         mac: conf.mac,
         mtu: conf.mtu,
         default_route: conf.default_route,
+        pool: conf.pool,
+        routes: conf.routes,
+        delegated: chosen.is_some(),
+    };
+    let dns = chosen.map(|chosen| {
+        attach.ips = chosen.ips.iter().map(|ip| ip.address.ip()).collect();
+        let routes = chosen.routes.iter().map(|route| route.dst);
+        attach.routes.extend(routes.filter(|destination| destination.prefix() > 0));
+        chosen.dns
     });
-    match client::call(&conf.socket, &request, Some(netns.as_fd()))? {
-        Response::Added(result) => Ok(conf.version.render_result(&result)),
+    match client::call(&conf.socket, &Request::Add(attach), Some(netns))? {
+        Response::Added(mut result) => {
+            result.dns = dns.unwrap_or(result.dns);
+            let ours = conf.version.render_result(&result);
+            conf.prev_result.map_or(Ok(ours.clone()), |before| chain::append(before, ours))
+        }
         Response::Error(error) => Err(error),
         Response::Done => Err(unexpected_answer()),
     }
 }
 
-fn del(params: &Params, conf: &NetConf) -> Result<(), Error> {
+fn del(params: &Params, conf: &NetConf, ipam: Option<Ipam<'_>>) -> Result<(), Error> {
     let id = attachment(params, conf);
     // The namespace may be gone, or never have been: DEL succeeds without it.
     let netns = open(&params.netns).ok();
-    let request = Request::Del(id.clone());
-    let ask = || client::call(&conf.socket, &request, netns.as_ref().map(AsFd::as_fd));
-    match ask() {
-        Err(ClientError::NoDaemon { .. }) => {}
-        answered => return done(answered?),
-    }
-    client::owe_detach(&conf.socket, &id).map_err(|error| Error {
-        code: code::TRY_AGAIN,
-        msg: "the node daemon is down and DEL cannot be noted for it".to_owned(),
-        details: format!("beside {}: {error}", conf.socket.display()),
-    })?;
-    // A daemon that came up in between may have read the notes before this one was there.
-    match ask() {
-        Err(ClientError::NoDaemon { .. }) => Ok(()),
-        answered => {
-            done(answered?)?;
-            // If it stays, the next start finds nothing to do.
-            let _ = client::forgive_detach(&conf.socket, &id);
-            Ok(())
+    match client::detach(&conf.socket, &id, netns.as_ref().map(AsFd::as_fd)) {
+        Ok(response) => done(response)?,
+        Err(error) => {
+            return Err(Error {
+                code: code::TRY_AGAIN,
+                msg: "the node daemon is down and DEL cannot be noted for it".to_owned(),
+                details: format!("beside {}: {error}", conf.socket.display()),
+            });
         }
     }
+    // Last, so that nobody gets the addresses while anything leads to this pod.
+    ipam.map_or(Ok(()), |ipam| ipam.call("DEL"))
 }
 
-fn check(params: &Params, conf: NetConf) -> Result<(), Error> {
+fn check(params: &Params, conf: NetConf, ipam: Option<Ipam<'_>>) -> Result<(), Error> {
     if !conf.version.has_check() {
         return Err(verb_too_new(conf.version, "CHECK", SpecVersion::V0_4_0));
     }
@@ -134,12 +164,14 @@ fn check(params: &Params, conf: NetConf) -> Result<(), Error> {
         msg: "invalid network configuration".to_owned(),
         details: "prevResult: missing; CHECK compares with what ADD returned".to_owned(),
     })?;
+    let prev_result = netconf::result_of(prev_result)?;
+    ipam.map_or(Ok(()), |ipam| ipam.call("CHECK"))?;
     let netns = open_netns(&params.netns)?;
     let request = Request::Check(Check { id, netns: params.netns.clone(), prev_result });
     done(client::call(&conf.socket, &request, Some(netns.as_fd()))?)
 }
 
-fn gc(conf: NetConf) -> Result<(), Error> {
+fn gc(conf: NetConf, ipam: Option<Ipam<'_>>) -> Result<(), Error> {
     if !conf.version.has_gc_and_status() {
         return Err(verb_too_new(conf.version, "GC", SpecVersion::V1_1_0));
     }
@@ -151,21 +183,25 @@ fn gc(conf: NetConf) -> Result<(), Error> {
             .to_owned(),
     })?;
     let request = Request::Gc(Gc { network: conf.network, valid });
-    done(client::call(&conf.socket, &request, None)?)
+    let outcome = client::call(&conf.socket, &request, None).map_err(Into::into).and_then(done);
+    // Both are asked, whatever the first says; one error goes to the runtime.
+    let delegated = ipam.map_or(Ok(()), |ipam| ipam.call("GC"));
+    outcome.and(delegated)
 }
 
-fn status(conf: &NetConf) -> Result<(), Error> {
+fn status(conf: &NetConf, ipam: Option<Ipam<'_>>) -> Result<(), Error> {
     if !conf.version.has_gc_and_status() {
         return Err(verb_too_new(conf.version, "STATUS", SpecVersion::V1_1_0));
     }
     match client::call(&conf.socket, &Request::Status, None) {
-        Ok(response) => done(response),
+        Ok(response) => done(response)?,
         Err(error) => {
             let Error { details, .. } = error.into();
             let msg = "the node daemon is not there".to_owned();
-            Err(Error { code: code::NOT_AVAILABLE, msg, details })
+            return Err(Error { code: code::NOT_AVAILABLE, msg, details });
         }
     }
+    ipam.map_or(Ok(()), |ipam| ipam.call("STATUS"))
 }
 
 fn done(response: Response) -> Result<(), Error> {

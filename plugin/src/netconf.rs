@@ -9,7 +9,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use ipnetwork::IpNetwork;
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::{
     cni::{AddResult, Error, code},
@@ -29,14 +31,21 @@ pub struct NetConf {
     pub socket: PathBuf,
     /// `mtu`, in octets.
     pub mtu: Option<u32>,
-    /// `defaultRoute`: whether the pod's default route goes here.
-    pub default_route: bool,
+    /// `defaultRoute`: whether the pod's default route goes here; `None` leaves it to the daemon,
+    /// which gives it to the first of the pod's interfaces.
+    pub default_route: Option<bool>,
+    /// `pool`: from which of the daemon's pools the addresses come.
+    pub pool: Option<String>,
+    /// `routes`: destinations that the pod reaches through this interface besides the default.
+    pub routes: Vec<IpNetwork>,
+    /// `ipam.type`: the plugin that chooses the addresses in place of the daemon.
+    pub ipam: Option<String>,
     /// `runtimeConfig.ips` and `CNI_ARGS` `IP`, at most one a family.
     pub ips: Vec<IpAddr>,
     /// `runtimeConfig.mac` or `CNI_ARGS` `MAC`.
     pub mac: Option<[u8; 6]>,
-    /// `prevResult`.
-    pub prev_result: Option<AddResult>,
+    /// `prevResult`, as it came: what other plugins wrote is passed on untouched.
+    pub prev_result: Option<Value>,
     /// `cni.dev/valid-attachments`, for GC: container id and interface name.
     pub valid_attachments: Option<Vec<(String, String)>>,
 }
@@ -49,11 +58,31 @@ struct RawNetConf {
     socket: Option<String>,
     mtu: Option<u32>,
     default_route: Option<bool>,
+    pool: Option<String>,
+    #[serde(default)]
+    routes: Vec<RawRoute>,
+    #[serde(default)]
+    ipam: RawIpam,
     #[serde(default)]
     runtime_config: RawRuntimeConfig,
-    prev_result: Option<serde_json::Value>,
-    #[serde(rename = "cni.dev/valid-attachments", alias = "cni.dev/attachments")]
+    prev_result: Option<Value>,
+    #[serde(rename = "cni.dev/valid-attachments")]
     valid_attachments: Option<Vec<RawAttachment>>,
+    /// What a draft of the spec called them; libcni sends both.
+    #[serde(rename = "cni.dev/attachments")]
+    attachments: Option<Vec<RawAttachment>>,
+}
+
+/// `gw` and the rest of it are not read: everything a pod sends goes to the same gateway.
+#[derive(Deserialize)]
+struct RawRoute {
+    dst: String,
+}
+
+#[derive(Default, Deserialize)]
+struct RawIpam {
+    #[serde(default, rename = "type")]
+    kind: String,
 }
 
 #[derive(Default, Deserialize)]
@@ -102,11 +131,18 @@ impl NetConf {
             network: raw.name,
             socket: socket.into(),
             mtu: raw.mtu,
-            default_route: raw.default_route.unwrap_or(true),
+            default_route: raw.default_route,
+            pool: raw.pool.filter(|pool| !pool.is_empty()),
+            routes: raw
+                .routes
+                .iter()
+                .map(|route| destination(&route.dst))
+                .collect::<Result<_, _>>()?,
+            ipam: ipam(raw.ipam.kind)?,
             ips: requested_ips(&raw.runtime_config.ips, params)?,
             mac: requested_mac(raw.runtime_config.mac.as_deref(), params)?,
-            prev_result: raw.prev_result.map(prev_result).transpose()?,
-            valid_attachments: raw.valid_attachments.map(|attachments| {
+            prev_result: raw.prev_result,
+            valid_attachments: raw.valid_attachments.or(raw.attachments).map(|attachments| {
                 attachments.into_iter().map(|raw| (raw.container_id, raw.ifname)).collect()
             }),
         })
@@ -179,12 +215,35 @@ fn requested_mac(capability: Option<&str>, params: &Params) -> Result<Option<[u8
     }
 }
 
-fn prev_result(value: serde_json::Value) -> Result<AddResult, Error> {
-    serde_json::from_value(value).map_err(|error| Error {
+/// A `prevResult` as the daemon compares it.
+///
+/// # Errors
+///
+/// [`code::DECODING_FAILURE`] if it is not what an ADD prints.
+pub fn result_of(prev_result: Value) -> Result<AddResult, Error> {
+    serde_json::from_value(prev_result).map_err(|error| Error {
         code: code::DECODING_FAILURE,
         msg: "prevResult is not understood".to_owned(),
         details: format!("{error}; it must be what ADD printed"),
     })
+}
+
+fn destination(text: &str) -> Result<IpNetwork, Error> {
+    let refused =
+        || invalid(format!("routes: {text:?}; write a prefix, as in 10.0.0.0/8 or fd00::/8"));
+    let prefix: IpNetwork = text.parse().map_err(|_| refused())?;
+    if prefix.ip() == prefix.network() { Ok(prefix) } else { Err(refused()) }
+}
+
+/// Runtimes and people write `"ipam": {}` for none.
+fn ipam(kind: String) -> Result<Option<String>, Error> {
+    match kind.as_str() {
+        "" => Ok(None),
+        name if name.contains('/') || name.starts_with('.') => Err(invalid(format!(
+            "ipam.type: {name:?}; write the name of a plugin in CNI_PATH, such as host-local"
+        ))),
+        _ => Ok(Some(kind)),
+    }
 }
 
 fn not_json(error: &serde_json::Error) -> Error {

@@ -15,6 +15,7 @@ use std::{
     },
 };
 
+use ipnetwork::IpNetwork;
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -71,9 +72,18 @@ pub struct Attach {
     /// `mtu` of the network configuration, in octets.
     #[serde(default)]
     pub mtu: Option<u32>,
-    /// Whether the pod gets a default route; false for secondary networks.
-    #[serde(default = "yes")]
-    pub default_route: bool,
+    /// Whether the pod gets a default route; `None`: if none of its other interfaces has one.
+    #[serde(default)]
+    pub default_route: Option<bool>,
+    /// Which of the daemon's pools the addresses come from; `None`: the default ones.
+    #[serde(default)]
+    pub pool: Option<String>,
+    /// Destinations that the pod reaches through this interface besides the default.
+    #[serde(default)]
+    pub routes: Vec<IpNetwork>,
+    /// Another plugin has chosen `ips`: the daemon takes them as they are, from no pool.
+    #[serde(default)]
+    pub delegated: bool,
 }
 
 /// What CHECK needs to know.
@@ -106,10 +116,6 @@ pub enum Response {
     Done,
     /// It failed; this is what the runtime is to be told.
     Error(Error),
-}
-
-const fn yes() -> bool {
-    true
 }
 
 /// Why a message could not be sent or received.

@@ -109,6 +109,65 @@ fn add_passes_the_namespace_and_prints_the_result_in_the_version_asked_for() {
 }
 
 #[test]
+fn add_behind_another_plugin_prints_both_results() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("cni.sock");
+    let interface = |name: &str| Interface { name: name.to_owned(), ..Interface::default() };
+    let address = "10.244.1.7/32".parse().unwrap();
+    let result = AddResult {
+        interfaces: vec![interface("s32a"), interface("net1")],
+        ips: vec![Ip { address, gateway: None, interface: Some(1) }],
+        ..AddResult::default()
+    };
+    let daemon = daemon(&socket, Response::Added(result));
+    let before = json!({"prevResult": {"cniVersion": "1.0.0", "interfaces": [{"name": "lo"}]}});
+    let outcome = call(&vars("ADD", NETNS), &conf("1.0.0", &socket, &before));
+    daemon.join().unwrap();
+    let document = outcome.document.unwrap();
+    let names: Vec<_> =
+        document["interfaces"].as_array().unwrap().iter().map(|i| i["name"].clone()).collect();
+    assert_eq!(names, ["lo", "s32a", "net1"]);
+    assert_eq!(document["ips"][0]["interface"], 2);
+}
+
+/// An IPAM plugin that writes down which verbs it was called with.
+fn ipam_plugin(folder: &Path) -> String {
+    use std::os::unix::fs::PermissionsExt;
+    let program = folder.join("fake-ipam");
+    let script = r#"#!/bin/sh
+echo "$CNI_COMMAND" >> "${0%/*}/verbs"
+[ "$CNI_COMMAND" = ADD ] && echo '{"ips":[{"address":"192.0.2.7/24"}],"dns":{"domain":"d"}}'
+exit 0
+"#;
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    folder.display().to_string()
+}
+
+#[test]
+fn delegated_addresses_are_passed_on_and_given_back_if_the_daemon_refuses() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("cni.sock");
+    let path = ipam_plugin(folder.path());
+    let mut vars = vars("ADD", NETNS);
+    vars.retain(|(key, _)| *key != "CNI_PATH");
+    vars.push(("CNI_PATH", &path));
+    let ipam = json!({"ipam": {"type": "fake-ipam"}});
+    let asked = daemon(&socket, Response::Added(AddResult::default()));
+    let outcome = call(&vars, &conf("1.1.0", &socket, &ipam));
+    assert_eq!(outcome.document.unwrap()["dns"]["domain"], "d");
+    let (Request::Add(attach), true) = asked.join().unwrap() else { panic!("an ADD is expected") };
+    assert!(attach.delegated);
+    assert_eq!(attach.ips, ["192.0.2.7".parse::<std::net::IpAddr>().unwrap()]);
+
+    std::fs::remove_file(&socket).unwrap();
+    let outcome = call(&vars, &conf("1.1.0", &socket, &ipam));
+    assert_eq!(outcome.document.unwrap()["code"], code::TRY_AGAIN);
+    let verbs = std::fs::read_to_string(folder.path().join("verbs")).unwrap();
+    assert_eq!(verbs, "ADD\nADD\nDEL\n");
+}
+
+#[test]
 fn an_error_of_the_daemon_is_the_one_document() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("cni.sock");
@@ -179,7 +238,6 @@ fn what_a_runtime_gets_wrong_is_answered_with_the_code_of_the_spec() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("cni.sock");
     let good = conf("1.1.0", &socket, &Value::Null);
-    let chained = conf("1.1.0", &socket, &json!({"prevResult": {"ips": []}}));
     let old = conf("0.3.1", &socket, &Value::Null);
     for (vars, stdin, code) in [
         (vec![], good.as_str(), code::INVALID_ENVIRONMENT),
@@ -188,7 +246,6 @@ fn what_a_runtime_gets_wrong_is_answered_with_the_code_of_the_spec() {
         (vars("ADD", NETNS), "", code::DECODING_FAILURE),
         (vars("ADD", NETNS), r#"{"cniVersion":"9.0.0"}"#, code::INCOMPATIBLE_VERSION),
         (vars("ADD", "/run/netns/absent"), &good, code::UNKNOWN_CONTAINER),
-        (vars("ADD", NETNS), &chained, code::UNSUPPORTED_FIELD),
         (vars("CHECK", NETNS), &good, code::INVALID_CONFIG),
         (vars("CHECK", NETNS), &old, code::INCOMPATIBLE_VERSION),
         (vars("STATUS", NETNS), &old, code::INCOMPATIBLE_VERSION),

@@ -2,7 +2,8 @@
 //!
 //! In: one request a connection, a JSON document with its length in front as between plugin and
 //! daemon. Out: one JSON document for each row of the answer, then an end; or the reason why
-//! there is no answer. Read only: nothing that comes in here changes anything.
+//! there is no answer. Nothing that comes in here changes what the daemon was told to do; at most it
+//! looks again whether that is done.
 //!
 //! A caller can cost one small buffer and one of a few places for a bounded time, no more.
 
@@ -45,6 +46,12 @@ pub enum Request {
     Pods,
     /// Every pod range: [`PoolView`](crate::show::view::PoolView).
     Pools,
+    /// Every open block: [`BlockView`](crate::show::view::BlockView).
+    Blocks,
+    /// Every address that is leased or idle: [`LeaseView`](crate::show::view::LeaseView).
+    Leases,
+    /// Compare pods with the kernel and put right what differs; no rows.
+    PutRight,
 }
 
 /// Which routes are asked for.

@@ -5,6 +5,7 @@
 
 use std::{collections::BTreeSet, fmt::Display};
 
+use bgp::prefix::Prefix;
 use ipnetwork::IpNetwork;
 use plugin::{
     cni::{AddResult, Error, Interface, Ip, Route, code},
@@ -12,7 +13,7 @@ use plugin::{
 };
 use routed_core::{
     attachment::{AttachmentId, BadAttachment, PodName},
-    ipam::LeaseError,
+    ipam::{LeaseError, Wish},
     pod::{
         check::Expected,
         verb::{self, NotReady, PodError, Reply, Request},
@@ -33,10 +34,15 @@ pub fn request(request: &rpc::Request) -> Result<Option<Request>, Error> {
         rpc::Request::Add(attach) => Request::Attach(verb::Attach {
             id: id(&attach.id)?,
             pod: pod_name(attach),
-            addresses: attach.ips.clone(),
+            wish: Wish {
+                pool: attach.pool.clone(),
+                addresses: attach.ips.clone(),
+                delegated: attach.delegated,
+            },
             mac: attach.mac.map(Mac),
             mtu: attach.mtu,
             default_route: attach.default_route,
+            destinations: attach.routes.iter().map(|prefix| destination(*prefix)).collect(),
         }),
         rpc::Request::Del(attachment) => match id(attachment) {
             Ok(id) => Request::Detach(id),
@@ -103,19 +109,31 @@ fn pod_name(attach: &rpc::Attach) -> Option<PodName> {
     Some(PodName { namespace, name: argument("K8S_POD_NAME")? })
 }
 
+fn destination(prefix: IpNetwork) -> Prefix {
+    Prefix::new(prefix.ip(), prefix.prefix()).expect("an IpNetwork's length fits its family")
+}
+
 /// What a `prevResult` says about one interface of the pod.
 fn expected(result: &AddResult, ifname: &str) -> Expected {
-    let inside = |interface: &Interface| interface.name == ifname && interface.sandbox.is_some();
-    let Some(position) = result.interfaces.iter().position(inside) else {
+    let inside = |interface: &Interface| {
+        interface.sandbox.as_ref().is_some_and(|sandbox| !sandbox.is_empty())
+    };
+    let own = |interface: &Interface| interface.name == ifname && inside(interface);
+    let Some(position) = result.interfaces.iter().position(own) else {
         return Expected::default();
     };
     let interface = &result.interfaces[position];
-    let own = |ip: &&Ip| ip.interface.is_none_or(|index| index == position);
+    // An address without interface can only be of the one that there is.
+    let alone = result.interfaces.iter().filter(|interface| inside(interface)).count() == 1;
+    let own = |ip: &&Ip| ip.interface.map_or(alone, |index| index == position);
+    let ours = |route: &&Route| route.dst.prefix() > 0 && route.gw == Some(gateway(route.dst.ip()));
     Expected {
         listed: true,
         mac: interface.mac.as_ref().and_then(|mac| mac.to_lowercase().parse().ok()),
         mtu: interface.mtu,
         addresses: result.ips.iter().filter(own).map(|ip| ip.address.ip()).collect(),
+        destinations: result.routes.iter().filter(ours).map(|to| destination(to.dst)).collect(),
+        tells_mtu: result.interfaces.iter().any(|interface| interface.mtu.is_some()),
     }
 }
 
@@ -144,6 +162,15 @@ fn result(wiring: &Wiring, netns: &str) -> AddResult {
             let dst = IpNetwork::from(gateway);
             routes.push(Route { dst, gw: None, mtu: None, scope: Some(SCOPE_LINK) });
         }
+        let own = |to: &&Prefix| to.addr().is_ipv4() == address.is_ipv4();
+        for to in wiring.destinations.iter().filter(own) {
+            routes.push(Route {
+                dst: IpNetwork::from(*to),
+                gw: Some(gateway),
+                mtu: None,
+                scope: None,
+            });
+        }
         if wiring.default_route {
             let everything = if address.is_ipv4() { "0.0.0.0/0" } else { "::/0" };
             let dst = everything.parse().expect("both are prefixes");
@@ -155,7 +182,10 @@ fn result(wiring: &Wiring, netns: &str) -> AddResult {
 
 fn failure(failed: &PodError) -> Error {
     let (code, msg) = match failed {
-        PodError::Lease(LeaseError::Exhausted { .. }) => {
+        PodError::Lease(LeaseError::Exhausted { wait: Some(_), .. }) => {
+            (code::TRY_AGAIN, "no free address in the pools yet")
+        }
+        PodError::Lease(LeaseError::Exhausted { wait: None, .. }) => {
             (code::POOL_EXHAUSTED, "no free address in the pools")
         }
         PodError::Lease(
@@ -165,13 +195,16 @@ fn failure(failed: &PodError) -> Error {
             | LeaseError::TwoOfOneFamily(_)
             | LeaseError::Differs { .. },
         ) => (code::ADDRESS_REFUSED, "the requested address cannot be had"),
+        PodError::Lease(LeaseError::UnknownPool { .. }) => {
+            (code::INVALID_CONFIG, "the network's pool does not exist")
+        }
         PodError::AlreadyAttached { .. } => {
             (code::ALREADY_ATTACHED, "the pod is attached already, and differs")
         }
         PodError::IfnameTaken(_) => {
             (code::ALREADY_ATTACHED, "the pod has an interface of that name already")
         }
-        PodError::Mtu { .. } | PodError::Mac(_) => {
+        PodError::Mtu { .. } | PodError::Mac(_) | PodError::RouteWithoutAddress(_) => {
             (code::INVALID_CONFIG, "the pod's interface cannot be made as asked")
         }
         PodError::HostNamespace | PodError::Namespace(_) => {

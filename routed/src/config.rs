@@ -35,6 +35,7 @@ use bgp::{
     policy::Policy,
     prefix::Prefix,
 };
+use routed_core::ipam::IpamSettings;
 
 use self::{fault::Findings, section::Section};
 pub use self::{
@@ -132,8 +133,10 @@ pub struct Peer {
 /// `[pods]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pods {
-    /// Ranges of both families, disjoint; at least one.
+    /// Ranges of all pools and both families, disjoint; at least one.
     pub prefixes: Vec<Prefix>,
+    /// Where addresses come from.
+    pub ipam: IpamSettings,
     /// MTU of the pods' interfaces, in octets.
     pub mtu: u32,
 }

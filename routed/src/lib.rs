@@ -5,6 +5,7 @@ pub mod cni;
 pub mod config;
 pub mod fib;
 pub mod http;
+pub mod ipam;
 pub mod kernel;
 pub mod metrics;
 pub mod node;

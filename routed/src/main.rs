@@ -16,7 +16,7 @@ use ipnetwork::IpNetwork;
 use routed::{
     admin::Selection,
     config::{Config, DEFAULT_ADMIN, DEFAULT_PATH, Loaded},
-    run,
+    ipam, run,
     show::{self, Format, Show, check::CheckView},
 };
 use tracing_subscriber::EnvFilter;
@@ -37,6 +37,8 @@ enum Command {
     Check(CheckArgs),
     /// Show what the running daemon knows
     Show(ShowArgs),
+    /// Addresses of pods
+    Ipam(IpamArgs),
     /// Print the version
     Version,
 }
@@ -67,6 +69,31 @@ struct ShowArgs {
     what: What,
     #[command(flatten)]
     how: How,
+}
+
+#[derive(Debug, Args)]
+struct IpamArgs {
+    #[command(subcommand)]
+    what: IpamCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum IpamCommand {
+    /// Compare leases, interfaces and journal: every difference, exit code 1 if there is one
+    Check {
+        /// Have the daemon put right what differs, then compare again
+        #[arg(long)]
+        fix: bool,
+        /// Form of the output
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Output,
+        /// The daemon's sockets.admin
+        #[arg(long, value_name = "PATH", default_value = DEFAULT_ADMIN)]
+        socket: PathBuf,
+        /// The journal of leases, beside the daemon's sockets.cni
+        #[arg(long, value_name = "PATH", default_value = ipam::DEFAULT_JOURNAL)]
+        journal: PathBuf,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -115,6 +142,10 @@ enum What {
     Pods,
     /// Pod ranges of this node and how full they are
     Pools,
+    /// Blocks that pods' addresses are taken from
+    Blocks,
+    /// Addresses that pods have, and those that cool down
+    Leases,
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
@@ -124,6 +155,15 @@ enum Output {
     Table,
     /// For programs
     Json,
+}
+
+impl From<Output> for Format {
+    fn from(output: Output) -> Self {
+        match output {
+            Output::Table => Self::Table,
+            Output::Json => Self::Json,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -139,6 +179,7 @@ fn main() -> ExitCode {
         Command::Run(args) => start(&args).map(|()| ExitCode::SUCCESS),
         Command::Check(args) => check(&args),
         Command::Show(args) => shown(args).map(|()| ExitCode::SUCCESS),
+        Command::Ipam(args) => ipam_check(&args.what),
         Command::Version => {
             print(&format!("routed {}\n", env!("CARGO_PKG_VERSION"))).map(|()| ExitCode::SUCCESS)
         }
@@ -210,16 +251,22 @@ fn shown(args: ShowArgs) -> anyhow::Result<()> {
         What::Advertised { peer } => Show::Advertised(peer),
         What::Pods => Show::Pods,
         What::Pools => Show::Pools,
+        What::Blocks => Show::Blocks,
+        What::Leases => Show::Leases,
     };
-    let format = match args.how.output {
-        Output::Table => Format::Table,
-        Output::Json => Format::Json,
-    };
+    let format = args.how.output.into();
     let family = args.how.family.map(|family| match family {
         FamilyArg::Ipv4 => Family::Ipv4Unicast,
         FamilyArg::Ipv6 => Family::Ipv6Unicast,
     });
     print(&show::show(&what, format, family, &args.how.socket)?)
+}
+
+fn ipam_check(command: &IpamCommand) -> anyhow::Result<ExitCode> {
+    let IpamCommand::Check { fix, output, socket, journal } = command;
+    let findings = ipam::run(socket, journal, *fix)?;
+    print(&show::render((*output).into(), &findings, ipam::text)?)?;
+    Ok(if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Text for stdout. A reader that has seen enough (`| head`) is no failure.

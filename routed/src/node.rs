@@ -9,14 +9,17 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    net::IpAddr,
     num::NonZeroU64,
     os::fd::OwnedFd,
+    path::Path,
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use routed_core::{
-    ipam::PoolUse,
+    attachment::AttachmentId,
+    ipam::{BlockUse, Lease, PoolUse},
     pod::{
         Command, Event, Notice, PodState, Pods, Settings,
         verb::{NotReady, OpId, PodError, Reply, Request},
@@ -29,9 +32,13 @@ use tokio::{
     time,
 };
 
+mod journal;
+
+use journal::Journal;
+
 use crate::kernel::{
     netlink::NetlinkError,
-    pods::{Executor, Job, Removal, spawn as spawn_executor},
+    pods::{Executor, Job, Removal, gone, spawn as spawn_executor},
 };
 
 /// Asks the pump. Cheap to clone.
@@ -44,6 +51,15 @@ pub struct NodeHandle {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the daemon is stopping; try again when it runs again")]
 pub struct Stopped;
+
+/// The book of leases, as shown.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Leases {
+    /// Who has what.
+    pub leased: Vec<(AttachmentId, Lease)>,
+    /// What nobody has, and for how long.
+    pub idle: Vec<(IpAddr, Duration)>,
+}
 
 /// One pod, as shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +80,7 @@ impl NodeHandle {
     /// [`Stopped`].
     pub async fn ask(&self, request: Request, netns: Option<OwnedFd>) -> Result<Reply, Stopped> {
         let netns = netns.map(Arc::new);
+        let request = Box::new(request);
         self.put(|answer| Input::Ask { request, netns, answer }).await
     }
 
@@ -73,16 +90,46 @@ impl NodeHandle {
     ///
     /// [`Stopped`].
     pub async fn pods(&self) -> Result<Vec<PodStatus>, Stopped> {
-        self.put(Input::Pods).await
+        self.look(|pods, _| {
+            let pods = pods.pods();
+            pods.map(|(wiring, state)| PodStatus { wiring: wiring.clone(), state }).collect()
+        })
+        .await
     }
 
-    /// Every pool, in the order of the configuration.
+    /// Every range of the pools, in the order of the configuration.
     ///
     /// # Errors
     ///
     /// [`Stopped`].
     pub async fn pools(&self) -> Result<Vec<PoolUse>, Stopped> {
-        self.put(Input::Pools).await
+        self.look(|pods, now| pods.ipam().pools(now).collect()).await
+    }
+
+    /// Every open block.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`].
+    pub async fn blocks(&self) -> Result<Vec<BlockUse>, Stopped> {
+        self.look(|pods, now| pods.ipam().blocks(now).collect()).await
+    }
+
+    /// Every lease, and every idle address with the time since its pod went.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`].
+    pub async fn leases(&self) -> Result<Leases, Stopped> {
+        self.look(|pods, now| Leases {
+            leased: pods.ipam().leases().map(|(id, lease)| (id.clone(), lease)).collect(),
+            idle: pods
+                .ipam()
+                .idle()
+                .map(|(address, since)| (address, now.saturating_duration_since(since)))
+                .collect(),
+        })
+        .await
     }
 
     /// Can ADD be served, and will its pod be reached? `None` if all is well.
@@ -91,7 +138,16 @@ impl NodeHandle {
     ///
     /// [`Stopped`].
     pub async fn readiness(&self) -> Result<Option<NotReady>, Stopped> {
-        self.put(Input::Readiness).await
+        self.look(|pods, _| pods.readiness().err()).await
+    }
+
+    /// Compares the pods with the kernel's interfaces and the journal, and puts right what differs.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`].
+    pub async fn put_right(&self) -> Result<(), Stopped> {
+        self.inputs.send(Input::PutRight).await.map_err(|_| Stopped)
     }
 
     /// Tells how many BGP peers there are and how many sessions are established. Without it, STATUS
@@ -111,6 +167,20 @@ impl NodeHandle {
         Self { inputs: mpsc::channel(1).0 }
     }
 
+    /// What a look into the machine, between two events, shows.
+    async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Pods, Instant) -> T + Send + 'static,
+    ) -> Result<T, Stopped> {
+        self.put(|answer| {
+            Input::Look(Box::new(move |pods, now| {
+                // Who asked may have gone.
+                let _ = answer.send(look(pods, now));
+            }))
+        })
+        .await
+    }
+
     async fn put<T>(&self, input: impl FnOnce(oneshot::Sender<T>) -> Input) -> Result<T, Stopped> {
         let (answer, answered) = oneshot::channel();
         self.inputs.send(input(answer)).await.map_err(|_| Stopped)?;
@@ -119,17 +189,24 @@ impl NodeHandle {
 }
 
 /// Starts the kernel's threads and the pump. The calling thread must be in the host's network
-/// namespace and in the context of a tokio runtime.
+/// namespace and in the context of a tokio runtime. `journal` is the path of the journal of leases.
 ///
 /// # Errors
 ///
 /// If netlink cannot be used or a thread cannot be started.
-pub fn spawn(settings: Settings) -> Result<(NodeHandle, JoinHandle<()>), NetlinkError> {
+pub fn spawn(
+    settings: Settings,
+    journal: &Path,
+) -> Result<(NodeHandle, JoinHandle<()>), NetlinkError> {
     let (inputs, input_queue) = mpsc::channel(QUEUE);
     let (events, event_queue) = mpsc::channel(QUEUE);
+    // Before the survey, so that no interface goes unnoticed.
+    gone::spawn(events.clone())?;
     let Executor { jobs, removals } = spawn_executor(events)?;
+    let (journal, memory) = Journal::open(journal);
     let pump = Pump {
-        pods: Pods::new(settings),
+        pods: Pods::new(settings, memory),
+        journal,
         jobs: Outbox::new(jobs),
         removals: Outbox::new(removals),
         asked: BTreeMap::new(),
@@ -139,14 +216,15 @@ pub fn spawn(settings: Settings) -> Result<(NodeHandle, JoinHandle<()>), Netlink
 }
 
 /// What comes in from the rest of the daemon.
-#[derive(Debug)]
 enum Input {
-    Ask { request: Request, netns: Option<Arc<OwnedFd>>, answer: oneshot::Sender<Reply> },
-    Pods(oneshot::Sender<Vec<PodStatus>>),
-    Pools(oneshot::Sender<Vec<PoolUse>>),
-    Readiness(oneshot::Sender<Option<NotReady>>),
+    Ask { request: Box<Request>, netns: Option<Arc<OwnedFd>>, answer: oneshot::Sender<Reply> },
+    Look(Look),
     Sessions { configured: usize, established: usize },
+    PutRight,
 }
+
+/// A look into the machine, at this moment.
+type Look = Box<dyn FnOnce(&Pods, Instant) + Send>;
 
 /// Who waits for a reply, and the namespace that came along.
 #[derive(Debug)]
@@ -157,6 +235,7 @@ struct Asked {
 
 struct Pump {
     pods: Pods,
+    journal: Journal,
     jobs: Outbox<Job>,
     removals: Outbox<Removal>,
     asked: BTreeMap<OpId, Asked>,
@@ -185,25 +264,17 @@ impl Pump {
     }
 
     fn input(&mut self, input: Input) {
-        // Whoever does not wait any longer need not be answered: the results of sending are of no
-        // interest here.
         match input {
             Input::Ask { request, netns, answer } => {
                 self.last_op += 1;
                 let op = OpId(NonZeroU64::new(self.last_op).expect("counts up from 1"));
                 self.asked.insert(op, Asked { answer, netns });
-                self.handle(Event::Asked(op, request));
+                self.handle(Event::Asked(op, *request));
             }
-            Input::Pods(answer) => {
-                let pods = self.pods.pods();
-                let pods = pods.map(|(wiring, state)| PodStatus { wiring: wiring.clone(), state });
-                let _ = answer.send(pods.collect());
-            }
-            Input::Pools(answer) => {
-                let _ = answer.send(self.pods.pools().collect());
-            }
-            Input::Readiness(answer) => {
-                let _ = answer.send(self.pods.readiness().err());
+            Input::Look(look) => look(&self.pods, Instant::now()),
+            Input::PutRight => {
+                self.journal.rewrite(self.pods.ipam());
+                self.handle(Event::Doubt);
             }
             Input::Sessions { configured, established } => {
                 self.handle(Event::Sessions { configured, established });
@@ -233,12 +304,15 @@ impl Pump {
                 Command::Discard(link) => self.removals.push(Removal::Discard(link)),
                 Command::Reply(op, reply) => {
                     if let Some(asked) = self.asked.remove(&op) {
+                        // Whoever does not wait any longer need not be answered.
                         let _ = asked.answer.send(reply);
                     }
                 }
+                Command::Record(record) => self.journal.note(record),
                 Command::Notice(notice) => log(&notice),
             }
         }
+        self.journal.flush(self.pods.ipam());
     }
 
     /// The namespace that came with a request.
@@ -309,6 +383,11 @@ fn log(notice: &Notice) {
         Notice::SurveyFailed(error) => {
             tracing::warn!(%error, "interfaces cannot be listed; trying again");
         }
+        Notice::Vanished(id) => tracing::info!(
+            container_id = id.container_id(),
+            ifname = id.ifname(),
+            "a pod's network namespace went without a DEL; the rest of its network is removed"
+        ),
         Notice::Stuck { id, error } => tracing::warn!(
             container_id = id.container_id(), ifname = id.ifname(), %error,
             "a pod's network cannot be removed; trying again"

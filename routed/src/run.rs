@@ -30,6 +30,7 @@ use crate::{
     config::{Config, Mode},
     fib::{self, FibTask, RibThread},
     http::HttpServer,
+    ipam,
     kernel::{
         sysctl,
         watch::{self as kernel_watch, Links},
@@ -189,11 +190,12 @@ fn pods(
     let Some(pods) = &config.pods else { return Ok(None) };
     let listener = cni::server::listen(&config.sockets.cni).context("sockets.cni")?;
     let settings = Settings {
-        pools: pods.prefixes.clone(),
+        ipam: pods.ipam.clone(),
         mtu: pods.mtu,
         routes: RouteStamp { table: config.kernel.table, protocol: PROTO_PODS },
     };
-    let (node, pump) = node::spawn(settings)?;
+    let journal = config.sockets.cni.with_file_name(ipam::JOURNAL);
+    let (node, pump) = node::spawn(settings, &journal)?;
     parts.spawn("the pods' task", async {
         // Whether it ended or panicked, the log has it.
         let _ = pump.await;

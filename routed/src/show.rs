@@ -39,6 +39,10 @@ pub enum Show {
     Pods,
     /// Pod ranges.
     Pools,
+    /// Blocks that addresses are taken from.
+    Blocks,
+    /// Addresses that are or were leased.
+    Leases,
 }
 
 /// In which form.
@@ -131,11 +135,17 @@ pub fn show(
         }
         Show::Pods => render(format, &ask(socket, &Request::Pods)?, pods::pods),
         Show::Pools => render(format, &ask(socket, &Request::Pools)?, pods::pools),
+        Show::Blocks => render(format, &ask(socket, &Request::Blocks)?, pods::blocks),
+        Show::Leases => render(format, &ask(socket, &Request::Leases)?, pods::leases),
     }
 }
 
 /// Every row of the answer.
-fn ask<T: DeserializeOwned>(socket: &Path, request: &Request) -> Result<Vec<T>, ShowError> {
+///
+/// # Errors
+///
+/// [`ShowError`].
+pub fn ask<T: DeserializeOwned>(socket: &Path, request: &Request) -> Result<Vec<T>, ShowError> {
     let stream = connect(socket)?;
     rpc::send(&stream, request).map_err(answer)?;
     let mut rows = Vec::new();
@@ -174,7 +184,12 @@ fn answer(error: RpcError) -> ShowError {
     }
 }
 
-fn render<T: Serialize>(
+/// The rows in the form that was asked for.
+///
+/// # Errors
+///
+/// [`ShowError::Json`].
+pub fn render<T: Serialize>(
     format: Format,
     rows: &[T],
     table: impl FnOnce(&[T]) -> String,

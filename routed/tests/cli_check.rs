@@ -36,7 +36,7 @@ fn a_valid_file_exits_with_0_and_says_what_it_comes_to() {
     let expected = "\
 node    rack1-node1, mode node
 bgp     AS 4200000011, router id 10.0.0.11, listening on 0.0.0.0:179, [::]:179
-pods    10.244.1.0/24, fd00:10:244:1::/64
+pods    10.244.1.0/24, fd00:10:244:1::/64, 10.245.1.0/24, fd00:10:245:1::/64
 kernel  learned routes into table 254, protocol 132
 
 PEER       ADDRESS             AS  DISTANCE  HOLD  FAMILIES   IMPORT    EXPORT

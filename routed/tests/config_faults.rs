@@ -62,7 +62,8 @@ fn the_example_file_is_valid_and_gives_no_warning() {
     assert_eq!(tor_a.rib.import.as_ref().unwrap().statements.len(), 3);
     assert_eq!((tor_b.session.peer_asn, tor_b.ttl), (PeerAs::External, Ttl::OnLink));
     assert_eq!((reflector.session.peer_asn, reflector.ttl), (PeerAs::Internal, Ttl::Any));
-    assert_eq!(config.pods.unwrap().prefixes.len(), 2);
+    let pods = config.pods.unwrap();
+    assert_eq!((pods.prefixes.len(), pods.ipam.pools.len(), pods.ipam.reserved.len()), (4, 2, 2));
 }
 
 #[test]
@@ -269,6 +270,28 @@ fn ranges_that_no_pod_can_use_are_refused() {
              cannot have; use a unicast range",
             "pods.ipv6[0]: fe80::/64 contains or is in fe80::/10 (link-local, with the pods' \
              gateway), which pods cannot have; use a unicast range",
+        ]
+    );
+    assert_eq!(
+        faults_of(
+            "[pods]\nipv4 = [\"10.244.1.0/24\"]\nreserved = [\"10.244.1.9\", \"10.9.0.0/24\", \"x\"]\n\
+             cooldown = 3601\nblock_ipv4 = 15\nblock_ipv6 = 129\n\
+             [[pods.pools]]\nname = \"a\"\nipv4 = [\"10.244.1.128/25\"]\n\
+             [[pods.pools]]\nname = \"a\"\n[[pods.pools]]\nname = \"default\"\nipv6 = [\"fd00::/64\"]\n"
+        ),
+        [
+            "pods.reserved[1]: 10.9.0.0/24 is in no range of the pools; remove it or correct it",
+            "pods.reserved[2]: \"x\" is not a prefix; write ADDRESS/LENGTH, as in 10.244.1.0/24 or \
+             fd00:1::/64",
+            "pods.cooldown: 3601 is not allowed; use 0 to 3600",
+            "pods.block_ipv4: 15 is not allowed; use 16 to 32",
+            "pods.block_ipv6: 129 is not allowed; use 112 to 128",
+            "pods.pools[0].ipv4[0]: 10.244.1.128/25 overlaps with 10.244.1.0/24 in line 8; a pod \
+             address must have one range",
+            "pods.pools[1]: has no range; write ipv4 = [\"10.244.1.0/24\"], ipv6 = [...] or both",
+            "pods.pools[1].name: the name \"a\" stands in line 14 already; remove one of them",
+            "pods.pools[2].name: \"default\" is the pool of [pods] itself; choose another name, or \
+             put the ranges there",
         ]
     );
     assert_eq!(

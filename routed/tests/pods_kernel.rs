@@ -18,6 +18,7 @@ use routed::{
     kernel::sysctl,
     metrics::Metrics,
 };
+use routed_core::ipam::Wish;
 use routed_core::pod::{
     PodState,
     verb::{Attach, Collect, PodError, Reply, Request},
@@ -26,6 +27,8 @@ use routed_core::pod::{
 
 #[path = "pods_kernel/host.rs"]
 mod host;
+#[path = "pods_kernel/lifecycle.rs"]
+mod lifecycle;
 
 use host::{Host, Pod, attach, on_a_host};
 
@@ -162,7 +165,7 @@ fn every_tampering_is_named_by_check() {
         let on_host = ON_HOST.iter().map(|row| (true, row));
         let inside = INSIDE.iter().map(|row| (false, row));
         for (on_host, (command, named)) in on_host.chain(inside) {
-            let wiring = host.add_as(&pod, Attach { addresses: fixed(), ..attach(&pod) }).await;
+            let wiring = host.add_as(&pod, Attach { wish: fixed(), ..attach(&pod) }).await;
             let wiring = wiring.unwrap_or_else(|error| panic!("before {command}: {error}"));
             assert_eq!(host.check(&pod, &wiring).await, "", "before {command}");
             for command in command.split(" && ") {
@@ -191,8 +194,9 @@ fn mend(host: &Host) {
     host.on_host("ip route flush root 10.244.0.0/16");
 }
 
-fn fixed() -> Vec<IpAddr> {
-    ["10.244.1.1", "fd00:10:244:1::1"].map(|address| address.parse().unwrap()).into()
+fn fixed() -> Wish {
+    let addresses = ["10.244.1.1", "fd00:10:244:1::1"].map(|address| address.parse().unwrap());
+    Wish { addresses: addresses.into(), ..Wish::default() }
 }
 
 #[test]
@@ -405,8 +409,8 @@ fn second_interface_without_default_route_stands_beside_the_first() {
         let pod = Pod::new("a");
         let first = host.add(&pod).await;
         let second = pod.second("net1");
-        let request = Attach { default_route: false, ..attach(&second) };
-        let other = host.add_as(&second, request).await.unwrap();
+        let other = host.add(&second).await;
+        assert!(first.default_route && !other.default_route);
         assert_eq!(host.check(&pod, &first).await, "");
         assert_eq!(host.check(&second, &other).await, "");
         reach(&host, &[(&pod, &first)]);
@@ -515,7 +519,10 @@ fn plugins_requests_over_the_socket_make_check_and_remove_a_pod() {
                 ips: vec![],
                 mac: None,
                 mtu: None,
-                default_route: true,
+                default_route: None,
+                pool: None,
+                routes: vec![],
+                delegated: false,
             };
             let added = ask(&rpc::Request::Add(attach), Some(&netns));
             let rpc::Response::Added(prev_result) = added else { panic!("{added:?}") };

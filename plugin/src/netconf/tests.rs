@@ -14,6 +14,7 @@ fn params(args: &[(&str, &str)]) -> Params {
         ifname: "eth0".to_owned(),
         netns: "/run/netns/c1".to_owned(),
         args,
+        path: String::new(),
     }
 }
 
@@ -25,7 +26,7 @@ fn parse(stdin: &str) -> Result<NetConf, Error> {
 fn a_plain_configuration_gets_the_defaults() {
     let conf = parse(r#"{"cniVersion":"1.1.0","name":"pods","type":"slash32"}"#).unwrap();
     assert_eq!(conf.socket, Path::new(DEFAULT_SOCKET));
-    assert!(conf.default_route);
+    assert_eq!((conf.default_route, conf.pool, conf.ipam), (None, None, None));
     assert_eq!((conf.mtu, conf.ips.len(), conf.mac), (None, 0, None));
 }
 
@@ -65,7 +66,9 @@ fn each_broken_value_is_named_with_a_remedy() {
             code::INVALID_CONFIG,
             "MAC",
         ),
-        (r#"{"name":"n","prevResult":7}"#, code::DECODING_FAILURE, "ADD printed"),
+        (r#"{"name":"n","routes":[{"dst":"10.0.0.1/8"}]}"#, code::INVALID_CONFIG, "10.0.0.1/8"),
+        (r#"{"name":"n","routes":[{"dst":"all"}]}"#, code::INVALID_CONFIG, "all"),
+        (r#"{"name":"n","ipam":{"type":"../sh"}}"#, code::INVALID_CONFIG, "ipam.type"),
     ] {
         let error = parse(stdin).unwrap_err();
         assert_eq!(error.code, code, "{stdin}: {error}");
@@ -94,9 +97,33 @@ fn valid_attachments_are_read_in_both_spellings_and_an_empty_list_is_kept() {
             Some(vec![("c1".to_owned(), "eth0".to_owned())])
         );
     }
+    // libcni writes both.
+    let both = r#"{"name":"n","cni.dev/attachments":[{"containerID":"c1","ifname":"eth0"}],
+        "cni.dev/valid-attachments":[{"containerID":"c1","ifname":"eth0"}]}"#;
+    assert_eq!(parse(both).unwrap().valid_attachments.unwrap().len(), 1);
     let conf = parse(r#"{"name":"n","cni.dev/valid-attachments":[]}"#).unwrap();
     assert_eq!(conf.valid_attachments, Some(Vec::new()));
     assert_eq!(parse(r#"{"name":"n"}"#).unwrap().valid_attachments, None);
+}
+
+#[test]
+fn options_of_pool_route_and_ipam_are_read() {
+    let conf = parse(
+        r#"{"name":"n","pool":"storage","defaultRoute":false,"routes":[{"dst":"10.0.0.0/8"}],
+            "ipam":{"type":"host-local","subnet":"10.9.0.0/24"}}"#,
+    )
+    .unwrap();
+    assert_eq!((conf.pool.as_deref(), conf.default_route), (Some("storage"), Some(false)));
+    assert_eq!(conf.routes[0].to_string(), "10.0.0.0/8");
+    assert_eq!(conf.ipam.as_deref(), Some("host-local"));
+    assert_eq!(parse(r#"{"name":"n","ipam":{}}"#).unwrap().ipam, None);
+}
+
+#[test]
+fn what_is_no_previous_result_is_refused_when_it_is_compared() {
+    let error = result_of(serde_json::json!(7)).unwrap_err();
+    assert_eq!(error.code, code::DECODING_FAILURE);
+    assert!(error.details.contains("ADD printed"), "{error}");
 }
 
 #[test]
@@ -104,6 +131,6 @@ fn a_previous_result_of_every_version_is_read() {
     let old = r#"{"name":"n","prevResult":{"cniVersion":"0.3.1","interfaces":[{"name":"eth0"}],
         "ips":[{"version":"4","address":"10.244.1.7/32","gateway":"169.254.1.1","interface":0}],
         "routes":[{"dst":"0.0.0.0/0"}],"dns":{}}}"#;
-    let result = parse(old).unwrap().prev_result.unwrap();
+    let result = result_of(parse(old).unwrap().prev_result.unwrap()).unwrap();
     assert_eq!(result.ips[0].address.to_string(), "10.244.1.7/32");
 }

@@ -4,15 +4,18 @@
 //! kernel's objects say is in use. Out: leases of one address a family, all or none, or an error
 //! that names pool, use and remedy.
 //!
-//! An address that was never used goes first and then the one that has been idle longest, so that
-//! what the network remembers of an old pod (connections, caches) has died before a new pod gets
-//! its address. Memory grows with the addresses in use, not with the size of a pool. Releasing is
-//! the caller's word that nothing in the kernel points to the address any more.
+//! A pool's ranges are cut into blocks. Within the blocks that are open an address that was never
+//! used goes first, then the one that has been idle longest, if its cooldown has passed; only then a
+//! further block is opened. So what the network remembers of an old pod (connections, caches) has
+//! died before a new pod gets its address, and memory grows with the addresses that were in use at
+//! once, not with the size of a pool. Releasing is the caller's word that nothing in the kernel
+//! points to the address any more.
 
 use std::{
     collections::BTreeMap,
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::{Duration, Instant},
 };
 
 use bgp::{family::Family, prefix::Prefix};
@@ -20,9 +23,11 @@ use serde::Serialize;
 
 use crate::attachment::AttachmentId;
 
-mod pool;
+mod block;
+pub mod journal;
+mod range;
 
-use pool::{Candidate, Pool};
+use range::{Candidate, Range, last};
 
 /// The addresses of one attachment: one of each family that has pools.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -53,53 +58,121 @@ impl Lease {
     }
 }
 
+/// Where addresses come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IpamSettings {
+    /// The pools; the first is used where none is named.
+    pub pools: Vec<PoolSettings>,
+    /// Leased only to those who ask for exactly these addresses.
+    pub reserved: Vec<Prefix>,
+    /// How long an address is leased to nobody after its pod has gone.
+    pub cooldown: Duration,
+}
+
+impl IpamSettings {
+    fn reserves(&self, address: IpAddr) -> bool {
+        self.reserved.iter().any(|prefix| prefix.contains(address))
+    }
+}
+
+/// One pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolSettings {
+    /// Unique name.
+    pub name: String,
+    /// Ranges of both families; of each family, in the order in which they are to be filled.
+    pub ranges: Vec<Prefix>,
+    /// Length of IPv4 blocks, 16..=32.
+    pub block_ipv4: u8,
+    /// Length of IPv6 blocks, 112..=128.
+    pub block_ipv6: u8,
+}
+
+/// What a pod shall get.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wish {
+    /// From this pool; `None`: the first, or any for requested addresses.
+    pub pool: Option<String>,
+    /// Exactly these, at most one a family.
+    pub addresses: Vec<IpAddr>,
+    /// Somebody else has chosen the addresses: nothing is added to them, and no pool need have them.
+    pub delegated: bool,
+}
+
 /// The node's pools and who has which address.
 #[derive(Clone, Debug)]
 pub struct Ipam {
-    pools: Vec<Pool>,
+    settings: IpamSettings,
+    ranges: Vec<Range>,
     leases: BTreeMap<AttachmentId, Lease>,
     holders: BTreeMap<IpAddr, AttachmentId>,
-    /// Counts releases, so that idle addresses of several pools can be compared by age.
-    releases: u64,
+    /// Counts what becomes idle, to keep the order within one moment.
+    idled: u64,
 }
 
 impl Ipam {
-    /// Pools in the order in which they are to be filled.
-    pub fn new(pools: impl IntoIterator<Item = Prefix>) -> Self {
+    /// Nothing is leased.
+    #[must_use]
+    pub fn new(settings: IpamSettings) -> Self {
+        let ranges = settings.pools.iter().enumerate().flat_map(|(number, pool)| {
+            pool.ranges.iter().map(move |range| {
+                let block = match range.family() {
+                    Family::Ipv4Unicast => pool.block_ipv4,
+                    Family::Ipv6Unicast => pool.block_ipv6,
+                };
+                Range::new(number, *range, block)
+            })
+        });
         Self {
-            pools: pools.into_iter().map(Pool::new).collect(),
+            ranges: ranges.collect(),
+            settings,
             leases: BTreeMap::new(),
             holders: BTreeMap::new(),
-            releases: 0,
+            idled: 0,
         }
     }
 
-    /// Leases one address of every family that has pools: those of `requested` (at most one a
-    /// family), any for the rest. An attachment that has a lease gets the same again.
+    /// Leases one address of every family that the pool has: the requested ones, any for the rest.
+    /// An attachment that has a lease gets the same again.
     ///
     /// # Errors
     ///
     /// [`LeaseError`]; nothing has been leased then, in either family.
-    pub fn lease(&mut self, id: &AttachmentId, requested: &[IpAddr]) -> Result<Lease, LeaseError> {
+    pub fn lease(
+        &mut self,
+        id: &AttachmentId,
+        wish: &Wish,
+        now: Instant,
+    ) -> Result<Lease, LeaseError> {
         if let Some(lease) = self.leases.get(id) {
-            return match requested.iter().find(|address| !lease.contains(**address)) {
+            return match wish.addresses.iter().find(|address| !lease.contains(**address)) {
                 None => Ok(*lease),
                 Some(address) => Err(LeaseError::Differs { address: *address, lease: *lease }),
             };
         }
+        let pool = self.pool(wish.pool.as_deref())?;
         let mut found = Vec::new();
         for family in Family::ALL {
-            let mut wanted = requested.iter().filter(|address| family_of(**address) == family);
+            let mut wanted = wish.addresses.iter().filter(|address| family_of(**address) == family);
             match (wanted.next(), wanted.next()) {
                 (Some(_), Some(_)) => return Err(LeaseError::TwoOfOneFamily(family)),
-                (Some(address), None) => found.push(self.find_requested(*address)?),
-                (None, None) if self.serves(family) => found.push(self.find_any(family)?),
+                (Some(address), None) => found.push(self.find_requested(*address, wish, now)?),
+                (None, None) if wish.delegated => {}
+                (None, None) if self.serves(pool, family) => {
+                    found.push(self.find_any(pool, family, now)?);
+                }
                 (None, _) => {}
             }
         }
         let mut lease = Lease::default();
-        for (pool, candidate) in found {
-            let address = self.pools[pool].take(candidate);
+        for found in found {
+            let address = match found {
+                Found::In(range, candidate) => {
+                    self.ranges[range].take(candidate);
+                    candidate.address
+                }
+                Found::Outside(address) => address,
+            };
             lease.set(address);
             self.holders.insert(address, id.clone());
         }
@@ -107,17 +180,14 @@ impl Ipam {
         Ok(lease)
     }
 
-    /// Takes the addresses back; they are leased again only after all that have been idle longer.
-    /// `None` if there was no lease.
-    pub fn release(&mut self, id: &AttachmentId) -> Option<Lease> {
+    /// Takes the addresses back; they are leased again only after their cooldown, and after all
+    /// that have been idle longer. `None` if there was no lease.
+    pub fn release(&mut self, id: &AttachmentId, now: Instant) -> Option<Lease> {
         let lease = self.leases.remove(id)?;
         for address in lease.iter() {
             if self.holders.get(&address) == Some(id) {
                 self.holders.remove(&address);
-                self.releases += 1;
-                if let Some(pool) = self.pools.iter_mut().find(|pool| pool.holds(address)) {
-                    pool.put_back(address, self.releases);
-                }
+                self.idle_since(address, now);
             }
         }
         Some(lease)
@@ -137,12 +207,23 @@ impl Ipam {
         }
         for address in lease.iter() {
             self.holders.insert(address, id.clone());
-            if let Some(pool) = self.pools.iter_mut().find(|pool| pool.holds(address)) {
-                pool.begin_after(address);
+            if let Some(range) = self.range_of(address) {
+                self.ranges[range].adopt(address);
             }
         }
         self.leases.insert(id.clone(), lease);
         Ok(())
+    }
+
+    /// Enters an address that became idle in a former run. One that is in use stays so.
+    pub fn idle_since(&mut self, address: IpAddr, since: Instant) {
+        if self.holders.contains_key(&address) || self.settings.reserves(address) {
+            return;
+        }
+        self.idled += 1;
+        if let Some(range) = self.range_of(address) {
+            self.ranges[range].put_back(address, (since, self.idled));
+        }
     }
 
     /// The lease of an attachment.
@@ -151,79 +232,199 @@ impl Ipam {
         self.leases.get(id).copied()
     }
 
-    /// Is there a pool of this family?
+    /// Who has an address.
     #[must_use]
-    pub fn serves(&self, family: Family) -> bool {
-        self.pools.iter().any(|pool| pool.prefix().family() == family)
+    pub fn holder(&self, address: IpAddr) -> Option<&AttachmentId> {
+        self.holders.get(&address)
     }
 
-    /// Every pool and how much of it is used, in the order of the configuration.
-    pub fn pools(&self) -> impl Iterator<Item = PoolUse> {
-        self.pools.iter().map(|pool| PoolUse {
-            family: pool.prefix().family(),
-            prefix: pool.prefix(),
-            size: pool.size(),
-            leased: self.holders.range(pool.range()).count() as u128,
+    /// Every lease.
+    pub fn leases(&self) -> impl Iterator<Item = (&AttachmentId, Lease)> {
+        self.leases.iter().map(|(id, lease)| (id, *lease))
+    }
+
+    /// Every idle address and since when.
+    pub fn idle(&self) -> impl Iterator<Item = (IpAddr, Instant)> {
+        self.ranges.iter().flat_map(Range::idle)
+    }
+
+    /// Has any pool addresses of this family?
+    #[must_use]
+    pub fn has(&self, family: Family) -> bool {
+        self.ranges.iter().any(|range| range.family() == family)
+    }
+
+    /// Every range and how much of it is used, in the order of the configuration.
+    pub fn pools(&self, now: Instant) -> impl Iterator<Item = PoolUse> {
+        let since = self.warm_since(now);
+        self.ranges.iter().map(move |range| PoolUse {
+            name: self.settings.pools[range.pool].name.clone(),
+            family: range.family(),
+            prefix: range.prefix(),
+            size: range.size(),
+            leased: self.holders.range(range.assignable()).count() as u128,
+            cooling: range.younger_than(since) as u128,
         })
     }
 
-    fn find_requested(&self, address: IpAddr) -> Result<(usize, Candidate), LeaseError> {
-        let family = family_of(address);
-        let Some(index) = self.pools.iter().position(|pool| pool.prefix().contains(address)) else {
-            return Err(LeaseError::OutsidePools { address, pools: self.uses(family) });
-        };
+    /// Every open block.
+    pub fn blocks(&self, now: Instant) -> impl Iterator<Item = BlockUse> {
+        let since = self.warm_since(now);
+        self.ranges.iter().flat_map(move |range| {
+            range.blocks(since).map(move |(prefix, size, cooling)| BlockUse {
+                pool: self.settings.pools[range.pool].name.clone(),
+                prefix,
+                size,
+                leased: self.holders.keys().filter(|address| prefix.contains(**address)).count()
+                    as u128,
+                cooling: cooling as u128,
+            })
+        })
+    }
+
+    fn pool(&self, name: Option<&str>) -> Result<usize, LeaseError> {
+        let Some(name) = name else { return Ok(0) };
+        self.settings.pools.iter().position(|pool| pool.name == name).ok_or_else(|| {
+            LeaseError::UnknownPool {
+                name: name.to_owned(),
+                known: self.settings.pools.iter().map(|pool| pool.name.clone()).collect(),
+            }
+        })
+    }
+
+    fn serves(&self, pool: usize, family: Family) -> bool {
+        self.ranges.iter().any(|range| range.pool == pool && range.family() == family)
+    }
+
+    fn range_of(&self, address: IpAddr) -> Option<usize> {
+        self.ranges.iter().position(|range| range.prefix().contains(address))
+    }
+
+    /// What became idle after this moment is not leased yet; `None`: whatever is idle.
+    fn warm_since(&self, now: Instant) -> Option<Instant> {
+        // Before the clock began nothing can have become idle.
+        now.checked_sub(self.settings.cooldown)
+    }
+
+    fn find_requested(
+        &self,
+        address: IpAddr,
+        wish: &Wish,
+        now: Instant,
+    ) -> Result<Found, LeaseError> {
         if let Some(by) = self.holders.get(&address) {
             return Err(LeaseError::Taken { address, by: by.clone() });
         }
-        let pool = &self.pools[index];
-        let candidate = pool.find(address);
-        let reserved = LeaseError::Reserved { address, prefix: pool.prefix() };
-        candidate.map(|candidate| (index, candidate)).ok_or(reserved)
+        let pool = wish.pool.as_deref().map(|name| self.pool(Some(name))).transpose()?;
+        let range = self.range_of(address);
+        let found =
+            range.and_then(|range| Some(Found::In(range, self.ranges[range].find(address)?)));
+        if wish.delegated {
+            return Ok(found.unwrap_or(Found::Outside(address)));
+        }
+        match range.map(|range| &self.ranges[range]) {
+            Some(range) if pool.is_none_or(|pool| pool == range.pool) => {
+                found.ok_or_else(|| LeaseError::Reserved { address, prefix: range.prefix() })
+            }
+            Some(_) | None => {
+                let pools = self.uses(pool, family_of(address), now);
+                Err(LeaseError::OutsidePools { address, pools })
+            }
+        }
     }
 
-    fn find_any(&self, family: Family) -> Result<(usize, Candidate), LeaseError> {
-        let pools =
-            || self.pools.iter().enumerate().filter(|(_, pool)| pool.prefix().family() == family);
-        let idle: usize = pools().map(|(_, pool)| pool.idle()).sum();
-        let fresh = || {
-            pools().find_map(|(index, pool)| {
-                Some((index, pool.find_fresh(|address| self.holders.contains_key(&address))?))
-            })
+    fn find_any(&mut self, pool: usize, family: Family, now: Instant) -> Result<Found, LeaseError> {
+        let Self { ranges, holders, settings, .. } = self;
+        let usable = |address| !holders.contains_key(&address) && !settings.reserves(address);
+        let mut own: Vec<_> = ranges
+            .iter_mut()
+            .enumerate()
+            .filter(|(_, range)| range.pool == pool && range.family() == family)
+            .collect();
+        for (number, range) in &mut own {
+            if let Some(found) = range.find_fresh(usable) {
+                return Ok(Found::In(*number, found));
+            }
+        }
+        let oldest = own.iter().filter_map(|(number, range)| {
+            let (age, found) = range.oldest()?;
+            Some((age, *number, found))
+        });
+        let oldest = oldest.min_by_key(|(age, ..)| *age);
+        if let Some(((idle, _), number, found)) = oldest
+            && idle + settings.cooldown <= now
+        {
+            return Ok(Found::In(number, found));
+        }
+        let end = |block: Prefix| {
+            settings.reserved.iter().find(|prefix| prefix.covers(block)).map(|prefix| last(*prefix))
         };
-        let oldest = || {
-            pools()
-                .filter_map(|(index, pool)| {
-                    pool.find_idle().map(|(age, found)| (age, index, found))
-                })
-                .min_by_key(|(age, ..)| *age)
-                .map(|(_, index, found)| (index, found))
-        };
-        let found = if idle < IDLE_MAX { fresh().or_else(oldest) } else { oldest().or_else(fresh) };
-        found.ok_or_else(|| LeaseError::Exhausted { family, pools: self.uses(family) })
+        for (number, range) in own {
+            if let Some(found) = range.find_unopened(usable, end) {
+                return Ok(Found::In(number, found));
+            }
+        }
+        let wait = oldest
+            .map(|((idle, _), ..)| (idle + self.settings.cooldown).saturating_duration_since(now));
+        Err(LeaseError::Exhausted { family, pools: self.uses(Some(pool), family, now), wait })
     }
 
-    fn uses(&self, family: Family) -> PoolUses {
-        PoolUses(self.pools().filter(|pool| pool.family == family).collect())
+    /// The ranges of a family, of one pool or of all, for a message.
+    fn uses(&self, pool: Option<usize>, family: Family, now: Instant) -> PoolUses {
+        let uses = self.ranges.iter().zip(self.pools(now));
+        let uses = uses.filter(|(range, _)| {
+            range.family() == family && pool.is_none_or(|pool| pool == range.pool)
+        });
+        PoolUses(uses.map(|(_, used)| used).collect())
     }
 }
 
+/// An address that can be had, and from where.
+#[derive(Clone, Copy, Debug)]
+enum Found {
+    /// From the range at this position.
+    In(usize, Candidate),
+    /// From no range of ours.
+    Outside(IpAddr),
+}
+
 /// How much of a pool is used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoolUse {
-    /// Family of the pool.
+    /// Name of the pool.
+    pub name: String,
+    /// Family of the range.
     pub family: Family,
-    /// The pool as configured.
+    /// The range as configured.
     pub prefix: Prefix,
     /// Addresses that can be leased.
     pub size: u128,
     /// Addresses that are leased.
     pub leased: u128,
+    /// Addresses whose cooldown has not passed.
+    pub cooling: u128,
+}
+
+/// How much of a block is used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlockUse {
+    /// Name of its pool.
+    pub pool: String,
+    /// The block.
+    pub prefix: Prefix,
+    /// Addresses in it.
+    pub size: u128,
+    /// Addresses that are leased.
+    pub leased: u128,
+    /// Addresses whose cooldown has not passed.
+    pub cooling: u128,
 }
 
 impl fmt::Display for PoolUse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { family, prefix, size, leased } = self;
-        write!(f, "pool {family} {prefix}: {leased} of {size} addresses leased")
+        let Self { name, family, prefix, size, leased, cooling } = self;
+        write!(f, "pool {name}, {family} {prefix}: {leased} of {size} addresses leased")?;
+        if *cooling > 0 { write!(f, ", {cooling} cooling down") } else { Ok(()) }
     }
 }
 
@@ -248,13 +449,24 @@ impl fmt::Display for PoolUses {
 pub enum LeaseError {
     /// Every address of the family is leased.
     #[error(
-        "no free {family} address ({pools}); delete pods or add a prefix to pods.{family} in routed.toml"
+        "no free {family} address ({pools}); {}delete pods or add a prefix to the pool in routed.toml",
+        wait.map_or(String::new(), |wait| format!("the next is free in {} s; else ", wait.as_secs() + 1))
     )]
     Exhausted {
         /// The family.
         family: Family,
         /// Its pools.
         pools: PoolUses,
+        /// How long until the first cooldown ends.
+        wait: Option<Duration>,
+    },
+    /// No pool has the name asked for.
+    #[error("there is no pool {name:?}; pools of this node are {}", known.join(", "))]
+    UnknownPool {
+        /// As requested.
+        name: String,
+        /// Those of the configuration.
+        known: Vec<String>,
     },
     /// The address asked for is in no pool of this node.
     #[error(
@@ -303,10 +515,6 @@ const fn family_of(address: IpAddr) -> Family {
         IpAddr::V6(_) => Family::Ipv6Unicast,
     }
 }
-
-/// Idle addresses of a family beyond which the oldest is used before a fresh one: what bounds the
-/// memory of a large IPv6 pool (about 100 octets each).
-const IDLE_MAX: usize = 65_536;
 
 #[cfg(test)]
 mod tests;

@@ -11,16 +11,17 @@
 //! Never talks to the kernel and never logs: that is what [`Command`] is for.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     mem,
     time::{Duration, Instant},
 };
 
 use crate::{
     attachment::AttachmentId,
-    ipam::{Ipam, PoolUse},
+    ipam::{Ipam, Lease},
 };
 
+pub mod adopt;
 pub mod alias;
 pub mod check;
 pub mod event;
@@ -29,17 +30,16 @@ pub mod undo;
 pub mod verb;
 pub mod wiring;
 
-mod adopt;
 mod collection;
 mod plan;
 mod slot;
 
-pub use event::{Answer, AttachFailure, Command, Event, Notice};
+pub use event::{Answer, AttachFailure, Command, Event, Memory, Notice, Record};
 pub use plan::Settings;
 pub use slot::PodState;
 
 use adopt::Found;
-use check::{Expected, LinkSeen, Picture, differences};
+use check::{Difference, Expected, LinkSeen, Picture, differences};
 use collection::Collections;
 use plan::{Indexes, contradiction, plan};
 use slot::{Errand, Phase, Slots, Then, Why, Work};
@@ -57,6 +57,9 @@ pub struct Pods {
     slots: Slots,
     collections: Collections,
     survey: Survey,
+    memory: Memory,
+    /// Indexes of host's ends that went while something was under way for their pods.
+    gone: BTreeSet<u32>,
     isolated: bool,
     commands: VecDeque<Command>,
 }
@@ -64,14 +67,16 @@ pub struct Pods {
 impl Pods {
     /// Begins by asking for a survey.
     #[must_use]
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(settings: Settings, memory: Memory) -> Self {
         Self {
-            ipam: Ipam::new(settings.pools.iter().copied()),
+            ipam: Ipam::new(settings.ipam.clone()),
             settings,
             indexes: Indexes::new(),
             slots: Slots::default(),
             collections: Collections::default(),
             survey: Survey::Waiting { early: Vec::new(), again: None },
+            memory,
+            gone: BTreeSet::new(),
             isolated: false,
             commands: VecDeque::from([Command::Survey]),
         }
@@ -80,13 +85,15 @@ impl Pods {
     /// One thing happened. Drain [`poll_command`](Self::poll_command) afterwards.
     pub fn handle(&mut self, event: Event, now: Instant) {
         match event {
-            Event::Surveyed(Ok(links)) => self.adopt(&links),
+            Event::Surveyed(Ok(links)) => self.surveyed(&links, now),
             Event::Surveyed(Err(error)) => self.survey_failed(error, now),
-            Event::Asked(op, request) => self.asked(op, request),
+            Event::Asked(op, request) => self.asked(op, request, now),
             Event::Answered(id, answer) => self.answered(&id, answer, now),
             Event::Sessions { configured, established } => {
                 self.isolated = configured > 0 && established == 0;
             }
+            Event::LinkGone(index) => self.link_gone(index),
+            Event::Doubt => self.commands.push_back(Command::Survey),
             Event::Due => self.due(now),
         }
     }
@@ -126,12 +133,13 @@ impl Pods {
         self.slots.iter().filter_map(|(_, phase)| phase.shown())
     }
 
-    /// Every pool, in the order of the configuration.
-    pub fn pools(&self) -> impl Iterator<Item = PoolUse> {
-        self.ipam.pools()
+    /// Who has which address, which are idle, and how full the pools are.
+    #[must_use]
+    pub const fn ipam(&self) -> &Ipam {
+        &self.ipam
     }
 
-    fn asked(&mut self, op: OpId, request: Request) {
+    fn asked(&mut self, op: OpId, request: Request, now: Instant) {
         if let Survey::Waiting { early, .. } = &mut self.survey
             && request != Request::Status
         {
@@ -140,11 +148,12 @@ impl Pods {
         }
         match request {
             Request::Attach(attach) => {
-                self.enqueue(&attach.id.clone(), Errand::Attach { op, attach });
+                let id = attach.id.clone();
+                self.enqueue(&id, Errand::Attach { op, attach: Box::new(attach) }, now);
             }
-            Request::Detach(id) => self.enqueue(&id, Errand::Detach { op }),
-            Request::Check(id, expected) => self.enqueue(&id, Errand::Check { op, expected }),
-            Request::Collect(collect) => self.collect(op, &collect),
+            Request::Detach(id) => self.enqueue(&id, Errand::Detach { op }, now),
+            Request::Check(id, expected) => self.enqueue(&id, Errand::Check { op, expected }, now),
+            Request::Collect(collect) => self.collect(op, &collect, now),
             Request::Status => {
                 let reply =
                     self.readiness().map_or_else(|why| Reply::Failed(why.into()), |()| Reply::Done);
@@ -153,26 +162,26 @@ impl Pods {
         }
     }
 
-    fn enqueue(&mut self, id: &AttachmentId, errand: Errand) {
+    fn enqueue(&mut self, id: &AttachmentId, errand: Errand, now: Instant) {
         self.slots.push(id, errand);
         self.retry(id);
-        self.advance(id);
+        self.advance(id, now);
     }
 
     /// Begins with what waits, for as long as nothing is under way.
-    fn advance(&mut self, id: &AttachmentId) {
+    fn advance(&mut self, id: &AttachmentId, now: Instant) {
         while let Some((existing, errand)) = self.slots.next(id) {
             match existing {
                 Some(wiring) => self.begin_with(wiring, errand),
-                None => self.begin_without(id, errand),
+                None => self.begin_without(id, errand, now),
             }
         }
     }
 
     /// An errand for an attachment that does not exist.
-    fn begin_without(&mut self, id: &AttachmentId, errand: Errand) {
+    fn begin_without(&mut self, id: &AttachmentId, errand: Errand, now: Instant) {
         match errand {
-            Errand::Attach { op, attach } => self.begin_attach(op, &attach),
+            Errand::Attach { op, attach } => self.begin_attach(op, &attach, now),
             Errand::Detach { op } => self.reply(op, Reply::Done),
             Errand::Check { op, .. } => self.fail(op, PodError::Unknown(id.clone())),
             Errand::Collect { op } => self.collected(op, id, Ok(())),
@@ -197,23 +206,40 @@ impl Pods {
         }
     }
 
-    fn begin_attach(&mut self, op: OpId, attach: &Attach) {
+    fn begin_attach(&mut self, op: OpId, attach: &Attach, now: Instant) {
         let id = &attach.id;
+        let rebuilt = self.ipam.get(id).is_some();
         let lease = plan::check(attach, &self.settings)
-            .and_then(|()| Ok(self.ipam.lease(id, &attach.addresses)?));
+            .and_then(|()| Ok(self.ipam.lease(id, &attach.wish, now)?))
+            .and_then(|lease| plan::check_routes(&attach.destinations, lease).map(|()| lease));
         match lease {
             Ok(lease) => {
-                let wiring = plan(attach, lease, self.indexes.take(), &self.settings);
+                if !rebuilt {
+                    self.commands.push_back(Command::Record(Record::Leased(id.clone(), lease)));
+                }
+                let index = self.indexes.take(id);
+                let first = !self.has_default_route(id);
+                let wiring = plan(attach, lease, index, first, &self.settings);
                 let steps = step::attach(&wiring);
                 self.commands.push_back(Command::Attach(op, id.clone(), steps));
                 self.slots.set(id, Phase::Working(wiring, Work::Attaching(op)));
             }
             Err(error) => {
-                // There is one only if this was to make an existing pod anew.
-                self.ipam.release(id);
+                // There is one if this was to make an existing pod anew.
+                self.release(id, now);
                 self.fail(op, error);
             }
         }
+    }
+
+    /// Has another interface of the same container default routes?
+    fn has_default_route(&self, id: &AttachmentId) -> bool {
+        let other = |wiring: &Wiring| {
+            wiring.id.container_id() == id.container_id()
+                && wiring.id != *id
+                && wiring.default_route
+        };
+        self.pods().any(|(wiring, _)| other(wiring))
     }
 
     fn begin_observe(&mut self, op: OpId, wiring: Wiring, why: Why) {
@@ -243,7 +269,9 @@ impl Pods {
     fn answered(&mut self, id: &AttachmentId, answer: Answer, now: Instant) {
         let Some((wiring, work)) = self.slots.take(id) else { return };
         match (work, answer) {
-            (Work::Attaching(op), Answer::Attached(outcome)) => self.attached(wiring, op, outcome),
+            (Work::Attaching(op), Answer::Attached(outcome)) => {
+                self.attached(wiring, op, outcome, now);
+            }
             (Work::Observing(why), Answer::Observed(outcome)) => {
                 self.observed(wiring, why, outcome);
             }
@@ -251,7 +279,7 @@ impl Pods {
             (Work::Cutting(then), Answer::Cut(Err(error))) => {
                 self.stuck(wiring, then, false, error, now);
             }
-            (Work::Sweeping(then), Answer::Swept(Ok(()))) => self.was_swept(wiring, then),
+            (Work::Sweeping(then), Answer::Swept(Ok(()))) => self.was_swept(wiring, then, now),
             (Work::Sweeping(then), Answer::Swept(Err(error))) => {
                 self.stuck(wiring, then, true, error, now);
             }
@@ -263,17 +291,23 @@ impl Pods {
                 self.slots.set(id, Phase::Working(wiring, work));
             }
         }
-        self.advance(id);
+        self.advance(id, now);
     }
 
-    fn attached(&mut self, wiring: Wiring, op: OpId, outcome: Result<(), AttachFailure>) {
+    fn attached(
+        &mut self,
+        wiring: Wiring,
+        op: OpId,
+        outcome: Result<(), AttachFailure>,
+        now: Instant,
+    ) {
         match outcome {
             Ok(()) => {
                 self.reply(op, Reply::Attached(Box::new(wiring.clone())));
                 self.ready(wiring);
             }
             Err(AttachFailure { error, reached: 0 }) => {
-                self.was_swept(wiring, Then::Fail { op, error });
+                self.was_swept(wiring, Then::Fail { op, error }, now);
             }
             Err(AttachFailure { error, reached }) => {
                 let mut done = step::attach(&wiring);
@@ -285,7 +319,11 @@ impl Pods {
 
     fn observed(&mut self, wiring: Wiring, why: Why, outcome: Result<Box<Picture>, PodError>) {
         let look = |expected: Option<&Expected>| {
-            outcome.map(|picture| differences(&wiring, expected, &picture))
+            outcome.map(|picture| {
+                let mut found = differences(&wiring, expected, &picture);
+                found.extend(self.misleased(&wiring));
+                found
+            })
         };
         match why {
             Why::Check { op, expected } => {
@@ -314,6 +352,14 @@ impl Pods {
         }
     }
 
+    /// Addresses of the pod that the book gives to another, or to nobody.
+    fn misleased(&self, wiring: &Wiring) -> Vec<Difference> {
+        let holder = |address| (address, self.ipam.holder(address).cloned());
+        let elsewhere =
+            wiring.lease.iter().map(holder).filter(|(_, by)| *by != Some(wiring.id.clone()));
+        elsewhere.map(|(address, by)| Difference::LeasedElsewhere { address, by }).collect()
+    }
+
     fn was_cut(&mut self, wiring: Wiring, then: Then) {
         let then = match then {
             // Nothing leads to the pod any more: that is what DEL promises. Deleting the pair
@@ -331,24 +377,51 @@ impl Pods {
         self.begin_sweep(wiring, then);
     }
 
-    fn was_swept(&mut self, wiring: Wiring, then: Then) {
+    fn was_swept(&mut self, wiring: Wiring, then: Then, now: Instant) {
         self.indexes.put_back(wiring.host.index);
+        self.gone.remove(&wiring.host.index);
         if let Then::Rebuild { op, attach } = then {
             // The lease stays: the runtime may have told others about the addresses.
             let attach = Attach {
                 mac: Some(wiring.inside.mac),
                 mtu: Some(wiring.mtu),
+                default_route: Some(wiring.default_route),
                 pod: attach.pod.or(wiring.pod),
-                ..attach
+                ..*attach
             };
-            return self.begin_attach(op, &attach);
+            return self.begin_attach(op, &attach, now);
         }
-        self.ipam.release(&wiring.id);
+        self.release(&wiring.id, now);
         match then {
             Then::Forget | Then::Rebuild { .. } => {}
             Then::Answer(op) => self.reply(op, Reply::Done),
             Then::Collected(op) => self.collected(op, &wiring.id, Ok(())),
             Then::Fail { op, error } => self.fail(op, error),
+        }
+    }
+
+    /// The addresses are idle from now on.
+    fn release(&mut self, id: &AttachmentId, now: Instant) {
+        if let Some(lease) = self.ipam.release(id, now) {
+            self.commands.push_back(Command::Record(Record::Released(lease, now)));
+        }
+    }
+
+    /// An interface has gone from the host. If it was a pod's and nobody is removing that pod, its
+    /// namespace has gone: what is left of it goes too, for runtimes that send neither DEL nor GC.
+    fn link_gone(&mut self, index: u32) {
+        if let Survey::Waiting { .. } = self.survey {
+            // The survey may have seen it before it went.
+            self.gone.insert(index);
+            return;
+        }
+        let Some(id) = self.indexes.owner(index).cloned() else { return };
+        match self.slots.take_ready(&id) {
+            Some(wiring) => {
+                self.notice(Notice::Vanished(id));
+                self.begin_cut(wiring, Then::Forget);
+            }
+            None => drop(self.gone.insert(index)),
         }
     }
 
@@ -398,7 +471,7 @@ impl Pods {
         }
     }
 
-    fn collect(&mut self, op: OpId, collect: &Collect) {
+    fn collect(&mut self, op: OpId, collect: &Collect, now: Instant) {
         let leaving = |id: &AttachmentId, phase: &Phase| {
             id.network() == collect.network && !collect.valid.contains(id) && phase.collectable()
         };
@@ -409,7 +482,7 @@ impl Pods {
         }
         self.collections.begin(op, leaving.len());
         for id in leaving {
-            self.enqueue(&id, Errand::Collect { op });
+            self.enqueue(&id, Errand::Collect { op }, now);
         }
     }
 
@@ -421,17 +494,44 @@ impl Pods {
     }
 
     fn survey_failed(&mut self, error: PodError, now: Instant) {
+        self.notice(Notice::SurveyFailed(error));
         if let Survey::Waiting { again, .. } = &mut self.survey {
             *again = Some(now + RETRY);
-            self.notice(Notice::SurveyFailed(error));
         }
     }
 
-    fn adopt(&mut self, links: &[LinkSeen]) {
+    fn surveyed(&mut self, links: &[LinkSeen], now: Instant) {
+        let found = adopt::adopt(links, self.settings.routes);
         let Survey::Waiting { early, .. } = mem::replace(&mut self.survey, Survey::Done) else {
-            return;
+            return self.patrol(links, found);
         };
-        for found in adopt::adopt(links, self.settings.routes) {
+        self.adopt(found);
+        self.remember(now);
+        for index in mem::take(&mut self.gone) {
+            self.link_gone(index);
+        }
+        self.notice(Notice::Adopted(self.slots.len()));
+        for (op, request) in early {
+            self.asked(op, request, now);
+        }
+    }
+
+    /// The kernel is compared with the book: what vanished is removed, what the book does not know
+    /// is entered. The kernel's thread does one thing after the other, so what is half made is so
+    /// in the book as well.
+    fn patrol(&mut self, links: &[LinkSeen], found: Vec<Found>) {
+        let there: BTreeSet<_> = links.iter().map(|link| link.index).collect();
+        let missing = self.slots.iter().filter_map(|(_, phase)| phase.shown());
+        let missing = missing.map(|(wiring, _)| wiring.host.index);
+        for index in missing.filter(|index| !there.contains(index)).collect::<Vec<_>>() {
+            self.link_gone(index);
+        }
+        let known: BTreeSet<_> = self.pods().map(|(wiring, _)| wiring.host.name.clone()).collect();
+        self.adopt(found.into_iter().filter(|found| !known.contains(found.link())).collect());
+    }
+
+    fn adopt(&mut self, found: Vec<Found>) {
+        for found in found {
             match found {
                 Found::Pod(wiring) => self.adopt_pod(wiring, Phase::Ready),
                 Found::Doomed(wiring) => {
@@ -449,9 +549,19 @@ impl Pods {
                 }
             }
         }
-        self.notice(Notice::Adopted(self.slots.len()));
-        for (op, request) in early {
-            self.asked(op, request);
+    }
+
+    /// What the journal knows besides the kernel. A lease of a pod that the kernel does not have was
+    /// given back while no daemon ran, nobody knows when.
+    fn remember(&mut self, now: Instant) {
+        let Memory { leases, idle } = mem::take(&mut self.memory);
+        for (address, since) in idle {
+            self.ipam.idle_since(address, since.min(now));
+        }
+        let lost = |(id, _): &(AttachmentId, Lease)| self.ipam.get(id).is_none();
+        let lost: Vec<_> = leases.into_iter().filter(lost).collect();
+        for address in lost.into_iter().flat_map(|(_, lease)| lease.iter()) {
+            self.ipam.idle_since(address, now);
         }
     }
 
@@ -463,12 +573,16 @@ impl Pods {
         if let Err(error) = self.ipam.adopt(&id, wiring.lease) {
             self.notice(Notice::Conflict { id: id.clone(), error });
         }
-        self.indexes.adopt(wiring.host.index);
+        self.indexes.adopt(wiring.host.index, &id);
         self.slots.set(&id, phase(wiring));
     }
 
     fn ready(&mut self, wiring: Wiring) {
         let id = wiring.id.clone();
+        if self.gone.remove(&wiring.host.index) {
+            self.notice(Notice::Vanished(id));
+            return self.begin_cut(wiring, Then::Forget);
+        }
         self.slots.set(&id, Phase::Ready(wiring));
     }
 

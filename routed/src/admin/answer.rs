@@ -9,13 +9,19 @@ use bgp::{
     session::{Counters, Established},
     wire::Notification,
 };
-use routed_core::{ipam::PoolUse, pod::PodState};
+use routed_core::{
+    ipam::{BlockUse, PoolUse},
+    pod::PodState,
+};
 
 use super::Refusal;
 use crate::{
     node::PodStatus,
     peering::{LastError, PeerHandle, PeerStatus, Side},
-    show::view::{MessageCounts, NotificationView, PeerView, PodView, PoolView, RouteCounts},
+    show::view::{
+        BlockView, LeaseView, MessageCounts, NotificationView, PeerView, PodView, PoolView,
+        RouteCounts,
+    },
     sources::{NoAnswer, Sources, in_time},
 };
 
@@ -64,14 +70,62 @@ pub(super) async fn pods(sources: &Sources) -> Result<Vec<PodView>, Refusal> {
 pub(super) async fn pools(sources: &Sources) -> Result<Vec<PoolView>, Refusal> {
     let pods = sources.pods.as_ref().ok_or(Refusal::NoPods)?;
     let pools = in_time(pods.pools()).await.map_err(of_part("pods"))?;
-    let view = |PoolUse { family, prefix, size, leased }| PoolView {
+    let view = |PoolUse { name, family, prefix, size, leased, cooling }| PoolView {
+        name,
         prefix: prefix.into(),
         family: family.to_string(),
         capacity: size,
         leased,
-        free: size.saturating_sub(leased),
+        cooling,
+        free: size.saturating_sub(leased + cooling),
     };
     Ok(pools.into_iter().map(view).collect())
+}
+
+/// Every open block.
+pub(super) async fn blocks(sources: &Sources) -> Result<Vec<BlockView>, Refusal> {
+    let pods = sources.pods.as_ref().ok_or(Refusal::NoPods)?;
+    let blocks = in_time(pods.blocks()).await.map_err(of_part("pods"))?;
+    let view = |BlockUse { pool, prefix, size, leased, cooling }| BlockView {
+        pool,
+        prefix: prefix.into(),
+        size,
+        leased,
+        cooling,
+    };
+    Ok(blocks.into_iter().map(view).collect())
+}
+
+/// Every address that is leased or idle.
+pub(super) async fn leases(sources: &Sources) -> Result<Vec<LeaseView>, Refusal> {
+    let pods = sources.pods.as_ref().ok_or(Refusal::NoPods)?;
+    let book = in_time(pods.leases()).await.map_err(of_part("pods"))?;
+    let leased = book.leased.into_iter().flat_map(|(id, lease)| {
+        lease.iter().map(move |address| LeaseView {
+            address,
+            network: Some(id.network().to_owned()),
+            container_id: Some(id.container_id().to_owned()),
+            ifname: Some(id.ifname().to_owned()),
+            idle_seconds: None,
+        })
+    });
+    let idle = book.idle.into_iter().map(|(address, since)| LeaseView {
+        address,
+        network: None,
+        container_id: None,
+        ifname: None,
+        idle_seconds: Some(whole(since)),
+    });
+    let mut views: Vec<_> = leased.chain(idle).collect();
+    views.sort_by_key(|view| view.address);
+    Ok(views)
+}
+
+/// Has the pods compared with the kernel.
+pub(super) async fn put_right(sources: &Sources) -> Result<Vec<()>, Refusal> {
+    let pods = sources.pods.as_ref().ok_or(Refusal::NoPods)?;
+    in_time(pods.put_right()).await.map_err(of_part("pods"))?;
+    Ok(Vec::new())
 }
 
 /// What became of a question to one of the owners.

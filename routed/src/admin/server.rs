@@ -137,6 +137,9 @@ async fn reply(answer: &mut Answer, request: Request, sources: &Sources) -> Resu
         Request::Advertised { peer } => answer.rows(routes::advertised(sources, &peer).await).await,
         Request::Pods => answer.rows(answer::pods(sources).await).await,
         Request::Pools => answer.rows(answer::pools(sources).await).await,
+        Request::Blocks => answer.rows(answer::blocks(sources).await).await,
+        Request::Leases => answer.rows(answer::leases(sources).await).await,
+        Request::PutRight => answer.rows(answer::put_right(sources).await).await,
     }
 }
 

@@ -21,6 +21,7 @@ fn wiring() -> Wiring {
         pod: None,
         mtu: 1450,
         default_route: true,
+        destinations: vec!["10.64.0.0/10".parse().unwrap()],
         routes: RouteStamp { table: 254, protocol: 132 },
         id,
     }
@@ -53,6 +54,7 @@ fn result_names_both_ends_with_mac_mtu_and_sandbox() {
             ],
             "routes": [
                 { "dst": "169.254.1.1/32", "scope": 253 },
+                { "dst": "10.64.0.0/10", "gw": "169.254.1.1" },
                 { "dst": "0.0.0.0/0", "gw": "169.254.1.1" },
                 { "dst": "::/0", "gw": "fe80::1" },
             ],
@@ -69,7 +71,31 @@ fn our_own_result_is_what_check_expects() {
     assert_eq!(expected.mac, Some(wiring.inside.mac));
     assert_eq!(expected.mtu, Some(1450));
     assert_eq!(expected.addresses, wiring.lease.iter().collect::<Vec<IpAddr>>());
+    assert_eq!(expected.destinations, wiring.destinations);
+    assert!(expected.tells_mtu);
     assert!(!super::expected(&AddResult::default(), "eth0").listed);
+}
+
+#[test]
+fn what_other_plugins_of_the_chain_made_is_not_expected_of_us() {
+    let ours = result(&wiring(), "/run/netns/x");
+    let other = Interface {
+        name: "eth9".to_owned(),
+        sandbox: Some("/run/netns/x".to_owned()),
+        ..Interface::default()
+    };
+    let mut both = AddResult { interfaces: vec![other], ..AddResult::default() };
+    let foreign =
+        |interface| Ip { address: "192.0.2.7/24".parse().unwrap(), gateway: None, interface };
+    both.ips = vec![foreign(Some(0)), foreign(None)];
+    both.interfaces.extend(ours.interfaces);
+    both.ips.extend(ours.ips.into_iter().map(|ip| Ip { interface: Some(2), ..ip }));
+    let expected = super::expected(&both, "eth0");
+    assert_eq!(expected.addresses, wiring().lease.iter().collect::<Vec<IpAddr>>());
+    // Older versions write an empty sandbox for the host's end, and no MTU.
+    both.interfaces = vec![Interface { name: "eth0".to_owned(), ..Interface::default() }];
+    both.interfaces[0].sandbox = Some(String::new());
+    assert!(!super::expected(&both, "eth0").listed);
 }
 
 #[test]
@@ -82,7 +108,10 @@ fn names_that_cannot_exist_are_refused_by_add_and_gone_for_del() {
         ips: vec![],
         mac: None,
         mtu: None,
-        default_route: true,
+        default_route: None,
+        pool: None,
+        routes: vec![],
+        delegated: false,
     };
     let error = request(&rpc::Request::Add(attach)).unwrap_err();
     assert_eq!(error.code, code::INVALID_ENVIRONMENT);

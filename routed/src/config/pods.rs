@@ -1,6 +1,9 @@
 //! `[pods]`: the ranges from which this node's pods get their addresses.
 
+use std::time::Duration;
+
 use bgp::{family::Family, prefix::Prefix};
+use routed_core::ipam::{IpamSettings, PoolSettings};
 
 use super::{
     Mode, Pods,
@@ -16,27 +19,136 @@ const LEAST_MTU_IPV6: u32 = 1280;
 /// The least that every IPv4 host must take in one piece (RFC 791).
 const LEAST_MTU_IPV4: u32 = 576;
 
+/// Blocks of 64 addresses, as many as most nodes need once or twice.
+const DEFAULT_BLOCK_IPV4: u8 = 26;
+/// The same.
+const DEFAULT_BLOCK_IPV6: u8 = 122;
+/// Longer than a TCP peer retries into the void and than conntrack remembers most of it.
+const DEFAULT_COOLDOWN: Duration = Duration::from_secs(30);
+/// Longer would only be a way to run out of addresses.
+const MOST_COOLDOWN: u16 = 3600;
+/// The pool of those who name none.
+const DEFAULT_POOL: &str = "default";
+
 /// The section, if it is there.
 pub(super) fn read(root: &mut Section<'_, '_>, mode: Mode) -> Option<Pods> {
     let present = root.has("pods");
     let pods = root.section("pods", |section| {
-        let mut ranges = Vec::new();
-        for (key, family) in [("ipv4", Family::Ipv4Unicast), ("ipv6", Family::Ipv6Unicast)] {
-            ranges.extend(section.list(key, |value| range(value, family)).unwrap_or_default());
-        }
+        let mut ranges = ranges(section);
+        let first = Pool {
+            name: None,
+            ranges: ranges.iter().map(|range| range.value).collect(),
+            blocks: blocks(section, (DEFAULT_BLOCK_IPV4, DEFAULT_BLOCK_IPV6)),
+        };
+        let defaults = first.blocks;
+        let mut more = section.tables("pools", |section| {
+            let name = section.required("name", "name = \"storage\"", value::name);
+            let own = self::ranges(section);
+            need_a_range(section);
+            let pool = own.iter().map(|range| range.value).collect();
+            ranges.extend(own);
+            Pool { name, ranges: pool, blocks: blocks(section, defaults) }
+        });
+        check_names(section, &mut more);
         let six = ranges.iter().any(|range| range.value.family() == Family::Ipv6Unicast);
         let least = if six { LEAST_MTU_IPV6 } else { LEAST_MTU_IPV4 };
         let mtu = section.or("mtu", DEFAULT_MTU, value::number(least..=65_535));
+        let cooldown = section.or("cooldown", DEFAULT_COOLDOWN, |value| {
+            let seconds = value::number(0..=MOST_COOLDOWN)(value)?;
+            Ok(Duration::from_secs(seconds.into()))
+        });
+        let reserved = reserved(section, &ranges);
         check_overlaps(section, &ranges);
-        if section.exists() && ["ipv4", "ipv6"].iter().all(|key| section.is_empty_list(key)) {
-            section.fault(section.place(), Problem::NoRange);
+        if section.exists() {
+            need_a_range(section);
         }
-        Pods { prefixes: ranges.into_iter().map(|range| range.value).collect(), mtu }
+        let pools = std::iter::once(first).chain(more).map(Pool::settings).collect();
+        Pods {
+            prefixes: ranges.into_iter().map(|range| range.value).collect(),
+            ipam: IpamSettings { pools, reserved, cooldown },
+            mtu,
+        }
     });
     if present && mode == Mode::Speaker {
         root.fault(root.place_of("pods"), Problem::SpeakerOnly);
     }
     present.then_some(pods)
+}
+
+/// A pool as it is read.
+struct Pool {
+    name: Option<At<String>>,
+    ranges: Vec<Prefix>,
+    /// Lengths of IPv4 and IPv6 blocks.
+    blocks: (u8, u8),
+}
+
+impl Pool {
+    fn settings(self) -> PoolSettings {
+        PoolSettings {
+            name: self.name.map_or_else(|| DEFAULT_POOL.to_owned(), |name| name.value),
+            ranges: self.ranges,
+            block_ipv4: self.blocks.0,
+            block_ipv6: self.blocks.1,
+        }
+    }
+}
+
+/// The ranges of one pool, of both families.
+fn ranges(section: &mut Section<'_, '_>) -> Vec<At<Prefix>> {
+    let mut ranges = Vec::new();
+    for (key, family) in [("ipv4", Family::Ipv4Unicast), ("ipv6", Family::Ipv6Unicast)] {
+        ranges.extend(section.list(key, |value| range(value, family)).unwrap_or_default());
+    }
+    ranges
+}
+
+fn blocks(section: &mut Section<'_, '_>, default: (u8, u8)) -> (u8, u8) {
+    let ipv4 = section.or("block_ipv4", default.0, value::number(16..=32));
+    (ipv4, section.or("block_ipv6", default.1, value::number(112..=128)))
+}
+
+fn need_a_range(section: &mut Section<'_, '_>) {
+    if ["ipv4", "ipv6"].iter().all(|key| section.is_empty_list(key)) {
+        section.fault(section.place(), Problem::NoRange);
+    }
+}
+
+/// Names are unique, and the first pool has one too.
+fn check_names(section: &mut Section<'_, '_>, pools: &mut [Pool]) {
+    for i in 0..pools.len() {
+        let Some(name) = pools[i].name.clone() else { continue };
+        let mut earlier = pools[..i].iter().filter_map(|pool| pool.name.as_ref());
+        if name.value == DEFAULT_POOL {
+            section.fault(name.place, Problem::FirstPoolsName(name.value));
+        } else if let Some(first) = earlier.find(|earlier| earlier.value == name.value) {
+            let first = first.place.clone();
+            section.fault(
+                name.place,
+                Problem::Repeated { what: format!("the name {:?}", name.value), first },
+            );
+        }
+    }
+}
+
+/// Addresses that only those get who ask for them.
+fn reserved(section: &mut Section<'_, '_>, ranges: &[At<Prefix>]) -> Vec<Prefix> {
+    let in_a_range = |value: &toml::de::DeValue<'_>| {
+        let reserved = address_or_prefix(value)?;
+        let shares = |range: &At<Prefix>| range.value.covers(reserved);
+        if ranges.iter().any(shares) {
+            Ok(reserved)
+        } else {
+            Err(Problem::ReservedOutside(reserved))
+        }
+    };
+    let reserved = section.list("reserved", in_a_range).unwrap_or_default();
+    reserved.into_iter().map(|at| at.value).collect()
+}
+
+fn address_or_prefix(value: &toml::de::DeValue<'_>) -> Result<Prefix, Problem> {
+    let address = value::text(value)?.parse().ok();
+    address.map_or_else(|| value::prefix(value), |address| Ok(Prefix::host(address)))
 }
 
 fn range(value: &toml::de::DeValue<'_>, family: Family) -> Result<Prefix, Problem> {

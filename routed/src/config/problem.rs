@@ -220,6 +220,12 @@ pub enum Problem {
     /// Wrong list.
     #[error("{0} belongs into the other list, {1}")]
     WrongList(Prefix, &'static str),
+    /// The name of the pool that stands in the section itself.
+    #[error("{0:?} is the pool of [pods] itself; choose another name, or put the ranges there")]
+    FirstPoolsName(String),
+    /// Nothing to keep out.
+    #[error("{0} is in no range of the pools; remove it or correct it")]
+    ReservedOutside(Prefix),
     /// Ranges that share addresses.
     #[error("{this} overlaps with {other}{}; a pod address must have one range", at(.first))]
     RangesOverlap {

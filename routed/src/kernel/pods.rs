@@ -37,6 +37,7 @@ use super::{
     sysctl,
 };
 
+pub mod gone;
 mod look;
 mod request;
 mod seen;
@@ -106,6 +107,15 @@ pub fn spawn(events: mpsc::Sender<Event>) -> Result<Executor, NetlinkError> {
         .name("pods-sweep".to_owned())
         .spawn(move || sweeper.run(removal_queue))?;
     Ok(Executor { jobs, removals })
+}
+
+/// Every interface of the calling thread's namespace, for tools that look without a daemon.
+///
+/// # Errors
+///
+/// If they cannot be listed.
+pub fn interfaces() -> Result<Vec<LinkSeen>, NetlinkError> {
+    look::links(&mut Netlink::open()?)
 }
 
 /// The first thread.
@@ -313,9 +323,9 @@ fn pair_refused(step: &Step, refusal: &Refusal, inside: &mut Netlink) -> PodErro
 fn off<'a>(steps: &'a [Step], refusals: &[Refusal]) -> Option<&'a str> {
     let six = |step: &Step| match step {
         Step::Neighbour { address, .. } | Step::Address { address, .. } => address.is_ipv6(),
-        Step::GatewayRoute { gateway, .. } | Step::DefaultRoute { gateway, .. } => {
-            gateway.is_ipv6()
-        }
+        Step::GatewayRoute { gateway, .. }
+        | Step::Route { gateway, .. }
+        | Step::DefaultRoute { gateway, .. } => gateway.is_ipv6(),
         Step::CreatePair { .. }
         | Step::Label { .. }
         | Step::HostRoute { .. }

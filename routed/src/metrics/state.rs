@@ -154,13 +154,14 @@ async fn pods_and_pools(fresh: &Fresh, node: &NodeHandle) -> Result<(), NoAnswer
     }
     let addresses = fresh.float_gauges(
         "slash32_ipam_addresses",
-        "Addresses of a pod range: its capacity, and of these leased and free.",
+        "Addresses of a pod range: its capacity, and of these leased, cooling down and free.",
         &["pool", "state"],
     );
-    for PoolUse { prefix, size, leased, family: _ } in pools {
+    for PoolUse { name: _, prefix, size, leased, cooling, family: _ } in pools {
         let pool = prefix.to_string();
-        let free = size.saturating_sub(leased);
-        for (state, count) in [("capacity", size), ("leased", leased), ("free", free)] {
+        let free = size.saturating_sub(leased + cooling);
+        let states = [("capacity", size), ("leased", leased), ("cooling", cooling), ("free", free)];
+        for (state, count) in states {
             // Beyond 2^53 a float is not exact, and nobody counts that many pods.
             addresses.with_label_values(&[&*pool, state]).set(count as f64);
         }

@@ -3,7 +3,7 @@
 use super::{
     or_dash,
     table::{Align, Table},
-    view::{PodView, PoolView},
+    view::{BlockView, LeaseView, PodView, PoolView},
 };
 
 /// One line a pod interface.
@@ -50,17 +50,70 @@ pub(super) fn pools(pools: &[PoolView]) -> String {
     }
     let mut table = Table::new()
         .column("POOL", Align::Left)
+        .column("RANGE", Align::Left)
         .column("FAMILY", Align::Left)
         .column("CAPACITY", Align::Right)
         .column("LEASED", Align::Right)
+        .column("COOLING", Align::Right)
         .column("FREE", Align::Right);
     for pool in pools {
         table.row([
+            pool.name.clone(),
             pool.prefix.to_string(),
             pool.family.clone(),
             pool.capacity.to_string(),
             pool.leased.to_string(),
+            pool.cooling.to_string(),
             pool.free.to_string(),
+        ]);
+    }
+    table.to_string()
+}
+
+/// One line an open block.
+pub(super) fn blocks(blocks: &[BlockView]) -> String {
+    if blocks.is_empty() {
+        return "no address of this node is or was in use\n".to_owned();
+    }
+    let mut table = Table::new()
+        .column("BLOCK", Align::Left)
+        .column("POOL", Align::Left)
+        .column("SIZE", Align::Right)
+        .column("LEASED", Align::Right)
+        .column("COOLING", Align::Right);
+    for block in blocks {
+        table.row([
+            block.prefix.to_string(),
+            block.pool.clone(),
+            block.size.to_string(),
+            block.leased.to_string(),
+            block.cooling.to_string(),
+        ]);
+    }
+    table.to_string()
+}
+
+/// One line an address.
+pub(super) fn leases(leases: &[LeaseView]) -> String {
+    if leases.is_empty() {
+        return "no address of this node is or was in use\n".to_owned();
+    }
+    let mut table = Table::new()
+        .column("ADDRESS", Align::Left)
+        .column("STATE", Align::Left)
+        .column("INTERFACE", Align::Left)
+        .column("NETWORK", Align::Left)
+        .column("CONTAINER", Align::Left);
+    for lease in leases {
+        let state = lease.idle_seconds.map(|seconds| format!("idle for {seconds} s"));
+        let container =
+            lease.container_id.as_ref().map(|id| id.chars().take(13).collect::<String>());
+        table.row([
+            lease.address.to_string(),
+            state.unwrap_or_else(|| "leased".to_owned()),
+            or_dash(lease.ifname.clone()),
+            or_dash(lease.network.clone()),
+            or_dash(container),
         ]);
     }
     table.to_string()

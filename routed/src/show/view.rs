@@ -233,6 +233,8 @@ pub struct PodView {
 /// One pod range of this node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolView {
+    /// Name of the pool.
+    pub name: String,
     /// The range.
     pub prefix: IpNetwork,
     /// `ipv4` or `ipv6`.
@@ -241,6 +243,55 @@ pub struct PoolView {
     pub capacity: u128,
     /// Of these, leased.
     pub leased: u128,
+    /// Of these, not leased until their cooldown has passed.
+    pub cooling: u128,
     /// Of these, free.
     pub free: u128,
+}
+
+/// One block that addresses are taken from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockView {
+    /// Name of its pool.
+    pub pool: String,
+    /// The block.
+    pub prefix: IpNetwork,
+    /// Addresses in it.
+    pub size: u128,
+    /// Of these, leased.
+    pub leased: u128,
+    /// Of these, not leased until their cooldown has passed.
+    pub cooling: u128,
+}
+
+/// One address that is leased, or was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseView {
+    /// The address.
+    pub address: IpAddr,
+    /// Name of the holder's network configuration; absent if nobody has it.
+    pub network: Option<String>,
+    /// The holder's sandbox.
+    pub container_id: Option<String>,
+    /// The holder's interface.
+    pub ifname: Option<String>,
+    /// How long nobody has had it, in seconds.
+    pub idle_seconds: Option<u64>,
+}
+
+impl LeaseView {
+    /// Network, container and interface, if somebody has the address.
+    #[must_use]
+    pub fn holder(&self) -> Option<String> {
+        let Self {
+            network: Some(network),
+            container_id: Some(container),
+            ifname: Some(ifname),
+            ..
+        } = self
+        else {
+            return None;
+        };
+        Some(format!("{network}/{container}/{ifname}"))
+    }
 }

@@ -20,6 +20,7 @@ use routed::{
 };
 use routed_core::{
     attachment::{AttachmentId, PodName},
+    ipam::{IpamSettings, PoolSettings, Wish},
     pod::{
         PodState, Settings,
         check::Expected,
@@ -59,25 +60,48 @@ pub(crate) struct Host {
     pub(crate) node: NodeHandle,
     pump: tokio::task::JoinHandle<()>,
     traveller: Traveller,
+    /// Of the journal.
+    pub(crate) folder: tempfile::TempDir,
 }
 
 impl Host {
     fn new(pools: &[&str]) -> Self {
         let settings = Settings {
-            pools: pools.iter().map(|pool| pool.parse().unwrap()).collect(),
+            ipam: IpamSettings {
+                pools: vec![PoolSettings {
+                    name: "default".to_owned(),
+                    ranges: pools.iter().map(|pool| pool.parse().unwrap()).collect(),
+                    block_ipv4: 26,
+                    block_ipv6: 122,
+                }],
+                reserved: vec![],
+                cooldown: Duration::ZERO,
+            },
             mtu: 1500,
             routes: RouteStamp { table: 254, protocol: 132 },
         };
-        let (node, pump) = node::spawn(settings.clone()).unwrap();
-        Self { settings, node, pump, traveller: Traveller::at_home().unwrap() }
+        let folder = tempfile::tempdir().unwrap();
+        let (node, pump) = node::spawn(settings.clone(), &folder.path().join("leases")).unwrap();
+        Self { settings, node, pump, traveller: Traveller::at_home().unwrap(), folder }
     }
 
     /// The daemon dies and starts again.
     pub(crate) async fn restart(&mut self) {
-        let (node, pump) = node::spawn(self.settings.clone()).unwrap();
+        let journal = self.folder.path().join("leases");
+        let (node, pump) = node::spawn(self.settings.clone(), &journal).unwrap();
         self.node = node;
+        let before = std::mem::replace(&mut self.pump, pump);
+        before.abort();
+        // Perhaps it was stopped before.
+        if !before.is_finished() {
+            let _ = before.await;
+        }
+    }
+
+    /// The daemon dies.
+    pub(crate) async fn stop(&mut self) {
         self.pump.abort();
-        let _ = std::mem::replace(&mut self.pump, pump).await;
+        let _ = (&mut self.pump).await;
     }
 
     pub(crate) async fn ask(&self, request: Request, netns: Option<&Pod>) -> Reply {
@@ -112,6 +136,8 @@ impl Host {
             mac: Some(wiring.inside.mac),
             mtu: Some(wiring.mtu),
             addresses: wiring.lease.iter().collect(),
+            destinations: wiring.destinations.clone(),
+            tells_mtu: true,
         };
         match self.ask(Request::Check(pod.id.clone(), expected), Some(pod)).await {
             Reply::Done => String::new(),
@@ -199,10 +225,11 @@ pub(crate) fn attach(pod: &Pod) -> Attach {
     Attach {
         id: pod.id.clone(),
         pod: Some(name),
-        addresses: vec![],
+        wish: Wish::default(),
         mac: None,
         mtu: None,
-        default_route: true,
+        default_route: None,
+        destinations: vec![],
     }
 }
 

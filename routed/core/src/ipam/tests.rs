@@ -10,15 +10,68 @@ fn id(number: usize) -> AttachmentId {
     AttachmentId::new("net", &format!("c{number}"), "eth0").unwrap()
 }
 
-fn ipam(pools: &[&str]) -> Ipam {
-    Ipam::new(pools.iter().map(|pool| pool.parse::<Prefix>().unwrap()))
+fn settings(ranges: &[&str]) -> IpamSettings {
+    let pool = PoolSettings {
+        name: "default".to_owned(),
+        ranges: ranges.iter().map(|range| range.parse().unwrap()).collect(),
+        block_ipv4: 26,
+        block_ipv6: 122,
+    };
+    IpamSettings { pools: vec![pool], reserved: vec![], cooldown: Duration::ZERO }
+}
+
+/// One pool without cooldown.
+fn ipam(ranges: &[&str]) -> Book {
+    Book::new(settings(ranges))
+}
+
+/// The lease book in simulated time.
+struct Book {
+    ipam: Ipam,
+    now: Instant,
+}
+
+impl Book {
+    #[expect(clippy::disallowed_methods, reason = "simulated time has to begin somewhere")]
+    fn new(settings: IpamSettings) -> Self {
+        Self { ipam: Ipam::new(settings), now: Instant::now() }
+    }
+
+    fn wait(&mut self, seconds: u64) {
+        self.now += Duration::from_secs(seconds);
+    }
+
+    fn ask(&mut self, number: usize, wish: &Wish) -> Result<Lease, LeaseError> {
+        self.ipam.lease(&id(number), wish, self.now)
+    }
+
+    fn lease(&mut self, id: &AttachmentId, addresses: &[IpAddr]) -> Result<Lease, LeaseError> {
+        let wish = Wish { addresses: addresses.to_vec(), ..Wish::default() };
+        self.ipam.lease(id, &wish, self.now)
+    }
+
+    fn release(&mut self, id: &AttachmentId) -> Option<Lease> {
+        self.ipam.release(id, self.now)
+    }
+
+    fn adopt(&mut self, id: &AttachmentId, lease: Lease) -> Result<(), LeaseError> {
+        self.ipam.adopt(id, lease)
+    }
+
+    fn get(&self, id: &AttachmentId) -> Option<Lease> {
+        self.ipam.get(id)
+    }
+
+    fn pools(&self) -> impl Iterator<Item = PoolUse> {
+        self.ipam.pools(self.now)
+    }
 }
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
-fn v4(ipam: &mut Ipam, number: usize) -> String {
+fn v4(ipam: &mut Book, number: usize) -> String {
     ipam.lease(&id(number), &[]).unwrap().ipv4.unwrap().to_string()
 }
 
@@ -51,8 +104,8 @@ fn error_of_a_full_pool_names_pool_use_and_remedy() {
     v4(&mut ipam, 2);
     assert_eq!(
         ipam.lease(&id(3), &[]).unwrap_err().to_string(),
-        "no free ipv4 address (pool ipv4 10.244.1.0/30: 2 of 2 addresses leased); \
-         delete pods or add a prefix to pods.ipv4 in routed.toml"
+        "no free ipv4 address (pool default, ipv4 10.244.1.0/30: 2 of 2 addresses leased); \
+         delete pods or add a prefix to the pool in routed.toml"
     );
 }
 
@@ -69,13 +122,13 @@ fn fresh_addresses_go_first_and_then_the_longest_idle() {
 }
 
 #[test]
-fn second_pool_is_used_when_the_first_has_no_fresh_address() {
+fn second_range_is_used_when_the_first_has_no_address_left() {
     let mut ipam = ipam(&["10.0.0.0/31", "10.0.1.0/31"]);
     v4(&mut ipam, 1);
     v4(&mut ipam, 2);
     ipam.release(&id(1)).unwrap();
     let next: Vec<_> = (3..=5).map(|number| v4(&mut ipam, number)).collect();
-    assert_eq!(next, ["10.0.1.0", "10.0.1.1", "10.0.0.0"]);
+    assert_eq!(next, ["10.0.0.0", "10.0.1.0", "10.0.1.1"]);
 }
 
 #[test]
@@ -109,7 +162,7 @@ fn requested_addresses_are_leased_or_refused_with_the_reason() {
     let lease = ipam.lease(&id(1), &[ip("10.0.0.77")]).unwrap();
     assert_eq!(lease.iter().collect::<Vec<_>>(), [ip("10.0.0.77"), ip("fd00::1")]);
     let refused =
-        |ipam: &mut Ipam, requested: &[IpAddr]| ipam.lease(&id(2), requested).unwrap_err();
+        |ipam: &mut Book, requested: &[IpAddr]| ipam.lease(&id(2), requested).unwrap_err();
     let error = refused(&mut ipam, &[ip("10.0.0.77")]);
     assert_eq!(error, LeaseError::Taken { address: ip("10.0.0.77"), by: id(1) });
     let error = refused(&mut ipam, &[ip("10.0.1.1")]);
@@ -118,7 +171,8 @@ fn requested_addresses_are_leased_or_refused_with_the_reason() {
     assert_eq!(error, LeaseError::TwoOfOneFamily(Family::Ipv4Unicast));
     // What was requested and given back comes up again only after fresh addresses.
     ipam.release(&id(1)).unwrap();
-    assert_eq!(v4(&mut ipam, 3), "10.0.0.1");
+    // Its block is open, so that one is used up before another is opened.
+    assert_eq!(v4(&mut ipam, 3), "10.0.0.64");
     assert_eq!(ipam.lease(&id(4), &[ip("10.0.0.77")]).unwrap().ipv4, "10.0.0.77".parse().ok());
 }
 
@@ -144,21 +198,138 @@ fn after_a_restart_leasing_goes_on_behind_what_is_in_use() {
 }
 
 #[test]
-fn large_pools_cost_memory_only_for_what_was_used() {
-    let mut ipam = ipam(&["fd00::/64"]);
-    let rounds = IDLE_MAX + 1000;
-    for number in 0..rounds {
+fn large_pools_cost_memory_only_for_what_was_in_use_at_once() {
+    let mut ipam = ipam(&["fd00::/16"]);
+    for number in 0..10_000 {
         ipam.lease(&id(number), &[]).unwrap();
         ipam.release(&id(number)).unwrap();
+        ipam.wait(1);
     }
-    assert_eq!(ipam.pools[0].idle(), IDLE_MAX);
-    assert_eq!(ipam.lease(&id(0), &[]).unwrap().ipv6.unwrap().to_string(), "fd00::3e9");
+    assert_eq!(ipam.ipam.blocks(ipam.now).count(), 1);
+    assert_eq!(ipam.ipam.idle().count(), 63);
+}
+
+#[test]
+fn address_is_leased_to_nobody_before_its_cooldown_has_passed() {
+    let settings = IpamSettings { cooldown: Duration::from_secs(30), ..settings(&["10.0.0.0/30"]) };
+    let mut ipam = Book::new(settings);
+    let [first, second] = [1, 2].map(|number| v4(&mut ipam, number));
+    ipam.release(&id(1));
+    ipam.wait(10);
+    ipam.release(&id(2));
+    ipam.wait(19);
+    let error = ipam.lease(&id(3), &[]).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "no free ipv4 address (pool default, ipv4 10.0.0.0/30: 0 of 2 addresses leased, 2 cooling \
+         down); the next is free in 2 s; else delete pods or add a prefix to the pool in routed.toml"
+    );
+    // Who asks for exactly this address knows what he does.
+    assert_eq!(ipam.lease(&id(9), &[ip(&second)]).unwrap().ipv4.unwrap().to_string(), second);
+    ipam.release(&id(9));
+    ipam.wait(1);
+    assert_eq!(v4(&mut ipam, 3), first);
+    assert!(ipam.lease(&id(4), &[]).is_err());
+    ipam.wait(30);
+    assert_eq!(v4(&mut ipam, 4), second);
+}
+
+#[test]
+fn further_block_is_opened_only_when_no_address_of_the_open_ones_can_be_had() {
+    let mut settings = settings(&["10.0.0.0/24"]);
+    settings.pools[0].block_ipv4 = 30;
+    settings.cooldown = Duration::from_secs(30);
+    let mut ipam = Book::new(settings);
+    let open = |ipam: &Book| -> Vec<String> {
+        ipam.ipam.blocks(ipam.now).map(|block| block.prefix.to_string()).collect()
+    };
+    for number in 1..=3 {
+        v4(&mut ipam, number);
+    }
+    assert_eq!(open(&ipam), ["10.0.0.0/30"]);
+    ipam.release(&id(1));
+    assert_eq!(v4(&mut ipam, 4), "10.0.0.4", "the first block cools down");
+    assert_eq!(open(&ipam), ["10.0.0.0/30", "10.0.0.4/30"]);
+    ipam.wait(30);
+    assert_eq!([5, 6, 7].map(|n| v4(&mut ipam, n)), ["10.0.0.5", "10.0.0.6", "10.0.0.7"]);
+    assert_eq!(v4(&mut ipam, 8), "10.0.0.1", "before a third block");
+    assert_eq!(v4(&mut ipam, 9), "10.0.0.8");
+    let used = ipam.ipam.blocks(ipam.now).next().unwrap();
+    assert_eq!((used.size, used.leased, used.cooling), (4, 3, 0));
+}
+
+#[test]
+fn reserved_addresses_go_only_to_who_asks_for_them() {
+    let mut settings = settings(&["10.0.0.0/29", "fd00::/48"]);
+    settings.reserved =
+        ["10.0.0.1/32", "10.0.0.4/30", "fd00::/49"].map(|prefix| prefix.parse().unwrap()).into();
+    let mut ipam = Book::new(settings);
+    let lease = ipam.lease(&id(1), &[]).unwrap();
+    assert_eq!(lease.iter().collect::<Vec<_>>(), [ip("10.0.0.2"), ip("fd00:0:0:8000::")]);
+    assert_eq!(v4(&mut ipam, 2), "10.0.0.3");
+    assert!(matches!(ipam.lease(&id(3), &[]), Err(LeaseError::Exhausted { .. })));
+    assert_eq!(ipam.lease(&id(3), &[ip("10.0.0.5")]).unwrap().ipv4, "10.0.0.5".parse().ok());
+    ipam.release(&id(3));
+    assert!(ipam.lease(&id(4), &[]).is_err(), "given back, it is reserved again");
+}
+
+#[test]
+fn pools_are_kept_apart_by_name() {
+    let mut settings = settings(&["10.0.0.0/24"]);
+    let storage = PoolSettings {
+        name: "storage".to_owned(),
+        ranges: vec!["10.9.0.0/24".parse().unwrap(), "fd09::/64".parse().unwrap()],
+        ..settings.pools[0].clone()
+    };
+    settings.pools.push(storage);
+    let mut ipam = Book::new(settings);
+    assert_eq!(ipam.lease(&id(1), &[]).unwrap().iter().collect::<Vec<_>>(), [ip("10.0.0.1")]);
+    let wish = Wish { pool: Some("storage".to_owned()), ..Wish::default() };
+    let lease = ipam.ask(2, &wish).unwrap();
+    assert_eq!(lease.iter().collect::<Vec<_>>(), [ip("10.9.0.1"), ip("fd09::1")]);
+    let outside = Wish { addresses: vec![ip("10.0.0.7")], ..wish.clone() };
+    assert!(matches!(ipam.ask(3, &outside), Err(LeaseError::OutsidePools { .. })));
+    // Without a name any pool that has the address will do.
+    assert!(ipam.lease(&id(3), &[ip("10.9.0.7")]).is_ok());
+    let unknown = Wish { pool: Some("stroage".to_owned()), ..Wish::default() };
+    let error = ipam.ask(4, &unknown).unwrap_err().to_string();
+    assert_eq!(error, "there is no pool \"stroage\"; pools of this node are default, storage");
+}
+
+#[test]
+fn delegated_addresses_are_taken_as_they_are_and_never_given_to_another() {
+    let mut ipam = ipam(&["10.0.0.0/24", "fd00::/64"]);
+    let wish = |address: &str| Wish { addresses: vec![ip(address)], delegated: true, pool: None };
+    let lease = ipam.ask(1, &wish("192.0.2.7")).unwrap();
+    assert_eq!(lease.iter().collect::<Vec<_>>(), [ip("192.0.2.7")], "nothing is added");
+    let error = ipam.ask(2, &wish("192.0.2.7")).unwrap_err();
+    assert_eq!(error, LeaseError::Taken { address: ip("192.0.2.7"), by: id(1) });
+    // Even if it lies in a pool of ours.
+    ipam.ask(2, &wish("10.0.0.1")).unwrap();
+    assert_eq!(v4(&mut ipam, 3), "10.0.0.2");
+    ipam.release(&id(1)).unwrap();
+    assert!(ipam.ask(4, &wish("192.0.2.7")).is_ok());
+}
+
+#[test]
+fn what_was_idle_before_a_restart_goes_on_cooling_and_keeps_its_turn() {
+    let settings = IpamSettings { cooldown: Duration::from_secs(30), ..settings(&["10.0.0.0/30"]) };
+    let mut ipam = Book::new(settings);
+    let begin = ipam.now;
+    ipam.wait(40);
+    let at = |seconds| begin + Duration::from_secs(seconds);
+    ipam.ipam.idle_since(ip("10.0.0.2"), at(20));
+    ipam.ipam.idle_since(ip("10.0.0.1"), at(15));
+    assert!(ipam.lease(&id(1), &[]).is_err());
+    ipam.wait(10);
+    assert_eq!([1, 2].map(|number| v4(&mut ipam, number)), ["10.0.0.1", "10.0.0.2"]);
 }
 
 #[derive(Clone, Debug)]
 enum Deed {
     Lease { number: usize, requested: Vec<IpAddr> },
     Release { number: usize },
+    Wait { seconds: u64 },
 }
 
 fn deed() -> impl Strategy<Value = Deed> {
@@ -171,6 +342,7 @@ fn deed() -> impl Strategy<Value = Deed> {
         3 => (0_usize..12, requested)
             .prop_map(|(number, requested)| Deed::Lease { number, requested }),
         2 => (0_usize..12).prop_map(|number| Deed::Release { number }),
+        1 => (0_u64..20).prop_map(|seconds| Deed::Wait { seconds }),
     ]
 }
 
@@ -180,7 +352,12 @@ proptest! {
         adopted in prop::collection::btree_set(1_u8..7, 0..4),
         deeds in prop::collection::vec(deed(), 0..200),
     ) {
-        let mut ipam = ipam(&["10.0.0.0/29", "10.0.0.8/31", "fd00::/125"]);
+        let mut settings = settings(&["10.0.0.0/29", "10.0.0.8/31", "fd00::/125"]);
+        settings.pools[0].block_ipv4 = 30;
+        settings.pools[0].block_ipv6 = 127;
+        settings.cooldown = Duration::from_secs(30);
+        let mut ipam = Book::new(settings);
+        let mut left: BTreeMap<IpAddr, Instant> = BTreeMap::new();
         let mut leases: BTreeMap<usize, Lease> = BTreeMap::new();
         for host in adopted {
             let lease = Lease { ipv4: Some([10, 0, 0, host].into()), ipv6: None };
@@ -196,17 +373,26 @@ proptest! {
                         prop_assert!(requested.iter().all(|address| lease.contains(*address)));
                         let before = leases.insert(number, lease);
                         prop_assert!(before.is_none_or(|before| before == lease));
+                        for address in lease.iter().filter(|_| before.is_none()) {
+                            let cooled = left.remove(&address).is_none_or(|since| {
+                                ipam.now - since >= Duration::from_secs(30)
+                            });
+                            prop_assert!(cooled || requested.contains(&address), "{}", address);
+                        }
                     }
                     Err(LeaseError::Exhausted { family, .. }) => {
-                        // True only if every address of the family is really leased.
+                        // True only if every address of the family is leased or cooling down.
                         let mut pools = ipam.pools().filter(|pool| pool.family == family);
-                        prop_assert!(pools.all(|pool| pool.leased == pool.size));
+                        prop_assert!(pools.all(|pool| pool.leased + pool.cooling == pool.size));
                     }
                     Err(_) => {}
                 },
                 Deed::Release { number } => {
-                    prop_assert_eq!(ipam.release(&id(number)), leases.remove(&number));
+                    let lease = leases.remove(&number);
+                    prop_assert_eq!(ipam.release(&id(number)), lease);
+                    left.extend(lease.into_iter().flat_map(Lease::iter).map(|a| (a, ipam.now)));
                 }
+                Deed::Wait { seconds } => ipam.wait(seconds),
             }
             let mut seen = BTreeSet::new();
             for (number, lease) in &leases {

@@ -13,15 +13,33 @@ use crate::attachment::LINK_PREFIX;
 
 /// What an interface of ours is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub enum Found {
     /// A pod's.
     Pod(Wiring),
     /// A pod's that was detached; deleting the interface was not finished.
     Doomed(Wiring),
     /// Made just before a daemon died, and never used: it has no alias, hence no routes.
-    Leftover { name: String },
+    Leftover {
+        /// Of the interface.
+        name: String,
+    },
     /// In our group, but its alias is not understood.
-    Unreadable { name: String, reason: BadAlias },
+    Unreadable {
+        /// Of the interface.
+        name: String,
+        /// Why.
+        reason: BadAlias,
+    },
+}
+
+impl Found {
+    /// Name of the interface.
+    pub(super) fn link(&self) -> &str {
+        match self {
+            Self::Pod(wiring) | Self::Doomed(wiring) => &wiring.host.name,
+            Self::Leftover { name } | Self::Unreadable { name, .. } => name,
+        }
+    }
 }
 
 /// What is ours, in the order of the interfaces.
@@ -29,7 +47,9 @@ pub(super) fn adopt(links: &[LinkSeen], routes: RouteStamp) -> Vec<Found> {
     links.iter().filter_map(|link| recognize(link, routes)).collect()
 }
 
-fn recognize(link: &LinkSeen, routes: RouteStamp) -> Option<Found> {
+/// What one interface is; `None` for a stranger's.
+#[must_use]
+pub fn recognize(link: &LinkSeen, routes: RouteStamp) -> Option<Found> {
     if !link.veth || !matches!(link.group, GROUP_LIVE | GROUP_DOOMED) {
         return None;
     }
@@ -58,6 +78,7 @@ fn recognize(link: &LinkSeen, routes: RouteStamp) -> Option<Found> {
         lease: identity.lease,
         mtu: link.mtu,
         default_route: identity.default_route,
+        destinations: Vec::new(),
         routes,
     };
     Some(if link.group == GROUP_LIVE { Found::Pod(wiring) } else { Found::Doomed(wiring) })

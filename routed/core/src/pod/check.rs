@@ -9,6 +9,7 @@ use std::{fmt, net::IpAddr};
 use bgp::{family::Family, prefix::Prefix};
 
 use super::wiring::{Mac, Wiring, gateway};
+use crate::attachment::AttachmentId;
 
 /// What the kernel holds of one pod's network.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -104,6 +105,11 @@ pub struct Expected {
     pub mtu: Option<u32>,
     /// Addresses of that interface.
     pub addresses: Vec<IpAddr>,
+    /// Destinations by way of the pods' gateway, without the default.
+    pub destinations: Vec<Prefix>,
+    /// MTUs are part of results of this version (1.1.0); in older ones a later plugin may have
+    /// lowered it without a word.
+    pub tells_mtu: bool,
 }
 
 /// Every difference; empty if all is well. `expected` is absent if only our own record counts.
@@ -117,7 +123,7 @@ pub fn differences(
     if let Some(expected) = expected {
         compare_result(wiring, expected, &mut found);
     }
-    compare_host(wiring, picture, &mut found);
+    compare_host(wiring, expected, picture, &mut found);
     compare_inside(wiring, expected, picture, &mut found);
     found
 }
@@ -133,8 +139,15 @@ fn compare_result(wiring: &Wiring, expected: &Expected, found: &mut Vec<Differen
     found.extend(strange.map(|address| Difference::NotLeased(*address)));
 }
 
-fn compare_host(wiring: &Wiring, picture: &Picture, found: &mut Vec<Difference>) {
+fn compare_host(
+    wiring: &Wiring,
+    expected: Option<&Expected>,
+    picture: &Picture,
+    found: &mut Vec<Difference>,
+) {
     let Wiring { host, inside, lease, mtu, routes, .. } = wiring;
+    // If a later plugin has changed it, the host must have been told: there is no ARP here.
+    let mac = expected.and_then(|expected| expected.mac).unwrap_or(inside.mac);
     let Some(link) = picture.host.as_ref().filter(|link| link.veth) else {
         found.push(Difference::Missing { side: Side::Host, name: host.name.clone() });
         return;
@@ -161,7 +174,7 @@ fn compare_host(wiring: &Wiring, picture: &Picture, found: &mut Vec<Difference>)
             }
             Some(_) => {}
         }
-        compare_neighbour(Side::Host, address, inside.mac, &picture.host_neighbours, found);
+        compare_neighbour(Side::Host, address, mac, &picture.host_neighbours, found);
         let family = prefix.family();
         if picture.forwarding.contains(&(family, false)) {
             found.push(Difference::NotForwarding(family));
@@ -184,7 +197,9 @@ fn compare_inside(
     if link.index != inside.index || link.peer != Some(host.index) {
         found.push(Difference::NotPaired { name: inside.name.clone(), peer: host.name.clone() });
     }
-    let mtu = expected.and_then(|expected| expected.mtu).unwrap_or(*mtu);
+    let lowered = || expected.is_some_and(|expected| !expected.tells_mtu) && link.mtu < *mtu;
+    let told = expected.and_then(|expected| expected.mtu);
+    let mtu = told.unwrap_or_else(|| if lowered() { link.mtu } else { *mtu });
     let mac = expected.and_then(|expected| expected.mac).unwrap_or(inside.mac);
     compare_link(Side::Pod, link, mtu, mac, found);
     if picture.inside.iter().any(|link| link.name == "lo" && !link.up) {
@@ -199,6 +214,14 @@ fn compare_inside(
         };
         if gateway.is_ipv4() && !has(Prefix::host(gateway), None) {
             found.push(Difference::NoGatewayRoute(gateway));
+        }
+        let family = Prefix::host(address).family();
+        let told = expected.map_or(&[][..], |expected| &expected.destinations);
+        for to in wiring.destinations.iter().chain(told).filter(|to| to.family() == family) {
+            let difference = Difference::NoRoute { destination: *to, gateway };
+            if !has(*to, Some(gateway)) && !found.contains(&difference) {
+                found.push(difference);
+            }
         }
         let everything = Prefix::new(unspecified(address), 0).expect("length 0 fits every family");
         if wiring.default_route && !has(everything, Some(gateway)) {
@@ -396,6 +419,22 @@ pub enum Difference {
     /// The gateway cannot be reached.
     #[error("the pod has no route to its gateway {0}")]
     NoGatewayRoute(IpAddr),
+    /// A further route is missing.
+    #[error("the pod has no route {destination} via {gateway}")]
+    NoRoute {
+        /// Where to.
+        destination: Prefix,
+        /// Its gateway.
+        gateway: IpAddr,
+    },
+    /// An address of the pod is leased to another, or to nobody.
+    #[error("the pod's address {address} is leased to {}", by.as_ref().map_or("nobody".to_owned(), ToString::to_string))]
+    LeasedElsewhere {
+        /// Which.
+        address: IpAddr,
+        /// Who has it in the daemon's book.
+        by: Option<AttachmentId>,
+    },
     /// The default route is missing.
     #[error("the pod has no default {family} route via {gateway}")]
     NoDefaultRoute {

@@ -1,5 +1,7 @@
 //! What happens to the pods, and what they want done: the machine's two sides.
 
+use std::{net::IpAddr, time::Instant};
+
 use super::{
     alias::BadAlias,
     check::{Difference, LinkSeen, Picture},
@@ -7,7 +9,10 @@ use super::{
     verb::{OpId, PodError, Reply, Request},
     wiring::Wiring,
 };
-use crate::{attachment::AttachmentId, ipam::LeaseError};
+use crate::{
+    attachment::AttachmentId,
+    ipam::{Lease, LeaseError},
+};
 
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +30,10 @@ pub enum Event {
         /// Of these, established.
         established: usize,
     },
+    /// The interface of this index is gone from the host: somebody's, perhaps a pod's.
+    LinkGone(u32),
+    /// What the book says may differ from the kernel: look at every interface again.
+    Doubt,
     /// The time of [`Pods::poll_timeout`](super::Pods::poll_timeout) has come.
     Due,
 }
@@ -68,8 +77,28 @@ pub enum Command {
     Discard(String),
     /// Answer.
     Reply(OpId, Reply),
+    /// Write into the journal; nothing waits for it.
+    Record(Record),
     /// Tell the operator.
     Notice(Notice),
+}
+
+/// One change of the leases.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// An attachment has got a lease.
+    Leased(AttachmentId, Lease),
+    /// Addresses became idle at this moment.
+    Released(Lease, Instant),
+}
+
+/// What the journal says at the start.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// Leases of the former run.
+    pub leases: Vec<(AttachmentId, Lease)>,
+    /// Addresses that were idle, and since when.
+    pub idle: Vec<(IpAddr, Instant)>,
 }
 
 /// Something an operator would want to know.
@@ -102,6 +131,8 @@ pub enum Notice {
     },
     /// The interfaces could not be listed; tried again.
     SurveyFailed(PodError),
+    /// A pod's namespace has gone, and its interfaces with it, without a DEL.
+    Vanished(AttachmentId),
     /// A pod could not be removed; tried again.
     Stuck {
         /// Which.

@@ -3,21 +3,24 @@
 //! In: the request, its lease, the settings, and interface indexes that are free. Out: the
 //! [`Wiring`], or what is wrong with the request.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, btree_map::Entry};
 
-use bgp::prefix::Prefix;
+use bgp::{family::Family, prefix::Prefix};
 
 use super::{
     verb::{Attach, Feature, PodError},
     wiring::{HOST_MAC, LinkEnd, Mac, RouteStamp, Wiring},
 };
-use crate::ipam::{Lease, LeaseError};
+use crate::{
+    attachment::AttachmentId,
+    ipam::{IpamSettings, Lease, LeaseError},
+};
 
 /// What the machine is told by the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Where addresses come from; of each family, in the order in which they are to be filled.
-    pub pools: Vec<Prefix>,
+    /// Where addresses come from.
+    pub ipam: IpamSettings,
     /// MTU of pods that ask for none, in octets.
     pub mtu: u32,
     /// Marks of the host's routes.
@@ -33,7 +36,8 @@ pub(super) fn check(attach: &Attach, settings: &Settings) -> Result<(), PodError
     if let Some(mac) = attach.mac.filter(|mac| !mac.is_unicast()) {
         return Err(PodError::Mac(mac));
     }
-    let ipv6 = settings.pools.iter().any(|pool| pool.addr().is_ipv6());
+    let mut ranges = settings.ipam.pools.iter().flat_map(|pool| &pool.ranges);
+    let ipv6 = ranges.any(|range| range.family() == Family::Ipv6Unicast);
     let least = if ipv6 { LEAST_MTU_IPV6 } else { LEAST_MTU_IPV4 };
     match attach.mtu {
         Some(mtu) if !(least..=MOST_MTU).contains(&mtu) => Err(PodError::Mtu { mtu, least }),
@@ -41,9 +45,26 @@ pub(super) fn check(attach: &Attach, settings: &Settings) -> Result<(), PodError
     }
 }
 
-/// The wiring that the request gets.
-pub(super) fn plan(attach: &Attach, lease: Lease, index: u32, settings: &Settings) -> Wiring {
-    let Attach { id, pod, mac, mtu, default_route, .. } = attach;
+/// Can the destinations be reached from these addresses?
+///
+/// # Errors
+///
+/// [`PodError::RouteWithoutAddress`].
+pub(super) fn check_routes(destinations: &[Prefix], lease: Lease) -> Result<(), PodError> {
+    let reached = |to: &Prefix| lease.iter().any(|own| Prefix::host(own).family() == to.family());
+    let unreached = destinations.iter().find(|to| !reached(to));
+    unreached.map_or(Ok(()), |to| Err(PodError::RouteWithoutAddress(*to)))
+}
+
+/// The wiring that the request gets. `default_route` counts where the request leaves it open.
+pub(super) fn plan(
+    attach: &Attach,
+    lease: Lease,
+    index: u32,
+    default_route: bool,
+    settings: &Settings,
+) -> Wiring {
+    let Attach { id, pod, mac, mtu, destinations, .. } = attach;
     Wiring {
         host: LinkEnd { name: id.host_link(), index, mac: HOST_MAC },
         inside: LinkEnd {
@@ -57,7 +78,8 @@ pub(super) fn plan(attach: &Attach, lease: Lease, index: u32, settings: &Setting
         pod: pod.clone(),
         lease,
         mtu: mtu.unwrap_or(settings.mtu),
-        default_route: *default_route,
+        default_route: attach.default_route.unwrap_or(default_route),
+        destinations: destinations.clone(),
         routes: settings.routes,
     }
 }
@@ -65,14 +87,14 @@ pub(super) fn plan(attach: &Attach, lease: Lease, index: u32, settings: &Setting
 /// Why a repeated ADD does not ask for what is there; `None` if it does.
 pub(super) fn contradiction(attach: &Attach, wiring: &Wiring) -> Option<PodError> {
     let lease = wiring.lease;
-    if let Some(address) = attach.addresses.iter().find(|address| !lease.contains(**address)) {
+    if let Some(address) = attach.wish.addresses.iter().find(|address| !lease.contains(**address)) {
         return Some(LeaseError::Differs { address: *address, lease }.into());
     }
     let what = if attach.mac.is_some_and(|mac| mac != wiring.inside.mac) {
         Feature::Mac
     } else if attach.mtu.is_some_and(|mtu| mtu != wiring.mtu) {
         Feature::Mtu
-    } else if attach.default_route != wiring.default_route {
+    } else if attach.default_route.is_some_and(|wanted| wanted != wiring.default_route) {
         Feature::DefaultRoute
     } else {
         return None;
@@ -80,35 +102,42 @@ pub(super) fn contradiction(attach: &Attach, wiring: &Wiring) -> Option<PodError
     Some(PodError::AlreadyAttached { id: wiring.id.clone(), what })
 }
 
-/// Interface indexes of the host's ends. Each is even; the one after it is for the pod's end.
+/// Interface indexes of the host's ends and whose they are. Each is even; the one after it is for the
+/// pod's end.
 #[derive(Debug)]
 pub(super) struct Indexes {
-    used: BTreeSet<u32>,
+    used: BTreeMap<u32, AttachmentId>,
     next: u32,
 }
 
 impl Indexes {
     pub(super) const fn new() -> Self {
-        Self { used: BTreeSet::new(), next: FIRST_INDEX }
+        Self { used: BTreeMap::new(), next: FIRST_INDEX }
     }
 
     /// One that no pod has, and that was not used shortly ago.
-    pub(super) fn take(&mut self) -> u32 {
+    pub(super) fn take(&mut self, id: &AttachmentId) -> u32 {
         loop {
             let index = self.next;
             self.next = if index >= LAST_INDEX { FIRST_INDEX } else { index + 2 };
-            if self.used.insert(index) {
+            if let Entry::Vacant(free) = self.used.entry(index) {
+                free.insert(id.clone());
                 return index;
             }
         }
     }
 
     /// Marks one that a pod of a former run has.
-    pub(super) fn adopt(&mut self, index: u32) {
-        self.used.insert(index);
+    pub(super) fn adopt(&mut self, index: u32, id: &AttachmentId) {
+        self.used.insert(index, id.clone());
         if (self.next..LAST_INDEX - 2).contains(&index) {
             self.next = (index & !1) + 2;
         }
+    }
+
+    /// Whose it is.
+    pub(super) fn owner(&self, index: u32) -> Option<&AttachmentId> {
+        self.used.get(&index)
     }
 
     pub(super) fn put_back(&mut self, index: u32) {
@@ -134,14 +163,16 @@ mod tests {
 
     #[test]
     fn indexes_are_even_and_never_in_use() {
+        let id = AttachmentId::new("net", "c1", "eth0").unwrap();
         let mut indexes = Indexes::new();
-        indexes.adopt(FIRST_INDEX + 10);
-        assert_eq!(indexes.take(), FIRST_INDEX + 12);
+        indexes.adopt(FIRST_INDEX + 10, &id);
+        assert_eq!(indexes.take(&id), FIRST_INDEX + 12);
         indexes.next = LAST_INDEX;
-        assert_eq!(indexes.take(), LAST_INDEX);
-        indexes.adopt(FIRST_INDEX);
+        assert_eq!(indexes.take(&id), LAST_INDEX);
+        indexes.adopt(FIRST_INDEX, &id);
         indexes.next = FIRST_INDEX;
-        assert_eq!(indexes.take(), FIRST_INDEX + 2);
+        assert_eq!(indexes.take(&id), FIRST_INDEX + 2);
+        assert_eq!(indexes.owner(FIRST_INDEX), Some(&id));
         assert_eq!(FIRST_INDEX % 2, 0);
         assert_eq!(LAST_INDEX % 2, 0);
     }

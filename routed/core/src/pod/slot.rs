@@ -68,6 +68,18 @@ impl Slots {
         }
     }
 
+    /// Takes out what exists and has nothing under way.
+    pub(super) fn take_ready(&mut self, id: &AttachmentId) -> Option<Wiring> {
+        let slot = self.0.get_mut(id)?;
+        match mem::take(&mut slot.phase) {
+            Phase::Ready(wiring) => Some(wiring),
+            phase @ (Phase::Vacant | Phase::Working(..)) => {
+                slot.phase = phase;
+                None
+            }
+        }
+    }
+
     /// Takes out all that waits.
     pub(super) fn drain(&mut self, id: &AttachmentId) -> VecDeque<Errand> {
         self.0.get_mut(id).map(|slot| mem::take(&mut slot.waiting)).unwrap_or_default()
@@ -91,7 +103,7 @@ impl Slots {
 pub(super) enum Errand {
     Attach {
         op: OpId,
-        attach: Attach,
+        attach: Box<Attach>,
     },
     Detach {
         op: OpId,
@@ -143,7 +155,7 @@ pub(super) enum Why {
     /// ADD of what exists: the same answer if all of it is still there.
     Repeat {
         op: OpId,
-        attach: Attach,
+        attach: Box<Attach>,
     },
 }
 
@@ -159,7 +171,7 @@ pub(super) enum Then {
     /// Tell the one who sent ADD why it failed.
     Fail { op: OpId, error: PodError },
     /// Make it anew, with the same addresses.
-    Rebuild { op: OpId, attach: Attach },
+    Rebuild { op: OpId, attach: Box<Attach> },
 }
 
 /// How an attachment is shown.

@@ -88,6 +88,15 @@ pub enum Step {
         /// [`gateway`] of the family.
         gateway: IpAddr,
     },
+    /// A further route of the pod. Refused if there is one.
+    Route {
+        /// Index in the pod's namespace.
+        index: u32,
+        /// Where to.
+        destination: Prefix,
+        /// [`gateway`] of the family.
+        gateway: IpAddr,
+    },
     /// The pod's default route. Refused if there is one.
     DefaultRoute {
         /// Index in the pod's namespace.
@@ -170,6 +179,7 @@ impl Step {
             | Self::LinkUp { .. }
             | Self::Address { .. }
             | Self::GatewayRoute { .. }
+            | Self::Route { .. }
             | Self::DefaultRoute { .. } => Stage::Inside,
             Self::AwaitCarrier { .. } | Self::AwaitAddress { .. } => Stage::Await,
         }
@@ -202,6 +212,10 @@ pub fn attach(wiring: &Wiring) -> Vec<Step> {
         if gateway.is_ipv4() {
             // IPv6 needs none: its gateway is link-local.
             steps.push(Step::GatewayRoute { index, gateway });
+        }
+        let family = Prefix::host(address).family();
+        for destination in wiring.destinations.iter().filter(|to| to.family() == family) {
+            steps.push(Step::Route { index, destination: *destination, gateway });
         }
         if wiring.default_route {
             steps.push(Step::DefaultRoute { index, gateway });
@@ -237,6 +251,9 @@ impl fmt::Display for Step {
             }
             Self::GatewayRoute { gateway, .. } => {
                 write!(f, "adding the route to the gateway {gateway} in the pod")
+            }
+            Self::Route { destination, gateway, .. } => {
+                write!(f, "adding the route {destination} via {gateway} in the pod")
             }
             Self::DefaultRoute { gateway, .. } => {
                 write!(f, "adding the default route via {gateway} in the pod")

@@ -10,7 +10,10 @@ use super::{
     wiring::RouteStamp,
     *,
 };
-use crate::ipam::LeaseError;
+use crate::ipam::{IpamSettings, LeaseError, PoolSettings, Wish};
+
+/// Of the host's end of the first pod.
+const FIRST_INDEX_IN_TESTS: u32 = 1 << 24;
 
 mod kernel;
 
@@ -18,7 +21,16 @@ use kernel::{EEXIST, Fault, Kernel};
 
 fn settings() -> Settings {
     Settings {
-        pools: vec!["10.0.0.0/29".parse().unwrap(), "fd00::/64".parse().unwrap()],
+        ipam: IpamSettings {
+            pools: vec![PoolSettings {
+                name: "default".to_owned(),
+                ranges: vec!["10.0.0.0/29".parse().unwrap(), "fd00::/64".parse().unwrap()],
+                block_ipv4: 26,
+                block_ipv6: 122,
+            }],
+            reserved: vec![],
+            cooldown: Duration::ZERO,
+        },
         mtu: 1500,
         routes: RouteStamp { table: 254, protocol: 132 },
     }
@@ -32,11 +44,18 @@ fn attach(number: usize) -> Attach {
     Attach {
         id: id(number),
         pod: None,
-        addresses: vec![],
+        wish: Wish::default(),
         mac: None,
         mtu: None,
-        default_route: true,
+        default_route: None,
+        destinations: vec![],
     }
+}
+
+/// An attach that asks for an address.
+fn asking(address: &str, number: usize) -> Attach {
+    let wish = Wish { addresses: vec![address.parse().unwrap()], ..Wish::default() };
+    Attach { wish, ..attach(number) }
 }
 
 /// The machine, the kernel, and between them what is not carried out yet.
@@ -49,6 +68,7 @@ struct Node {
     pending: Vec<Command>,
     replies: BTreeMap<OpId, Reply>,
     notices: Vec<Notice>,
+    records: Vec<Record>,
 }
 
 impl Node {
@@ -56,7 +76,7 @@ impl Node {
     #[expect(clippy::disallowed_methods, reason = "simulated time has to begin somewhere")]
     fn starting(kernel: Kernel) -> Self {
         let mut node = Self {
-            pods: Pods::new(settings()),
+            pods: Pods::new(settings(), Memory::default()),
             kernel,
             now: Instant::now(),
             ops: 0,
@@ -64,6 +84,7 @@ impl Node {
             pending: vec![],
             replies: BTreeMap::new(),
             notices: vec![],
+            records: vec![],
         };
         node.collect_commands();
         node
@@ -116,6 +137,7 @@ impl Node {
                     assert!(self.replies.insert(op, reply).is_none(), "a second reply");
                 }
                 Command::Notice(notice) => self.notices.push(notice),
+                Command::Record(record) => self.records.push(record),
                 Command::Survey
                 | Command::Attach(..)
                 | Command::Observe(..)
@@ -153,17 +175,22 @@ impl Node {
                 Event::Answered(id, Answer::Swept(outcome))
             }
             Command::Discard(name) => {
-                self.kernel.host.links.get_mut(&name).unwrap().group = GROUP_DOOMED;
+                // Sweeping another's pair may have taken it along.
+                if let Some(link) = self.kernel.host.links.get_mut(&name) {
+                    link.group = GROUP_DOOMED;
+                }
                 self.kernel.sweep();
                 return;
             }
-            other @ (Command::Reply(..) | Command::Notice(_)) => panic!("{other:?}"),
+            other @ (Command::Reply(..) | Command::Record(_) | Command::Notice(_)) => {
+                panic!("{other:?}")
+            }
         };
         self.handle(event);
     }
 
     fn leased(&self) -> u128 {
-        self.pods.pools().map(|pool| pool.leased).sum()
+        self.pods.ipam().pools(self.now).map(|pool| pool.leased).sum()
     }
 
     fn restarted(self) -> Self {
@@ -191,6 +218,8 @@ fn attached_pod_has_all_that_check_asks_for() {
         mac: Some(wiring.inside.mac),
         mtu: Some(1500),
         addresses: wiring.lease.iter().collect(),
+        destinations: vec![],
+        tells_mtu: true,
     };
     assert_eq!(node.ask_and_run(Request::Check(id(1), expected), 1), Reply::Done);
 }
@@ -330,8 +359,8 @@ fn repeated_attach_that_asks_for_something_else_is_refused() {
     let other = [
         Attach { mtu: Some(9000), ..attach(1) },
         Attach { mac: Some(wiring::Mac([2; 6])), ..attach(1) },
-        Attach { default_route: false, ..attach(1) },
-        Attach { addresses: vec!["10.0.0.5".parse().unwrap()], ..attach(1) },
+        Attach { default_route: Some(false), ..attach(1) },
+        asking("10.0.0.5", 1),
     ];
     for attach in other {
         let error = failure(node.ask_and_run(Request::Attach(attach), 1));
@@ -552,8 +581,7 @@ fn impossible_requests_are_refused_before_anything_is_done() {
     assert_eq!(error, PodError::Mtu { mtu: 1000, least: 1280 });
     let group = wiring::Mac([1, 0, 0, 0, 0, 1]);
     assert_eq!(refused(&mut node, Attach { mac: Some(group), ..attach(1) }), PodError::Mac(group));
-    let outside = vec!["192.0.2.1".parse().unwrap()];
-    let error = refused(&mut node, Attach { addresses: outside, ..attach(1) });
+    let error = refused(&mut node, asking("192.0.2.1", 1));
     assert!(matches!(error, PodError::Lease(LeaseError::OutsidePools { .. })), "{error}");
     assert_eq!(node.leased(), 0);
 }
@@ -561,10 +589,214 @@ fn impossible_requests_are_refused_before_anything_is_done() {
 #[test]
 fn secondary_interface_gets_no_default_route() {
     let mut node = Node::new();
-    let request = Request::Attach(Attach { default_route: false, ..attach(1) });
+    let request = Request::Attach(Attach { default_route: Some(false), ..attach(1) });
     let Reply::Attached(wiring) = node.ask_and_run(request, 1) else { panic!() };
     assert!(node.kernel.pods[1].routes.iter().all(|(prefix, ..)| !prefix.is_default()));
     assert_eq!(differences(&wiring, None, &node.kernel.picture(&wiring, 1)), []);
+}
+
+#[test]
+fn first_interface_of_a_container_gets_the_default_route_unless_told_otherwise() {
+    let mut node = Node::new();
+    let of = |ifname: &str, default_route| {
+        let id = AttachmentId::new("net", "c1", ifname).unwrap();
+        Request::Attach(Attach { id, default_route, ..attach(1) })
+    };
+    let mut add = |ifname: &str, default_route| match node.ask_and_run(of(ifname, default_route), 1)
+    {
+        Reply::Attached(wiring) => wiring.default_route,
+        other => panic!("{other:?}"),
+    };
+    assert!(!add("net0", Some(false)));
+    assert!(add("eth0", None));
+    assert!(!add("net1", None));
+    assert!(add("eth0", None), "asked again, it is what it was");
+    assert!(!add("net1", None));
+}
+
+#[test]
+fn further_destinations_are_routed_and_checked() {
+    let mut node = Node::new();
+    let to: bgp::prefix::Prefix = "10.64.0.0/10".parse().unwrap();
+    let request = Attach { destinations: vec![to], default_route: Some(false), ..attach(1) };
+    let reply = node.ask_and_run(Request::Attach(request), 1);
+    let Reply::Attached(wiring) = reply else { panic!("{reply:?}") };
+    let expected = |wiring: &Wiring| Expected {
+        listed: true,
+        addresses: wiring.lease.iter().collect(),
+        destinations: vec![to],
+        ..Expected::default()
+    };
+    // After a restart only the runtime knows of them.
+    let mut node = node.restarted();
+    let check = Request::Check(id(1), expected(&wiring));
+    assert_eq!(node.ask_and_run(check.clone(), 1), Reply::Done);
+    node.kernel.pods[1].routes.retain(|(prefix, ..)| *prefix != to);
+    let error = failure(node.ask_and_run(check, 1)).to_string();
+    assert_eq!(error, "the pod has no route 10.64.0.0/10 via 169.254.1.1");
+}
+
+#[test]
+fn destination_without_an_address_of_its_family_is_refused_and_nothing_leased() {
+    let mut node = Node::new();
+    let wish = Wish { addresses: vec!["192.0.2.7".parse().unwrap()], delegated: true, pool: None };
+    let destinations = vec!["fd99::/16".parse().unwrap()];
+    let request = Attach { wish, destinations, ..attach(1) };
+    let error = failure(node.ask_and_run(Request::Attach(request), 1));
+    assert!(matches!(error, PodError::RouteWithoutAddress(_)), "{error}");
+    assert_eq!(node.leased(), 0);
+    assert_eq!(node.pods.ipam().leases().count(), 0);
+}
+
+#[test]
+fn address_that_the_book_gives_to_nobody_is_a_difference() {
+    let mut node = Node::new();
+    let wiring = node.add(1);
+    node.pods.ipam.release(&id(1), node.now).unwrap();
+    let expected =
+        Expected { listed: true, addresses: wiring.lease.iter().collect(), ..Expected::default() };
+    let PodError::Differs(found) = failure(node.ask_and_run(Request::Check(id(1), expected), 1))
+    else {
+        panic!()
+    };
+    assert_eq!(found.len(), 2);
+    assert_eq!(found[0].to_string(), "the pod's address 10.0.0.1 is leased to nobody");
+}
+
+#[test]
+fn hardware_address_that_a_later_plugin_changed_must_be_known_to_the_host() {
+    let mut node = Node::new();
+    let wiring = node.add(1);
+    let changed = wiring::Mac([2, 0, 0, 0, 0, 9]);
+    node.kernel.pods[1].links.get_mut("eth0").unwrap().mac = changed;
+    let mut expected = Expected {
+        listed: true,
+        mac: Some(changed),
+        addresses: wiring.lease.iter().collect(),
+        ..Expected::default()
+    };
+    let check = |node: &mut Node, expected: &Expected| {
+        node.ask_and_run(Request::Check(id(1), expected.clone()), 1)
+    };
+    let error = failure(check(&mut node, &expected)).to_string();
+    assert!(
+        error.contains("neighbour 10.0.0.1 at 02:00:00:00:00:09 is missing on the host"),
+        "{error}"
+    );
+    // One that a later plugin could not have told us of is tolerated: a smaller MTU.
+    expected.mac = None;
+    node.kernel.pods[1].links.get_mut("eth0").unwrap().mac = wiring.inside.mac;
+    node.kernel.pods[1].links.get_mut("eth0").unwrap().mtu = 1400;
+    assert_eq!(check(&mut node, &expected), Reply::Done);
+    expected.tells_mtu = true;
+    failure(check(&mut node, &expected));
+}
+
+#[test]
+fn pod_whose_namespace_went_without_a_word_is_removed() {
+    let mut node = Node::new();
+    let [gone, stays] = [1, 2].map(|number| node.add(number));
+    node.kernel.drop_namespace(1);
+    node.handle(Event::LinkGone(gone.host.index));
+    node.run();
+    let left: Vec<_> = node.pods.pods().map(|(wiring, _)| wiring.id.clone()).collect();
+    assert_eq!(left, [stays.id]);
+    assert_eq!(node.leased(), 2);
+    assert!(node.notices.contains(&Notice::Vanished(id(1))));
+    assert_eq!(node.ask_and_run(Request::Detach(id(1)), 1), Reply::Done);
+}
+
+#[test]
+fn namespace_that_goes_in_the_middle_of_anything_leaves_nothing() {
+    for early in [false, true] {
+        let mut node = Node::new();
+        let op = node.ask(Request::Attach(attach(1)), 1);
+        let index = FIRST_INDEX_IN_TESTS;
+        if early {
+            node.handle(Event::LinkGone(index));
+        }
+        node.execute(0, Fault::None);
+        assert!(matches!(node.replies[&op], Reply::Attached(_)));
+        node.kernel.drop_namespace(1);
+        if !early {
+            node.handle(Event::LinkGone(index));
+        }
+        node.run();
+        assert_eq!((node.leased(), node.pods.pods().count()), (0, 0), "{early}");
+        assert_eq!(node.kernel.host, Kernel::new(0).host);
+    }
+}
+
+#[test]
+fn pod_that_goes_while_the_daemon_starts_is_not_taken_for_alive() {
+    let mut node = Node::new();
+    let wiring = node.add(1);
+    let mut node = Node::starting(node.kernel);
+    node.execute(0, Fault::None);
+    assert_eq!(node.pods.pods().count(), 1);
+    let mut node = Node::starting(node.kernel);
+    node.handle(Event::LinkGone(wiring.host.index));
+    node.run();
+    assert_eq!((node.leased(), node.pods.pods().count()), (0, 0));
+}
+
+#[test]
+fn in_doubt_the_book_follows_the_kernel() {
+    let mut node = Node::new();
+    node.add(1);
+    node.add(2);
+    node.kernel.drop_namespace(1);
+    // A pod that this daemon does not know: restored by somebody, or lost by us.
+    let lost = node.pods.slots.take_ready(&id(2)).unwrap();
+    node.pods.slots.next(&id(2));
+    node.pods.ipam.release(&id(2), node.now);
+    node.handle(Event::Doubt);
+    node.run();
+    let known: Vec<_> = node.pods.pods().map(|(wiring, _)| wiring.clone()).collect();
+    assert_eq!(known, [lost]);
+    assert_eq!(node.leased(), 2);
+    let before = node.kernel.clone();
+    node.handle(Event::Doubt);
+    node.run();
+    assert_eq!(node.kernel, before, "without a difference nothing happens");
+}
+
+#[test]
+fn in_doubt_what_is_under_way_is_left_alone() {
+    let mut node = Node::new();
+    let op = node.ask(Request::Attach(attach(1)), 1);
+    node.handle(Event::Doubt);
+    node.run();
+    let Reply::Attached(wiring) = &node.replies[&op] else { panic!() };
+    assert_eq!(differences(wiring, None, &node.kernel.picture(wiring, 1)), []);
+    node.ask(Request::Detach(id(1)), 1);
+    node.handle(Event::Doubt);
+    node.run();
+    assert_eq!((node.leased(), node.pods.pods().count()), (0, 0));
+}
+
+#[test]
+fn journal_hears_of_every_lease_and_what_it_remembers_cools_down() {
+    let mut node = Node::new();
+    let wiring = node.add(1);
+    assert_eq!(node.records, [Record::Leased(id(1), wiring.lease)]);
+    node.ask_and_run(Request::Detach(id(1)), 1);
+    assert_eq!(node.records[1], Record::Released(wiring.lease, node.now));
+
+    let mut settings = settings();
+    settings.ipam.cooldown = Duration::from_secs(30);
+    let stays = Lease { ipv4: "10.0.0.2".parse().ok(), ipv6: None };
+    let memory = Memory {
+        // This one's pod vanished while no daemon ran.
+        leases: vec![(id(7), stays)],
+        idle: vec![("10.0.0.1".parse().unwrap(), node.now)],
+    };
+    node.pods = Pods::new(settings, memory);
+    node.collect_commands();
+    node.run();
+    assert_eq!(node.add(3).lease.ipv4, "10.0.0.3".parse().ok());
+    node.now += Duration::from_secs(30);
+    assert_eq!(node.pods.ipam().pools(node.now).next().unwrap().cooling, 0);
 }
 
 #[test]
@@ -652,9 +884,11 @@ proptest! {
         for deed in deeds {
             match deed {
                 Deed::Attach { number, requested } => {
-                    let addresses = requested.map(|host| [10, 0, 0, host].into());
-                    let addresses = addresses.into_iter().collect();
-                    node.ask(Request::Attach(Attach { addresses, ..attach(number) }), number);
+                    let attach = requested.map_or_else(
+                        || attach(number),
+                        |host| asking(&format!("10.0.0.{host}"), number),
+                    );
+                    node.ask(Request::Attach(attach), number);
                 }
                 Deed::Detach { number } => {
                     node.ask(Request::Detach(id(number)), number);

@@ -27,6 +27,7 @@ fn inverse(step: &Step) -> Option<Step> {
         | Step::LinkUp { .. }
         | Step::Address { .. }
         | Step::GatewayRoute { .. }
+        | Step::Route { .. }
         | Step::DefaultRoute { .. }
         | Step::AwaitCarrier { .. }
         | Step::AwaitAddress { .. }

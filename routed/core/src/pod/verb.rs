@@ -1,6 +1,8 @@
 //! What a runtime asks of the pods, and what it is told.
 
-use std::{collections::BTreeSet, fmt, io, net::IpAddr, num::NonZeroU64};
+use std::{collections::BTreeSet, fmt, io, num::NonZeroU64};
+
+use bgp::prefix::Prefix;
 
 use super::{
     check::{Difference, Expected},
@@ -9,7 +11,7 @@ use super::{
 };
 use crate::{
     attachment::{AttachmentId, PodName},
-    ipam::LeaseError,
+    ipam::{LeaseError, Wish},
 };
 
 /// Numbers requests, so that the answer finds the one who asked.
@@ -38,14 +40,16 @@ pub struct Attach {
     pub id: AttachmentId,
     /// For people to read.
     pub pod: Option<PodName>,
-    /// Requested addresses; others are chosen.
-    pub addresses: Vec<IpAddr>,
+    /// Which addresses.
+    pub wish: Wish,
     /// Requested hardware address of the pod's end.
     pub mac: Option<Mac>,
     /// Requested MTU, in octets.
     pub mtu: Option<u32>,
-    /// Whether the pod gets default routes.
-    pub default_route: bool,
+    /// Whether the pod gets default routes; `None`: if none of its other interfaces has them.
+    pub default_route: Option<bool>,
+    /// What else the pod reaches through this interface.
+    pub destinations: Vec<Prefix>,
 }
 
 /// What GC asks for.
@@ -95,6 +99,11 @@ pub enum PodError {
         "{0} cannot be an interface's hardware address; use a unicast one, such as 02:00:5e:10:00:01"
     )]
     Mac(Mac),
+    /// A route is asked for in a family in which the pod gets no address.
+    #[error(
+        "route {0} cannot be had: the pod gets no address of its family; remove it from `routes`"
+    )]
+    RouteWithoutAddress(Prefix),
     /// The pod has an interface of that name, which is not ours.
     #[error(
         "the pod's namespace has an interface {0} already, and it is not ours; use another CNI_IFNAME or remove it"

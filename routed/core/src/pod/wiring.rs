@@ -9,6 +9,8 @@ use std::{
     str::FromStr,
 };
 
+use bgp::prefix::Prefix;
+
 use crate::{
     attachment::{AttachmentId, PodName},
     ipam::Lease,
@@ -31,6 +33,9 @@ pub struct Wiring {
     pub mtu: u32,
     /// Whether the pod gets default routes.
     pub default_route: bool,
+    /// What else the pod reaches through this interface. Not known of a former run's pods; CHECK
+    /// then has it from the runtime.
+    pub destinations: Vec<Prefix>,
     /// Where the host's routes to the pod go.
     pub routes: RouteStamp,
 }

@@ -73,6 +73,12 @@ pub(super) fn request(step: &Step, context: Context<'_>) -> Option<Request> {
             // A second interface of ours in one pod leads to the same gateway.
             Request::append(RouteNetlinkMessage::NewRoute(message))
         }
+        Step::Route { index, destination, gateway } => {
+            let mut message = route(*index, destination.addr(), MAIN);
+            message.header.destination_prefix_length = destination.len();
+            message.attributes.push(RouteAttribute::Gateway(RouteAddress::from(*gateway)));
+            Request::create(RouteNetlinkMessage::NewRoute(message))
+        }
         Step::DefaultRoute { index, gateway } => {
             let mut message = route(*index, *gateway, MAIN);
             message.header.destination_prefix_length = 0;
@@ -109,6 +115,7 @@ pub(super) fn nothing_to_do(step: &Step, errno: Errno) -> bool {
         | Step::LinkUp { .. }
         | Step::Address { .. }
         | Step::GatewayRoute { .. }
+        | Step::Route { .. }
         | Step::DefaultRoute { .. }
         | Step::AwaitCarrier { .. }
         | Step::AwaitAddress { .. } => false,

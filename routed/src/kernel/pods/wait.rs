@@ -52,6 +52,7 @@ fn done(host: &mut Netlink, inside: &mut Netlink, step: &Step) -> Result<bool, N
         | Step::LinkUp { .. }
         | Step::Address { .. }
         | Step::GatewayRoute { .. }
+        | Step::Route { .. }
         | Step::DefaultRoute { .. }
         | Step::RemoveHostRoute { .. }
         | Step::RemoveNeighbour { .. }

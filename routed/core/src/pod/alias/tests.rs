@@ -14,6 +14,7 @@ fn wiring(id: AttachmentId, lease: Lease) -> Wiring {
         lease,
         mtu: 1500,
         default_route: true,
+        destinations: vec![],
         routes: RouteStamp { table: 254, protocol: 132 },
         id,
     }

@@ -222,7 +222,12 @@ impl Kernel {
                 self.pods[netns].addresses.insert((*index, *address));
             }
             Step::GatewayRoute { index, gateway } => {
-                add_route(&mut self.pods[netns], Prefix::host(*gateway), *index, None)?;
+                // Beside that of another interface.
+                up(&self.pods[netns], *index)?;
+                self.pods[netns].routes.insert((Prefix::host(*gateway), *index, None));
+            }
+            Step::Route { index, destination, gateway } => {
+                add_route(&mut self.pods[netns], *destination, *index, Some(*gateway))?;
             }
             Step::DefaultRoute { index, gateway } => {
                 let everything = if gateway.is_ipv4() { "0.0.0.0/0" } else { "::/0" };
