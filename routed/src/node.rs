@@ -141,6 +141,15 @@ impl NodeHandle {
         self.look(|pods, _| pods.readiness().err()).await
     }
 
+    /// Goes on with other settings, for pods that are made from now on.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`].
+    pub async fn reconfigure(&self, settings: Settings) -> Result<(), Stopped> {
+        self.inputs.send(Input::Configured(Box::new(settings))).await.map_err(|_| Stopped)
+    }
+
     /// Compares the pods with the kernel's interfaces and the journal, and puts right what differs.
     ///
     /// # Errors
@@ -221,6 +230,7 @@ enum Input {
     Look(Look),
     Sessions { configured: usize, established: usize },
     PutRight,
+    Configured(Box<Settings>),
 }
 
 /// A look into the machine, at this moment.
@@ -272,6 +282,7 @@ impl Pump {
                 self.handle(Event::Asked(op, *request));
             }
             Input::Look(look) => look(&self.pods, Instant::now()),
+            Input::Configured(settings) => self.handle(Event::Configured(settings)),
             Input::PutRight => {
                 self.journal.rewrite(self.pods.ipam());
                 self.handle(Event::Doubt);

@@ -13,7 +13,7 @@
 
 use std::{
     collections::BTreeMap,
-    fmt,
+    fmt, mem,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     time::{Duration, Instant},
 };
@@ -129,6 +129,19 @@ impl Ipam {
             leases: BTreeMap::new(),
             holders: BTreeMap::new(),
             idled: 0,
+        }
+    }
+
+    /// Goes on with other pools, reservations or cooldown. Leases stay as they are, wherever their
+    /// addresses lie now.
+    pub fn reconfigure(&mut self, settings: IpamSettings) {
+        let before = mem::replace(self, Self::new(settings));
+        for (address, since) in before.idle() {
+            self.idle_since(address, since);
+        }
+        for (id, lease) in &before.leases {
+            // They have shared no address so far, so they do not now.
+            let _ = self.adopt(id, *lease);
         }
     }
 

@@ -94,6 +94,10 @@ impl Pods {
             }
             Event::LinkGone(index) => self.link_gone(index),
             Event::Doubt => self.commands.push_back(Command::Survey),
+            Event::Configured(settings) => {
+                self.ipam.reconfigure(settings.ipam.clone());
+                self.settings = *settings;
+            }
             Event::Due => self.due(now),
         }
     }

@@ -17,6 +17,7 @@ use std::{
 };
 
 use bgp::{policy::Policy, prefix::Prefix};
+use routed_core::ipam::{IpamSettings, PoolSettings};
 use serde::Serialize;
 
 use super::{Config, Kernel, Mode, Node, Peer, Pods, Sockets, Speaker};
@@ -206,9 +207,22 @@ fn of_pods(old: Option<&Pods>, new: Option<&Pods>) -> Vec<Change> {
 }
 
 fn pod_fields(pods: &Pods) -> Vec<Field<'_>> {
-    let Pods { prefixes: _, mtu } = pods;
+    let Pods { prefixes: _, ipam, mtu } = pods;
+    let IpamSettings { pools, reserved, cooldown } = ipam;
+    let cooldown = format!("{} s", cooldown.as_secs());
     // Of pods that are made from now on.
-    vec![Field::new("mtu", Effect::None, mtu)]
+    vec![
+        Field::new("mtu", Effect::None, mtu),
+        Field::new("cooldown", Effect::None, &cooldown),
+        Field::new("reserved", Effect::None, &listed(reserved)),
+        Field::new("pools", Effect::None, &listed(pools.iter().map(pool))),
+    ]
+}
+
+/// A pool without its ranges, which are compared one by one.
+fn pool(pool: &PoolSettings) -> String {
+    let PoolSettings { name, ranges: _, block_ipv4, block_ipv6 } = pool;
+    format!("{name} (blocks /{block_ipv4} and /{block_ipv6})")
 }
 
 /// Ranges one by one. Their order says which is filled first.

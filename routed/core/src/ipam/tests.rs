@@ -312,6 +312,25 @@ fn delegated_addresses_are_taken_as_they_are_and_never_given_to_another() {
 }
 
 #[test]
+fn other_pools_change_nothing_for_those_who_have_leases_and_idle_addresses_go_on_cooling() {
+    let cooldown = Duration::from_secs(30);
+    let mut ipam = Book::new(IpamSettings { cooldown, ..settings(&["10.0.0.0/30", "fd00::/64"]) });
+    let stays = ipam.lease(&id(1), &[]).unwrap();
+    ipam.lease(&id(2), &[]).unwrap();
+    ipam.release(&id(2));
+    ipam.wait(10);
+    ipam.ipam.reconfigure(IpamSettings { cooldown, ..settings(&["10.0.0.0/30", "10.7.0.0/30"]) });
+    assert_eq!(ipam.get(&id(1)), Some(stays));
+    assert_eq!(v4(&mut ipam, 3), "10.7.0.1", "10.0.0.2 cools down");
+    ipam.wait(20);
+    assert_eq!(v4(&mut ipam, 4), "10.7.0.2");
+    assert_eq!(v4(&mut ipam, 5), "10.0.0.2");
+    // An address of a pool that is gone is still nobody else's.
+    assert_eq!(ipam.ipam.holder(ip("fd00::1")), Some(&id(1)));
+    assert_eq!(ipam.release(&id(1)), Some(stays));
+}
+
+#[test]
 fn what_was_idle_before_a_restart_goes_on_cooling_and_keeps_its_turn() {
     let settings = IpamSettings { cooldown: Duration::from_secs(30), ..settings(&["10.0.0.0/30"]) };
     let mut ipam = Book::new(settings);

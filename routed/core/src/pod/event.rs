@@ -5,6 +5,7 @@ use std::{net::IpAddr, time::Instant};
 use super::{
     alias::BadAlias,
     check::{Difference, LinkSeen, Picture},
+    plan::Settings,
     step::Step,
     verb::{OpId, PodError, Reply, Request},
     wiring::Wiring,
@@ -34,6 +35,8 @@ pub enum Event {
     LinkGone(u32),
     /// What the book says may differ from the kernel: look at every interface again.
     Doubt,
+    /// The configuration is another one. Holds for pods that are made from now on.
+    Configured(Box<Settings>),
     /// The time of [`Pods::poll_timeout`](super::Pods::poll_timeout) has come.
     Due,
 }
