@@ -203,6 +203,13 @@ impl Attrs {
         }
     }
 
+    /// Adds a community.
+    pub fn add(&mut self, community: Community) {
+        if let Err(place) = self.communities.binary_search(&community) {
+            self.communities.insert(place, community);
+        }
+    }
+
     /// Does the path carry this community?
     #[must_use]
     pub fn has(&self, community: Community) -> bool {

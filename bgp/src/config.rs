@@ -188,6 +188,13 @@ pub struct RibPeerConfig {
     pub private_as: PrivateAs,
     /// What is different if our AS on this session is not our own.
     pub local_as: LocalAs,
+    /// The session with this peer is about to be taken down: everything that it is told is
+    /// marked with GRACEFUL_SHUTDOWN, and what comes from it by eBGP is the last choice
+    /// (RFC 8326 §4.2).
+    pub drain: bool,
+    /// Pass on learned routes that carry BLACKHOLE to this eBGP peer (RFC 7999 §3.2 wants them
+    /// kept inside the AS).
+    pub send_blackhole: bool,
     /// Refuse paths of an eBGP peer that do not begin with its AS (RFC 4271 §6.3). To be
     /// switched off for a peer that is a route server, whose AS is not in the path (RFC 7947).
     pub enforce_first_as: bool,
@@ -215,6 +222,8 @@ impl Default for RibPeerConfig {
             as_override: false,
             private_as: PrivateAs::Keep,
             local_as: LocalAs::default(),
+            drain: false,
+            send_blackhole: false,
             enforce_first_as: true,
             next_hops_on_link: false,
             local_addresses: Vec::new(),

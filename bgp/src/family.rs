@@ -82,6 +82,12 @@ impl FamilySet {
     /// Every family that this speaker routes.
     pub const ALL: Self = Self(0b11);
 
+    /// Just this one.
+    #[must_use]
+    pub const fn of(family: Family) -> Self {
+        Self(family.bit())
+    }
+
     /// Adds one.
     pub const fn insert(&mut self, family: Family) {
         self.0 |= family.bit();

@@ -13,11 +13,13 @@ mod adj_in;
 mod adj_out;
 mod attrs;
 mod decide;
+mod deferral;
 mod dense;
 mod dest;
 mod export;
 mod intake;
 mod judge;
+mod lifetime;
 mod loc;
 mod monitor;
 mod nexthop;
@@ -28,7 +30,7 @@ mod verdict;
 mod view;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     num::NonZeroU32,
     sync::Arc,
 };
@@ -39,20 +41,26 @@ pub use self::{
     loc::BestChange,
     monitor::{Monitored, Report, StationId},
     nexthop::{NextHopInterest, Resolution},
-    peer::{Opening, PeerCounts, PeerId, PeerUp, RibConfig},
-    verdict::{Ineligible, NotAdvertised, PathView, Step, Verdict},
+    peer::{Opening, PeerCounts, PeerId, PeerUp, RibConfig, SessionOptions},
+    verdict::{Freshness, Ineligible, NotAdvertised, PathView, Step, Verdict},
     view::{View, ViewSet},
 };
 use self::{
-    attrs::AttrTable, dest::Path, export::Exporter, judge::Judge, loc::Loc, monitor::Monitors,
-    nexthop::NextHops, peer::Peer, settings::Effects,
+    attrs::AttrTable,
+    dest::{Marks, Path, PathKey},
+    export::{Exporter, Us},
+    judge::Judge,
+    loc::Loc,
+    monitor::Monitors,
+    nexthop::NextHops,
+    peer::Peer,
+    settings::Effects,
 };
 use crate::{
     attrs::{Attrs, NextHop},
     config::RibPeerConfig,
     family::Family,
     prefix::Prefix,
-    session::Cause,
     timestamp::Timestamp,
     wire::Update,
 };
@@ -70,6 +78,8 @@ pub struct Rib {
     monitors: Monitors,
     /// See [`Self::set_time`].
     now: Timestamp,
+    /// Peers whose routes are waited for before learned routes are told to anybody.
+    deferred_for: BTreeSet<PeerId>,
 }
 
 impl Rib {
@@ -83,6 +93,7 @@ impl Rib {
             peers: BTreeMap::new(),
             next_hops: NextHops::default(),
             ready: VecDeque::new(),
+            deferred_for: BTreeSet::new(),
             monitors: Monitors::default(),
             now: Timestamp::UNKNOWN,
         }
@@ -93,35 +104,13 @@ impl Rib {
         self.now = now;
     }
 
-    /// A session was established: its peer gets everything that is due to it, then End-of-RIB
-    /// for each family. An older session of the same peer counts as ended.
-    pub fn peer_up(&mut self, peer: PeerId, up: PeerUp) {
-        self.peer_down(peer, &Cause::Handshake, up.opening.at);
-        let state = Peer::new(peer, up);
-        self.monitors.peer_up(&state.monitored);
-        self.peers.insert(peer, state);
-        self.offer_all(peer);
-    }
-
-    /// A session ended: the peer's routes are gone. Cause and time are for the stations.
-    pub fn peer_down(&mut self, peer: PeerId, why: &Cause, at: Timestamp) {
-        let Some(state) = self.peers.remove(&peer) else { return };
-        self.monitors.peer_down(&mut self.loc, peer, why, at);
-        for id in state.received.iter() {
-            self.set_path(id, Some(peer), None);
-        }
-        state.out.clear(&mut self.loc);
-        self.ready.retain(|other| *other != peer);
-        self.attrs.sweep();
-    }
-
-    /// The peer's routes changed. Ignored if the peer is not up; prefixes of families that were
+    /// The peer's routes changed. Ignored if its session is not up; prefixes of families that were
     /// not agreed with it are ignored.
     pub fn update(&mut self, peer: PeerId, update: &Update) {
-        let Some(state) = self.peers.get(&peer) else { return };
+        let Some(state) = self.peers.get(&peer).filter(|state| state.is_up()) else { return };
         let (families, link) = (state.up.families, state.up.link);
         for nlri in &update.withdrawn {
-            self.remove(Some(peer), nlri.prefix);
+            self.remove(PathKey { from: Some(peer), path_id: nlri.path_id }, nlri.prefix);
         }
         for reach in &update.reach {
             if families.contains(reach.family) {
@@ -129,15 +118,19 @@ impl Rib {
                 self.learn(peer, &attrs, &reach.prefixes);
             }
         }
+        if let Some(family) = update.end_of_rib.filter(|family| families.contains(*family)) {
+            self.end_of_rib(peer, family);
+        }
     }
 
     /// The peer wants a family's routes again (RFC 2918).
     pub fn refresh(&mut self, peer: PeerId, family: Family) {
         let Some(state) = self.peers.get_mut(&peer) else { return };
-        let told: Vec<_> = state.out.told().collect();
+        let Some(out) = &mut state.out else { return };
+        let told: Vec<_> = out.told().collect();
         for id in told {
             if self.loc.get(id).prefix.family() == family {
-                state.out.mark_again(&mut self.loc, id);
+                out.mark_again(&mut self.loc, id);
             }
         }
         state.list(peer, &mut self.ready);
@@ -148,16 +141,15 @@ impl Rib {
         let Some(state) = self.peers.get_mut(&peer) else { return };
         let effects = Effects::between(&state.up.config, &config);
         state.up.config = config;
-        let received: Vec<_> = state.received.iter().collect();
-        if effects.import {
-            self.import_anew(peer, &received);
-        }
-        if effects.reflection {
-            // Whether others may hear of it depends on its source being a client.
-            for id in received {
-                self.offer(id);
+        self.for_each_path(peer, |rib, id, key| {
+            if effects.import {
+                rib.import_again(id, key);
             }
-        }
+            if effects.reflection {
+                // Whether others may hear of it depends on its source being a client.
+                rib.offer(id);
+            }
+        });
         if effects.export {
             self.offer_all(peer);
         }
@@ -169,12 +161,17 @@ impl Rib {
         let resolve_next_hops = self.config.resolve_next_hops;
         self.config = RibConfig { resolve_next_hops, ..config.clone() };
         let peers: Vec<_> = self.peers.keys().copied().collect();
-        for peer in &peers {
-            let received: Vec<_> = self.peers[peer].received.iter().collect();
-            self.import_anew(*peer, &received);
-        }
         for peer in peers {
-            self.offer_all(peer);
+            self.for_each_path(peer, Self::import_again);
+        }
+        self.offer_all_to_everybody();
+    }
+
+    /// Marks everything that peers are told with GRACEFUL_SHUTDOWN, or no longer: this router is
+    /// about to go away, or stays after all (RFC 8326 §4).
+    pub fn set_drain(&mut self, drain: bool) {
+        if std::mem::replace(&mut self.config.drain, drain) != drain {
+            self.offer_all_to_everybody();
         }
     }
 
@@ -183,13 +180,14 @@ impl Rib {
     pub fn originate(&mut self, prefix: Prefix, attrs: Arc<Attrs>) {
         let attrs = self.attrs.intern(attrs);
         let id = self.loc.open(prefix);
-        let path = Path::new(None, Arc::clone(&attrs), Ok(attrs), self.now);
-        self.set_path(id, None, Some(path));
+        let key = PathKey::OURS;
+        let path = Path::new(key, Arc::clone(&attrs), Ok(attrs), Marks::new(self.now));
+        self.set_path(id, key, Some(path));
     }
 
     /// It no longer does. Idempotent.
     pub fn withdraw(&mut self, prefix: Prefix) {
-        self.remove(None, prefix);
+        self.remove(PathKey::OURS, prefix);
     }
 
     /// The next hop whose resolution is needed, or needed no more. Nothing is asked for unless
@@ -225,16 +223,18 @@ impl Rib {
     /// What the peer must be told next, at most about `budget` prefixes; empty when it is up to
     /// date. Any order of applying the pieces of one call has the same result.
     pub fn poll_advertisements(&mut self, peer: PeerId, budget: usize) -> Vec<Advertisement> {
-        let Some(state) = self.peers.get_mut(&peer) else { return Vec::new() };
-        let mut out = std::mem::take(&mut state.out);
+        let state = self.peers.get_mut(&peer);
+        let Some(mut out) = state.and_then(|state| state.out.take()) else { return Vec::new() };
+        let deferring = self.is_deferring();
         let Self { config, attrs, loc, peers, next_hops, .. } = self;
         let judge = Judge { config, peers, next_hops };
         let share = |new| attrs.intern(Arc::new(new));
-        let mut exporter = Exporter::new(config, (peer, &peers[&peer].up), share);
+        let us = Us { config, deferring };
+        let mut exporter = Exporter::new(us, (peer, &peers[&peer].up), share);
         let pulled =
             out.pull(loc, budget, |dest| exporter.export(dest.prefix, judge.best(dest)?).ok());
         if let Some(state) = self.peers.get_mut(&peer) {
-            state.out = out;
+            state.out = Some(out);
             state.pulled(peer, &mut self.ready);
         }
         self.monitors.advertised(&mut self.loc, peer, &pulled);
@@ -262,6 +262,10 @@ impl Rib {
     /// prefixes; empty when it is up to date.
     pub fn poll_reports(&mut self, station: StationId, budget: usize) -> Vec<Report> {
         self.monitors.pull(station, budget, &self.peers, &mut self.loc, self.now)
+    }
+
+    fn us(&self) -> Us<'_> {
+        Us { config: &self.config, deferring: self.is_deferring() }
     }
 
     const fn judge(&self) -> Judge<'_> {

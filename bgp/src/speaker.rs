@@ -22,7 +22,7 @@ use bytes::Bytes;
 use crate::{
     attrs::{Attrs, NextHop},
     config::{RibPeerConfig, SessionConfig},
-    family::Family,
+    family::{Family, FamilySet},
     prefix::Prefix,
     rib::{
         Advertisement, BestChange, NextHopInterest, Opening, PeerId, PeerUp, Resolution, Rib,
@@ -116,9 +116,13 @@ impl Speaker {
     }
 
     /// Adds a peer whose session is to be started by [`Input::Start`]. A peer of the same number
-    /// is removed first, as by [`Self::remove_peer`]. `seed` is as in [`Session::new`].
+    /// is removed first, as by [`Self::remove_peer`]. `seed` is as in [`Session::new`]. If its
+    /// settings say that this router has restarted, learned routes are held back from all peers
+    /// until its routes are there or the deferral time is over.
     pub fn add_peer(&mut self, id: PeerId, settings: PeerSettings, seed: u64, now: Instant) {
         self.remove_peer(id, now);
+        let restart = settings.session.graceful_restart.as_ref();
+        self.rib.defer_for(restart.and_then(|restart| restart.restarted).map(|_| id));
         let session = Session::new(settings.session.clone(), seed);
         self.peers.insert(id, Peer { settings, session, deadline: None, backlog: 0 });
     }
@@ -127,6 +131,9 @@ impl Speaker {
     pub fn remove_peer(&mut self, id: PeerId, now: Instant) {
         self.handle(Event::Session(id, Input::Stop(Cease::Deconfigured)), now);
         self.peers.remove(&id);
+        self.rib.stale_expired(id, FamilySet::ALL);
+        self.rib.deferral_over(id);
+        self.settle(now);
     }
 
     /// A number for a connection that the peer opened; `None` if there is no such peer.
@@ -244,17 +251,16 @@ impl Speaker {
                     peer.backlog = 0;
                     self.rib.peer_up(id, peer_up(&peer.settings, &terms));
                 }
-                // TODO(rfc4724 §4.2): keep the routes of `retain` as stale.
-                Output::Down { retain: _ } => {
+                Output::Down { retain } => {
                     self.owed.remove(&id);
                     // Cause and time are for stations, which a speaker has none of.
-                    self.rib.peer_down(id, &Cause::Closed, Timestamp::UNKNOWN);
+                    self.rib.peer_down(id, retain, &Cause::Closed, Timestamp::UNKNOWN);
                 }
-                Output::StaleExpired(_)
-                | Output::LongLived(_)
-                | Output::DeferralOver
-                | Output::RefreshBegin(_)
-                | Output::RefreshEnd(_) => {}
+                Output::StaleExpired(families) => self.rib.stale_expired(id, families),
+                Output::LongLived(families) => self.rib.long_lived(id, families),
+                Output::DeferralOver => self.rib.deferral_over(id),
+                Output::RefreshBegin(family) => self.rib.refresh_begin(id, family),
+                Output::RefreshEnd(family) => self.rib.refresh_end(id, family),
                 Output::Update(update) => self.rib.update(id, &update),
                 Output::Refresh(family) => self.rib.refresh(id, family),
             }
@@ -279,6 +285,7 @@ fn peer_up(settings: &PeerSettings, terms: &Established) -> PeerUp {
         address: settings.address,
         link: settings.link,
         extended_next_hop: terms.codec.extended_next_hop.contains(Family::Ipv4Unicast),
+        options: terms.into(),
         config: settings.rib.clone(),
         opening: Opening::default(),
     }

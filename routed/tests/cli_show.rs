@@ -228,7 +228,7 @@ fn one_peer_is_shown_in_full() {
     assert_eq!(line("router id"), "10.0.0.1");
     assert!(line("can do").contains("4-octet AS"), "{text}");
     assert_eq!(line("policies"), "import all, export own");
-    assert_eq!(line("ipv4"), "1         1     1           0");
+    assert_eq!(line("ipv4"), "1         1     1      0           0");
     assert!(!text.contains("last error"), "{text}");
     assert_eq!(
         pair.left.error(&["peers", "rigth"]),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::{
     nexthop,
     peer::{PeerUp, RibConfig},
-    verdict::Ineligible,
+    verdict::{Freshness, Ineligible},
 };
 use crate::{
     attrs::Attrs,
@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// LOCAL_PREF of paths that are about to go away (RFC 8326 §4.2).
-const GRACEFUL_SHUTDOWN_LOCAL_PREF: u32 = 0;
+pub(super) const GRACEFUL_SHUTDOWN_LOCAL_PREF: u32 = 0;
 
 /// The checks that do not depend on the prefix: once for each set of attributes received.
 pub(super) fn screen(us: &RibConfig, up: &PeerUp, attrs: &Attrs) -> Result<(), Ineligible> {
@@ -47,12 +47,14 @@ pub(super) fn screen(us: &RibConfig, up: &PeerUp, attrs: &Attrs) -> Result<(), I
 }
 
 /// Import policy, then graceful shutdown: a policy that wants to act on the community itself
-/// can remove it. The same `Arc` comes back if nothing was changed.
+/// can remove it. A path that is kept as long-lived stale is marked last (RFC 9494 §4.2). The
+/// same `Arc` comes back if nothing was changed.
 pub(super) fn import(
     us: &RibConfig,
     up: &PeerUp,
     prefix: Prefix,
     attrs: &Arc<Attrs>,
+    freshness: Freshness,
 ) -> Result<Arc<Attrs>, Ineligible> {
     let mut attrs = Arc::clone(attrs);
     if up.is_external() && up.local_asn != us.asn && !up.config.local_as.no_prepend {
@@ -70,8 +72,20 @@ pub(super) fn import(
     if !nexthop::is_valid(attrs.next_hop, &up.config.local_addresses) {
         return Err(Ineligible::NextHopInvalid);
     }
+    if up.is_external() && up.config.drain {
+        Arc::make_mut(&mut attrs).add(Community::GRACEFUL_SHUTDOWN);
+    }
     if up.is_external() && attrs.has(Community::GRACEFUL_SHUTDOWN) {
         Arc::make_mut(&mut attrs).local_pref = Some(GRACEFUL_SHUTDOWN_LOCAL_PREF);
+    }
+    match freshness {
+        Freshness::Current | Freshness::Stale => {}
+        Freshness::LongLived => {
+            if attrs.has(Community::NO_LLGR) {
+                return Err(Ineligible::NoLongLived);
+            }
+            Arc::make_mut(&mut attrs).add(Community::LLGR_STALE);
+        }
     }
     Ok(attrs)
 }

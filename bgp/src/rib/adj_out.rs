@@ -61,12 +61,21 @@ pub(super) struct AdjOut {
     cursor: DestId,
     /// Families whose initial transfer is not complete.
     initial: FamilySet,
+    /// It cannot be completed yet: some routes are held back.
+    deferring: bool,
 }
 
 impl AdjOut {
-    /// For a peer that has just come up and is owed everything.
-    pub(super) fn new(families: FamilySet) -> Self {
-        Self { initial: families, ..Self::default() }
+    /// For a peer that has just come up and is owed everything; `deferring` if some of that will
+    /// be held back until [`Self::end_deferral`].
+    pub(super) fn new(families: FamilySet, deferring: bool) -> Self {
+        Self { initial: families, deferring, ..Self::default() }
+    }
+
+    /// Nothing is held back any more. The caller marks everything that it may have been.
+    pub(super) fn end_deferral(&mut self) {
+        self.deferring = false;
+        self.cursor = DestId::FIRST;
     }
 
     /// The best path of the destination changed, or what the peer may see of it.
@@ -105,7 +114,7 @@ impl AdjOut {
 
     /// Is there anything to look at?
     pub(super) const fn has_work(&self) -> bool {
-        !self.pending.is_empty() || !self.initial.is_empty()
+        !self.pending.is_empty() || self.may_complete()
     }
 
     /// Lets go of every destination: the session ended.
@@ -125,7 +134,7 @@ impl AdjOut {
         while batch.prefixes < budget.max(1) {
             let Some(id) = self.pending.next_from(self.cursor) else {
                 self.cursor = DestId::FIRST;
-                if !self.initial.is_empty() {
+                if self.may_complete() {
                     batch.complete = std::mem::take(&mut self.initial);
                     break;
                 }
@@ -143,6 +152,10 @@ impl AdjOut {
             loc.release(id);
         }
         batch.into_advertisements()
+    }
+
+    const fn may_complete(&self) -> bool {
+        !self.initial.is_empty() && !self.deferring
     }
 
     /// Makes what the peer was told into what is wanted.

@@ -15,6 +15,7 @@ use super::verdict::Step;
 use crate::{
     aspath::Asn,
     attrs::{Attrs, DEFAULT_LOCAL_PREF, Origin},
+    community::Community,
 };
 
 /// Who a path came from, as far as the decision cares.
@@ -40,6 +41,7 @@ pub(super) struct Contender {
     pub(super) index: usize,
     /// The step that ruled it out; `None` for paths in use.
     pub(super) lost: Option<Step>,
+    long_lived: bool,
     local: bool,
     external: bool,
     weight: u32,
@@ -67,6 +69,7 @@ impl Contender {
         Self {
             index,
             lost: None,
+            long_lived: attrs.has(Community::LLGR_STALE),
             local,
             external,
             weight: attrs.weight,
@@ -92,6 +95,7 @@ impl Contender {
 /// paths after those have their `lost` set and stand in the order in which they would win.
 pub(super) fn decide(paths: &mut [Contender], multipath: usize) -> usize {
     let mut left = paths.len();
+    left = keep_lowest(&mut paths[..left], Step::LongLivedStale, |path| path.long_lived);
     left = keep_lowest(&mut paths[..left], Step::LocallyOriginated, |path| !path.local);
     left = keep_lowest(&mut paths[..left], Step::Weight, |path| !path.weight);
     left = keep_lowest(&mut paths[..left], Step::LocalPref, |path| !path.local_pref);

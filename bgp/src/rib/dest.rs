@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use super::{
     decide::Contender,
-    peer::{PeerId, Standing},
-    verdict::Ineligible,
+    peer::{Account, PeerId, Standing},
+    verdict::{Freshness, Ineligible},
 };
 use crate::{
     attrs::{Attrs, NextHop},
@@ -25,38 +25,76 @@ pub struct BestPath {
     pub attrs: Arc<Attrs>,
 }
 
+/// Which of a destination's paths: no two have the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct PathKey {
+    /// Who announced it; `None` if this router originates it.
+    pub(super) from: Option<PeerId>,
+    /// The peer's number for it (RFC 7911); 0 if it gives none.
+    pub(super) path_id: u32,
+}
+
+impl PathKey {
+    /// Of what this router originates.
+    pub(super) const OURS: Self = Self { from: None, path_id: 0 };
+}
+
 /// One way to a destination.
 #[derive(Debug)]
 pub(super) struct Path {
-    /// Who announced it; `None` if this router originates it.
-    pub(super) from: Option<PeerId>,
+    /// Which it is.
+    pub(super) key: PathKey,
     /// Attributes as received.
     pub(super) received: Arc<Attrs>,
     /// Attributes after import policy, or why it was not accepted.
     pub(super) imported: Result<Arc<Attrs>, Box<Ineligible>>,
+    /// When it came, and whether its peer still stands by it.
+    pub(super) marks: Marks,
+    /// What came of it; kept by [`Dest::arrange`].
+    standing: Standing,
+}
+
+/// When a path came, and whether its peer still stands by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Marks {
     /// When it was received; kept when a change of policy changes what is made of it.
     pub(super) learned: Timestamp,
-    /// What came of it; kept by [`Dest::arrange`].
-    pub(super) standing: Standing,
+    /// Which session it is from, and since when it is kept if that has ended.
+    pub(super) freshness: Freshness,
+    /// Its peer is announcing everything again and has not come to it yet (RFC 7313 §4).
+    pub(super) unrefreshed: bool,
+}
+
+impl Marks {
+    /// Of a path that has just come.
+    pub(super) const fn new(learned: Timestamp) -> Self {
+        Self { learned, freshness: Freshness::Current, unrefreshed: false }
+    }
 }
 
 impl Path {
     /// A path that no decision has seen yet.
     pub(super) const fn new(
-        from: Option<PeerId>,
+        key: PathKey,
         received: Arc<Attrs>,
         imported: Result<Arc<Attrs>, Box<Ineligible>>,
-        learned: Timestamp,
+        marks: Marks,
     ) -> Self {
-        Self { from, received, imported, learned, standing: Standing::Ineligible }
+        Self { key, received, imported, marks, standing: Standing::Ineligible }
     }
 
     /// The next hop that must be reached to use it, if there is one.
     pub(super) fn next_hop(&self) -> Option<NextHop> {
-        match (&self.imported, self.from) {
+        match (&self.imported, self.key.from) {
             (Ok(attrs), Some(_)) => Some(attrs.next_hop),
             (Ok(_), None) | (Err(_), _) => None,
         }
+    }
+
+    /// What its peer accounts for by it.
+    pub(super) const fn account(&self) -> Account {
+        let stale = !matches!(self.marks.freshness, Freshness::Current);
+        Account { standing: self.standing, stale }
     }
 }
 
@@ -98,9 +136,19 @@ impl Dest {
         self.in_use().first()
     }
 
-    /// The path of this peer, or ours.
-    pub(super) fn path_of(&self, from: Option<PeerId>) -> Option<&Path> {
-        self.paths.iter().find(|path| path.from == from)
+    /// One of its paths.
+    pub(super) fn path(&self, key: PathKey) -> Option<&Path> {
+        self.paths.iter().find(|path| path.key == key)
+    }
+
+    /// One of its paths, to change what does not concern the decision.
+    pub(super) fn path_mut(&mut self, key: PathKey) -> Option<&mut Path> {
+        self.paths.iter_mut().find(|path| path.key == key)
+    }
+
+    /// The paths of this peer.
+    pub(super) fn paths_of(&self, peer: PeerId) -> impl Iterator<Item = &Path> {
+        self.paths.iter().filter(move |path| path.key.from == Some(peer))
     }
 
     /// Does a path have this next hop?
@@ -113,22 +161,22 @@ impl Dest {
         let attrs = |path: &Path| path.imported.as_ref().ok().cloned();
         self.in_use()
             .iter()
-            .filter_map(|path| Some(BestPath { peer: path.from, attrs: attrs(path)? }))
+            .filter_map(|path| Some(BestPath { peer: path.key.from, attrs: attrs(path)? }))
             .collect()
     }
 
     /// How many of the paths in use, from the best on, are those of `before`.
     pub(super) fn unchanged_since(&self, before: &[BestPath]) -> usize {
         let same = |(path, old): &(&Path, &BestPath)| {
-            path.from == old.peer && path.imported.as_ref().is_ok_and(|new| *new == old.attrs)
+            path.key.from == old.peer && path.imported.as_ref().is_ok_and(|new| *new == old.attrs)
         };
         self.in_use().iter().zip(before).take_while(same).count()
     }
 
-    /// Adds the path, or puts it in place of its peer's, which is given back. The caller
-    /// arranges the paths afterwards.
+    /// Adds the path, or puts it in place of the one with its key, which is given back. The
+    /// caller arranges the paths afterwards.
     pub(super) fn put(&mut self, path: Path) -> Option<Path> {
-        match self.paths.iter_mut().find(|other| other.from == path.from) {
+        match self.path_mut(path.key) {
             Some(other) => Some(std::mem::replace(other, path)),
             None => {
                 self.paths.push(path);
@@ -137,20 +185,21 @@ impl Dest {
         }
     }
 
-    /// Takes out the path of this peer, or ours. The caller arranges the paths afterwards.
-    pub(super) fn take(&mut self, from: Option<PeerId>) -> Option<Path> {
-        let at = self.paths.iter().position(|path| path.from == from)?;
+    /// Takes a path out. The caller arranges the paths afterwards.
+    pub(super) fn take(&mut self, key: PathKey) -> Option<Path> {
+        let at = self.paths.iter().position(|path| path.key == key)?;
         self.used -= usize::from(at < self.used);
         Some(self.paths.remove(at))
     }
 
     /// Puts the paths into the order of a decision, of which the first `used` are used.
-    /// `moved` hears of each path whose standing changed: of whom, from what, to what.
+    /// `moved` hears of each path that its peer accounts for differently: of whom, from what, to
+    /// what.
     pub(super) fn arrange(
         &mut self,
         decided: &[Contender],
         used: usize,
-        mut moved: impl FnMut(Option<PeerId>, Standing, Standing),
+        mut moved: impl FnMut(Option<PeerId>, Account, Account),
     ) {
         if decided.iter().enumerate().any(|(at, contender)| contender.index != at) {
             let mut old: Vec<_> = std::mem::take(&mut self.paths).into_iter().map(Some).collect();
@@ -166,9 +215,11 @@ impl Dest {
             } else {
                 Standing::Ineligible
             };
-            let old = std::mem::replace(&mut path.standing, standing);
-            if old != standing {
-                moved(path.from, old, standing);
+            let old = path.account();
+            path.standing = standing;
+            let new = path.account();
+            if old != new {
+                moved(path.key.from, old, new);
             }
         }
     }

@@ -6,6 +6,7 @@
 //! share their attributes.
 
 mod as_path;
+mod marks;
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -15,7 +16,6 @@ use super::{
 };
 use crate::{
     attrs::{Attrs, DEFAULT_LOCAL_PREF, NextHop},
-    community::Community,
     family::Family,
     policy::{Accepted, Context, NextHopChoice, Outcome, Source},
     prefix::Prefix,
@@ -34,9 +34,17 @@ impl Best<'_> {
     }
 }
 
+/// This router, as far as it concerns what it tells.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Us<'a> {
+    pub(super) config: &'a RibConfig,
+    /// Learned routes are held back (RFC 4724 §4.1).
+    pub(super) deferring: bool,
+}
+
 /// Export to one peer.
 pub(super) struct Exporter<'a, F> {
-    us: &'a RibConfig,
+    us: Us<'a>,
     to: (PeerId, &'a PeerUp),
     /// Turns new attributes into the shared set equal to them.
     share: F,
@@ -53,7 +61,7 @@ struct Rewritten {
 
 impl<'a, F: FnMut(Attrs) -> Arc<Attrs>> Exporter<'a, F> {
     /// `share` turns new attributes into the shared set equal to them.
-    pub(super) const fn new(us: &'a RibConfig, to: (PeerId, &'a PeerUp), share: F) -> Self {
+    pub(super) const fn new(us: Us<'a>, to: (PeerId, &'a PeerUp), share: F) -> Self {
         Self { us, to, share, last: None }
     }
 
@@ -75,6 +83,9 @@ impl<'a, F: FnMut(Attrs) -> Arc<Attrs>> Exporter<'a, F> {
             return Err(NotAdvertised::Family);
         }
         if let Some((id, from)) = best.from {
+            if self.us.deferring {
+                return Err(NotAdvertised::Deferred);
+            }
             if id == to_id {
                 return Err(NotAdvertised::SplitHorizon);
             }
@@ -83,14 +94,11 @@ impl<'a, F: FnMut(Attrs) -> Arc<Attrs>> Exporter<'a, F> {
                 return Err(NotAdvertised::IbgpToIbgp);
             }
         }
-        let forbidden = best.attrs.has(Community::NO_ADVERTISE)
-            || to.is_external()
-                && (best.attrs.has(Community::NO_EXPORT)
-                    || best.attrs.has(Community::NO_EXPORT_SUBCONFED));
         // Between its clients a route server does not act on communities (RFC 7947 §2.2.4).
-        if forbidden && !self.is_transparent(best) {
-            return Err(NotAdvertised::Community);
+        if !self.is_transparent(best) {
+            marks::forbid(best.attrs, best.source(), to)?;
         }
+        marks::forbid_long_lived(best.attrs, prefix.family(), to)?;
         if to.is_external() && to.config.export.is_none() {
             return Err(NotAdvertised::NoExportPolicy);
         }
@@ -124,7 +132,10 @@ impl<'a, F: FnMut(Attrs) -> Arc<Attrs>> Exporter<'a, F> {
             from: best.from.map(|(_, from)| from.as_seen_by_policies()),
         };
         match policy.apply(&context, &attrs) {
-            Outcome::Accepted(accepted) => Ok(accepted),
+            Outcome::Accepted(mut accepted) => {
+                marks::keep(best.attrs, &mut accepted.attrs);
+                Ok(accepted)
+            }
             Outcome::Rejected(rejection) => Err(NotAdvertised::Rejected(rejection)),
         }
     }
@@ -149,7 +160,7 @@ impl<'a, F: FnMut(Attrs) -> Arc<Attrs>> Exporter<'a, F> {
         } else {
             self.with_kept_next_hop(family, attrs)?
         };
-        let attrs = match (self.to.1.is_external(), best.from) {
+        let mut attrs = match (self.to.1.is_external(), best.from) {
             (true, _) if self.is_transparent(best) => Self::for_external(attrs),
             (true, _) => self.for_other_as(attrs),
             (false, Some((_, from))) if !from.is_external() => {
@@ -157,6 +168,7 @@ impl<'a, F: FnMut(Attrs) -> Arc<Attrs>> Exporter<'a, F> {
             }
             (false, Some(_) | None) => self.for_own_as(attrs),
         };
+        marks::add(&mut attrs, family, self.us.config, self.to.1);
         let after = (self.share)(attrs);
         self.last = Some(Rewritten { family, from, before: accepted, after: Arc::clone(&after) });
         Ok(after)
@@ -188,7 +200,7 @@ impl<'a, F: FnMut(Attrs) -> Arc<Attrs>> Exporter<'a, F> {
     /// RFC 4271 §5.1.2 b; non-transitive communities stay at home (RFC 4360 §6).
     fn for_other_as(&self, attrs: Attrs) -> Attrs {
         let mut attrs = Self::for_external(attrs);
-        attrs.as_path = as_path::told(&attrs.as_path, self.to.1, self.us.asn);
+        attrs.as_path = as_path::told(&attrs.as_path, self.to.1, self.us.config.asn);
         attrs.ext_communities.retain(|community| community.is_transitive());
         attrs
     }
@@ -204,7 +216,7 @@ impl<'a, F: FnMut(Attrs) -> Arc<Attrs>> Exporter<'a, F> {
     /// RFC 4456 §8.
     fn reflected(&self, mut attrs: Attrs, from: &PeerUp) -> Attrs {
         attrs.originator_id.get_or_insert(from.router_id);
-        attrs.cluster_list.insert(0, self.us.cluster_id);
+        attrs.cluster_list.insert(0, self.us.config.cluster_id);
         attrs
     }
 

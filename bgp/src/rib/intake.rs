@@ -5,69 +5,115 @@
 
 use std::sync::Arc;
 
-use super::{BestPath, PeerId, Rib, adj_in, dense::DestId, dest::Path};
-use crate::{attrs::Attrs, prefix::Prefix, timestamp::Timestamp, wire::Nlri};
+use super::{
+    BestPath, Freshness, PeerId, Rib, adj_in,
+    dense::DestId,
+    dest::{Marks, Path, PathKey},
+};
+use crate::{attrs::Attrs, family::Family, prefix::Prefix, wire::Nlri};
 
 impl Rib {
-    /// The peer announced these prefixes with these attributes.
+    /// The peer announced this path to these prefixes.
     pub(super) fn learn(&mut self, peer: PeerId, attrs: &Arc<Attrs>, prefixes: &[Nlri]) {
         for nlri in prefixes {
+            let key = PathKey { from: Some(peer), path_id: nlri.path_id };
             let id = self.loc.open(nlri.prefix);
-            let known = self.loc.get(id).path_of(Some(peer));
+            let known = self.loc.get(id).path(key);
             if known.is_some_and(|path| Arc::ptr_eq(&path.received, attrs)) {
-                continue;
+                self.confirm(id, key);
+            } else {
+                self.import(id, key, Arc::clone(attrs), Marks::new(self.now));
             }
-            self.learn_anew(peer, attrs, id, self.now);
         }
     }
 
-    /// A peer (or this router) has no path for the prefix any more.
-    pub(super) fn remove(&mut self, from: Option<PeerId>, prefix: Prefix) {
+    /// A path does not exist any more.
+    pub(super) fn remove(&mut self, key: PathKey, prefix: Prefix) {
         let Some(id) = self.loc.find(prefix) else { return };
-        if self.loc.get(id).path_of(from).is_some() {
-            self.set_path(id, from, None);
+        if self.loc.get(id).path(key).is_some() {
+            self.set_path(id, key, None);
         }
     }
 
-    /// Takes a path, received at `learned`, through import into its destination.
-    pub(super) fn learn_anew(
+    /// Takes every path of a peer for which `doomed` holds out of its family's table.
+    pub(super) fn remove_all(&mut self, peer: PeerId, doomed: impl Fn(Family, &Path) -> bool) {
+        self.for_each_path(peer, |rib, id, key| {
+            let dest = rib.loc.get(id);
+            if dest.path(key).is_some_and(|path| doomed(dest.prefix.family(), path)) {
+                rib.set_path(id, key, None);
+            }
+        });
+    }
+
+    /// Does something to every path of a peer. A path may be taken out when it is its turn.
+    pub(super) fn for_each_path(
         &mut self,
         peer: PeerId,
-        attrs: &Arc<Attrs>,
-        id: DestId,
-        learned: Timestamp,
+        mut each: impl FnMut(&mut Self, DestId, PathKey),
     ) {
-        let up = &self.peers[&peer].up;
-        let imported = adj_in::screen(&self.config, up, attrs)
-            .and_then(|()| adj_in::import(&self.config, up, self.loc.get(id).prefix, attrs));
+        let Some(state) = self.peers.get(&peer) else { return };
+        let received: Vec<_> = state.received.iter().collect();
+        let mut keys = Vec::new();
+        for id in received {
+            keys.extend(self.loc.get(id).paths_of(peer).map(|path| path.key));
+            keys.drain(..).for_each(|key| each(self, id, key));
+        }
+    }
+
+    /// Has a stored path pass import again, under the settings of now.
+    pub(super) fn import_again(&mut self, id: DestId, key: PathKey) {
+        let Some(path) = self.loc.get(id).path(key) else { return };
+        let (received, marks) = (Arc::clone(&path.received), path.marks);
+        self.import(id, key, received, marks);
+    }
+
+    /// Marks a path, which has no meaning to the decision.
+    pub(super) fn mark(&mut self, id: DestId, key: PathKey, change: impl FnOnce(&mut Marks)) {
+        let dest = self.loc.get_mut(id);
+        let family = dest.prefix.family();
+        let Some(path) = dest.path_mut(key) else { return };
+        let old = path.account();
+        change(&mut path.marks);
+        let new = path.account();
+        if let Some(state) = key.from.and_then(|peer| self.peers.get_mut(&peer)) {
+            state.account_changed(family, old, new);
+        }
+    }
+
+    /// The peer announced a path again as it is.
+    fn confirm(&mut self, id: DestId, key: PathKey) {
+        let Some(path) = self.loc.get(id).path(key) else { return };
+        let marks = Marks::new(path.marks.learned);
+        match path.marks.freshness {
+            Freshness::Current | Freshness::Stale => self.mark(id, key, |old| *old = marks),
+            // Import had left its mark.
+            Freshness::LongLived => self.import(id, key, Arc::clone(&path.received), marks),
+        }
+    }
+
+    /// Takes a peer's path through import into its destination.
+    fn import(&mut self, id: DestId, key: PathKey, received: Arc<Attrs>, marks: Marks) {
+        let Some(state) = key.from.and_then(|peer| self.peers.get(&peer)) else { return };
+        let (us, up, prefix) = (&self.config, &state.up, self.loc.get(id).prefix);
+        let imported = adj_in::screen(us, up, &received)
+            .and_then(|()| adj_in::import(us, up, prefix, &received, marks.freshness));
         let imported = match imported {
-            Ok(changed) if Arc::ptr_eq(&changed, attrs) => Ok(changed),
+            Ok(changed) if Arc::ptr_eq(&changed, &received) => Ok(changed),
             Ok(changed) => Ok(self.attrs.intern(changed)),
             Err(reason) => Err(Box::new(reason)),
         };
-        let path = Path::new(Some(peer), Arc::clone(attrs), imported, learned);
-        self.set_path(id, Some(peer), Some(path));
+        self.set_path(id, key, Some(Path::new(key, received, imported, marks)));
     }
 
-    /// Takes the peer's paths to these destinations through import again.
-    pub(super) fn import_anew(&mut self, peer: PeerId, received: &[DestId]) {
-        for id in received {
-            let Some(path) = self.loc.get(*id).path_of(Some(peer)) else { continue };
-            let (attrs, learned) = (Arc::clone(&path.received), path.learned);
-            self.learn_anew(peer, &attrs, *id, learned);
-        }
-    }
-
-    /// Puts in, replaces or takes out the path that a peer (or this router) has for a
-    /// destination, and settles what follows.
-    pub(super) fn set_path(&mut self, id: DestId, from: Option<PeerId>, path: Option<Path>) {
+    /// Puts in, replaces or takes out a path, and settles what follows.
+    pub(super) fn set_path(&mut self, id: DestId, key: PathKey, path: Option<Path>) {
         let before = self.loc.get(id).best_paths();
         let hop = path.as_ref().and_then(Path::next_hop);
         let dest = self.loc.get_mut(id);
-        let exists = path.is_some();
+        let new = path.as_ref().map(Path::account);
         let old = match path {
             Some(path) => dest.put(path),
-            None => dest.take(from),
+            None => dest.take(key),
         };
         if self.config.resolve_next_hops {
             let old_hop = old.as_ref().and_then(Path::next_hop);
@@ -81,11 +127,12 @@ impl Rib {
         let family = dest.prefix.family();
         // Stations may let go of the destination before all is settled.
         self.loc.claim(id);
-        if let Some(peer) = from {
+        if let Some(peer) = key.from {
             self.monitors.path_changed(&mut self.loc, peer, id, old.as_ref());
-        }
-        if let Some(state) = from.and_then(|peer| self.peers.get_mut(&peer)) {
-            state.path_changed(id, family, old.map(|path| path.standing), exists);
+            let exists = self.loc.get(id).paths_of(peer).next().is_some();
+            if let Some(state) = self.peers.get_mut(&peer) {
+                state.path_changed(id, family, (old.map(|path| path.account()), new), exists);
+            }
         }
         self.settle(id, &before);
         self.loc.release(id);
@@ -98,7 +145,7 @@ impl Rib {
         let family = dest.prefix.family();
         dest.arrange(&decided, used, |from, old, new| {
             if let Some(state) = from.and_then(|peer| self.peers.get_mut(&peer)) {
-                state.standing_changed(family, old, new);
+                state.account_changed(family, old, new);
             }
         });
         let unchanged = dest.unchanged_since(before);
@@ -116,19 +163,28 @@ impl Rib {
     pub(super) fn offer(&mut self, id: DestId) {
         let family = self.loc.get(id).prefix.family();
         for (peer, state) in &mut self.peers {
-            if state.up.families.contains(family) {
-                state.out.mark(&mut self.loc, id);
+            if let Some(out) = &mut state.out
+                && state.up.families.contains(family)
+            {
+                out.mark(&mut self.loc, id);
                 state.list(*peer, &mut self.ready);
             }
         }
     }
 
+    /// Has every peer look at every destination.
+    pub(super) fn offer_all_to_everybody(&mut self) {
+        let peers: Vec<_> = self.peers.keys().copied().collect();
+        peers.into_iter().for_each(|peer| self.offer_all(peer));
+    }
+
     /// Has one peer look at every destination.
     pub(super) fn offer_all(&mut self, peer: PeerId) {
         let Some(state) = self.peers.get_mut(&peer) else { return };
+        let Some(out) = &mut state.out else { return };
         for id in self.loc.ids() {
             if state.up.families.contains(self.loc.get(id).prefix.family()) {
-                state.out.mark(&mut self.loc, id);
+                out.mark(&mut self.loc, id);
             }
         }
         state.list(peer, &mut self.ready);

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     decide::{self, Contender, Origination},
-    dest::{Dest, Path},
+    dest::{Dest, Path, PathKey},
     export::Best,
     nexthop::{self, NextHops},
     peer::{Peer, PeerId, RibConfig},
@@ -51,7 +51,7 @@ impl<'a> Judge<'a> {
             let reason = self.contender(at, path).err()?;
             Some(view(path, Verdict::Ineligible(reason)))
         }));
-        views[begin..].sort_by_key(|view| view.peer);
+        views[begin..].sort_by_key(|view| (view.peer, view.path_id));
         views
     }
 
@@ -59,13 +59,13 @@ impl<'a> Judge<'a> {
     pub(super) fn best(&self, dest: &'a Dest) -> Option<Best<'a>> {
         let path = dest.best()?;
         let attrs = path.imported.as_ref().ok()?;
-        let from = path.from.map(|id| (id, &self.peers[&id].up));
+        let from = path.key.from.map(|id| (id, &self.peers[&id].up));
         Some(Best { from, attrs })
     }
 
     fn contender(&self, index: usize, path: &Path) -> Result<Contender, Ineligible> {
         let attrs: &Attrs = path.imported.as_ref().map_err(|reason| Ineligible::clone(reason))?;
-        let Some(peer) = path.from else {
+        let Some(peer) = path.key.from else {
             return Ok(Contender::new(index, attrs, Origination::Local, 0));
         };
         let up = &self.peers[&peer].up;
@@ -86,5 +86,6 @@ impl<'a> Judge<'a> {
 
 fn view(path: &Path, verdict: Verdict) -> PathView {
     let attrs = Arc::clone(path.imported.as_ref().unwrap_or(&path.received));
-    PathView { peer: path.from, attrs, verdict }
+    let PathKey { from: peer, path_id } = path.key;
+    PathView { peer, path_id, attrs, verdict, freshness: path.marks.freshness }
 }

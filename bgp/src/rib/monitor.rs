@@ -14,7 +14,7 @@ use std::{
 };
 
 use super::{
-    dense::DestId,
+    dense::{DestId, DestSet},
     dest::Path,
     loc::Loc,
     peer::{Peer, PeerId},
@@ -71,7 +71,7 @@ impl Monitors {
     ) {
         self.remove(id, loc);
         let mut station = Station::new(views);
-        for peer in peers.values() {
+        for peer in peers.values().filter(|peer| peer.is_up()) {
             station.peer_up(&peer.monitored);
         }
         for (source, feed) in &mut station.feeds {
@@ -88,9 +88,16 @@ impl Monitors {
         station.feeds.into_values().for_each(|feed| feed.clear(loc));
     }
 
-    /// A session was established.
-    pub(super) fn peer_up(&mut self, peer: &Arc<Monitored>) {
-        self.stations.values_mut().for_each(|station| station.peer_up(peer));
+    /// A session was established; there are stale paths to these destinations.
+    pub(super) fn peer_up(&mut self, peer: &Arc<Monitored>, loc: &mut Loc, stale: &DestSet) {
+        for station in self.stations.values_mut() {
+            station.peer_up(peer);
+            for source in [Source::PrePolicy(peer.id), Source::PostPolicy(peer.id)] {
+                if let Some(feed) = station.feeds.get_mut(&source) {
+                    stale.iter().for_each(|id| feed.mark(loc, id, true));
+                }
+            }
+        }
     }
 
     /// It ended.
@@ -109,7 +116,7 @@ impl Monitors {
         if self.stations.is_empty() {
             return;
         }
-        let new = loc.get(id).path_of(Some(peer));
+        let new = loc.get(id).paths_of(peer).next();
         let received = |path: &Path| Arc::clone(&path.received);
         let accepted = |path: &Path| path.imported.as_ref().ok().cloned();
         let pre_policy = (old.map(received), new.map(received));

@@ -21,6 +21,7 @@ use crate::{
     config::RibPeerConfig,
     family::{Family, FamilySet},
     policy::{PeerRef, Source},
+    session::Established,
     timestamp::Timestamp,
 };
 
@@ -48,18 +49,28 @@ pub struct RibConfig {
     /// Whether paths whose next hop does not resolve are left out (RFC 4271 §9.1.2.1). Off for
     /// a router that forwards nothing itself, such as a route server or reflector.
     pub resolve_next_hops: bool,
+    /// This router is about to go away: everything that peers are told is marked with
+    /// GRACEFUL_SHUTDOWN (RFC 8326 §4).
+    pub drain: bool,
 }
 
 impl RibConfig {
     /// A router that forwards, without multipath.
     #[must_use]
     pub const fn new(asn: Asn, router_id: Ipv4Addr) -> Self {
-        Self { asn, router_id, cluster_id: router_id, multipath: 1, resolve_next_hops: true }
+        Self {
+            asn,
+            router_id,
+            cluster_id: router_id,
+            multipath: 1,
+            resolve_next_hops: true,
+            drain: false,
+        }
     }
 }
 
 /// A session that has just been established.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerUp {
     /// What was agreed with the peer.
     pub families: FamilySet,
@@ -76,10 +87,30 @@ pub struct PeerUp {
     pub link: Option<NonZeroU32>,
     /// Whether it takes IPv6 next hops for IPv4 prefixes (RFC 8950 §4).
     pub extended_next_hop: bool,
+    /// What else was agreed.
+    pub options: SessionOptions,
     /// How its routes are treated.
     pub config: RibPeerConfig,
     /// How the session began.
     pub opening: Opening,
+}
+
+/// What a session has beyond the plain exchange of routes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SessionOptions {
+    /// The peer has graceful restart, and so sends an End-of-RIB for certain (RFC 4724 §2).
+    pub graceful_restart: bool,
+    /// Families in which the peer knows of long-lived stale routes (RFC 9494).
+    pub long_lived: FamilySet,
+}
+
+impl From<&Established> for SessionOptions {
+    fn from(terms: &Established) -> Self {
+        Self {
+            graceful_restart: terms.graceful_restart.is_some(),
+            long_lived: terms.long_lived_families(),
+        }
+    }
 }
 
 /// What stood at the beginning of a session, for those who monitor it (RFC 7854 §4.10).
@@ -133,19 +164,30 @@ impl PeerUp {
     }
 }
 
-/// A peer while its session lasts.
+/// A peer while its session lasts, and after that while paths of it are kept as stale.
 #[derive(Debug)]
 pub(super) struct Peer {
-    /// Who it is.
+    /// Who it is, or was.
     pub(super) up: PeerUp,
     /// The same for those who monitor it.
     pub(super) monitored: Arc<Monitored>,
     /// Destinations in its Adj-RIB-In. The paths themselves stand with the destinations.
     pub(super) received: DestSet,
-    /// Its Adj-RIB-Out.
-    pub(super) out: AdjOut,
+    /// Its Adj-RIB-Out; `None` once its session has ended.
+    pub(super) out: Option<AdjOut>,
+    /// What it has told of its routes as a whole.
+    pub(super) inbound: PerFamily<Inbound>,
     counts: PerFamily<PeerCounts>,
     readiness: Readiness,
+}
+
+/// How far a session has come with one family of the peer's routes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Inbound {
+    /// Its End-of-RIB has arrived.
+    pub(super) ended: bool,
+    /// It is announcing everything again (RFC 7313 §4).
+    pub(super) refreshing: bool,
 }
 
 /// Whether the peer is named to those who pull.
@@ -161,24 +203,39 @@ enum Readiness {
 
 impl Peer {
     /// A peer that has just come up.
-    pub(super) fn new(id: PeerId, up: PeerUp) -> Self {
+    pub(super) fn new(id: PeerId, up: PeerUp, out: AdjOut) -> Self {
         Self {
             monitored: Arc::new(Monitored::new(id, &up)),
-            out: AdjOut::new(up.families),
+            out: Some(out),
             up,
             received: DestSet::default(),
+            inbound: PerFamily::default(),
             counts: PerFamily::default(),
             readiness: Readiness::Idle,
         }
     }
 
-    /// It has a path for this destination, or (`exists` false) has none any more; `old` is
-    /// the standing of the path that it had before.
+    /// It is up again, and paths of before are still there.
+    pub(super) fn resume(&mut self, id: PeerId, up: PeerUp, out: AdjOut) {
+        self.monitored = Arc::new(Monitored::new(id, &up));
+        self.out = Some(out);
+        self.up = up;
+    }
+
+    /// Its session has ended. Gives what it had been told.
+    pub(super) fn suspend(&mut self) -> Option<AdjOut> {
+        self.inbound = PerFamily::default();
+        self.readiness = Readiness::Idle;
+        self.out.take()
+    }
+
+    /// A path of it came, went or changed; `exists` says whether it still has one for this
+    /// destination. `None` is no path.
     pub(super) fn path_changed(
         &mut self,
         id: DestId,
         family: Family,
-        old: Option<Standing>,
+        (old, new): (Option<Account>, Option<Account>),
         exists: bool,
     ) {
         if exists {
@@ -186,17 +243,18 @@ impl Peer {
         } else {
             self.received.remove(id);
         }
-        self.counts.get_mut(family).shift(old, exists.then_some(Standing::Ineligible));
+        self.counts.get_mut(family).shift(old, new);
     }
 
-    /// The decision changed the standing of one of its paths.
-    pub(super) fn standing_changed(&mut self, family: Family, old: Standing, new: Standing) {
+    /// One of its paths is accounted for differently.
+    pub(super) fn account_changed(&mut self, family: Family, old: Account, new: Account) {
         self.counts.get_mut(family).shift(Some(old), Some(new));
     }
 
     /// What it accounts for.
     pub(super) fn counts(&self, family: Family) -> PeerCounts {
-        PeerCounts { advertised: self.out.told_count(family), ..*self.counts.get(family) }
+        let advertised = self.out.as_ref().map_or(0, |out| out.told_count(family));
+        PeerCounts { advertised, ..*self.counts.get(family) }
     }
 
     /// Something may be there to pull: puts it into the queue unless it knows already.
@@ -209,7 +267,7 @@ impl Peer {
 
     /// Taken from the queue; true if there is something to pull indeed.
     pub(super) fn name(&mut self) -> bool {
-        let work = self.out.has_work();
+        let work = self.has_work();
         self.readiness = if work { Readiness::Named } else { Readiness::Idle };
         work
     }
@@ -219,9 +277,18 @@ impl Peer {
         if self.readiness == Readiness::Named {
             self.readiness = Readiness::Idle;
         }
-        if self.out.has_work() {
+        if self.has_work() {
             self.list(id, ready);
         }
+    }
+
+    /// Does its session stand?
+    pub(super) const fn is_up(&self) -> bool {
+        self.out.is_some()
+    }
+
+    fn has_work(&self) -> bool {
+        self.out.as_ref().is_some_and(AdjOut::has_work)
     }
 }
 
@@ -234,27 +301,43 @@ pub struct PeerCounts {
     pub accepted: usize,
     /// Of these, in use (best or multipath).
     pub best: usize,
+    /// Of those received, kept from a session that ended (RFC 4724 §4.2, RFC 9494 §4.2).
+    pub stale: usize,
     /// In its Adj-RIB-Out.
     pub advertised: usize,
 }
 
 impl PeerCounts {
     /// A path of the peer came, went or changed: `None` is no path.
-    pub(super) fn shift(&mut self, old: Option<Standing>, new: Option<Standing>) {
-        for (standing, add) in [(old, false), (new, true)] {
-            let Some(standing) = standing else { continue };
+    fn shift(&mut self, old: Option<Account>, new: Option<Account>) {
+        for (account, add) in [(old, false), (new, true)] {
+            let Some(Account { standing, stale }) = account else { continue };
             let (accepted, best) = match standing {
-                Standing::Ineligible => (0, 0),
-                Standing::Eligible => (1, 0),
-                Standing::InUse => (1, 1),
+                Standing::Ineligible => (false, false),
+                Standing::Eligible => (true, false),
+                Standing::InUse => (true, true),
             };
-            for (count, by) in
-                [(&mut self.received, 1), (&mut self.accepted, accepted), (&mut self.best, best)]
-            {
+            let counted = [
+                (&mut self.received, true),
+                (&mut self.accepted, accepted),
+                (&mut self.best, best),
+                (&mut self.stale, stale),
+            ];
+            for (count, counts) in counted {
+                let by = usize::from(counts);
                 *count = if add { *count + by } else { *count - by };
             }
         }
     }
+}
+
+/// What its peer accounts for by one path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Account {
+    /// What it is to the Loc-RIB.
+    pub(super) standing: Standing,
+    /// It is kept from a session that ended.
+    pub(super) stale: bool,
 }
 
 /// What a path is to the Loc-RIB.

@@ -31,6 +31,8 @@ impl Effects {
             as_override,
             private_as,
             local_as: LocalAs { no_prepend, replace_as },
+            drain,
+            send_blackhole,
             enforce_first_as,
             next_hops_on_link,
             local_addresses,
@@ -43,6 +45,7 @@ impl Effects {
             import: *import != new.import
                 || *allow_own_as != new.allow_own_as
                 || *no_prepend != new.local_as.no_prepend
+                || *drain != new.drain
                 || *enforce_first_as != new.enforce_first_as
                 || *next_hops_on_link != new.next_hops_on_link
                 || addresses
@@ -53,6 +56,8 @@ impl Effects {
                 || *as_override != new.as_override
                 || *private_as != new.private_as
                 || *replace_as != new.local_as.replace_as
+                || *drain != new.drain
+                || *send_blackhole != new.send_blackhole
                 || addresses
                 || identity
                 || reflection,

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::{NotAdvertised, PathView, PeerCounts, PeerId, Rib, export::Exporter};
+use super::{NotAdvertised, PathView, PeerCounts, PeerId, Rib, dest::PathKey, export::Exporter};
 use crate::{attrs::Attrs, family::Family, prefix::Prefix};
 
 impl Rib {
@@ -20,19 +20,18 @@ impl Rib {
     #[must_use]
     pub fn received(&self, peer: PeerId) -> Vec<(Prefix, PathView)> {
         let Some(state) = self.peers.get(&peer) else { return Vec::new() };
-        let mut paths: Vec<_> = state
-            .received
-            .iter()
-            .filter_map(|id| {
-                let dest = self.loc.get(id);
-                let attrs = Arc::clone(&dest.path_of(Some(peer))?.received);
-                let verdicts = self.judge().verdicts(dest);
-                let view = verdicts.into_iter().find(|view| view.peer == Some(peer))?;
+        let mut dests: Vec<_> = state.received.iter().map(|id| self.loc.get(id)).collect();
+        dests.sort_unstable_by_key(|dest| dest.prefix);
+        let judge = self.judge();
+        let views = dests.into_iter().flat_map(|dest| {
+            let views = judge.verdicts(dest).into_iter().filter(|view| view.peer == Some(peer));
+            views.filter_map(|view| {
+                let key = PathKey { from: view.peer, path_id: view.path_id };
+                let attrs = Arc::clone(&dest.path(key)?.received);
                 Some((dest.prefix, PathView { attrs, ..view }))
             })
-            .collect();
-        paths.sort_unstable_by_key(|(prefix, _)| *prefix);
-        paths
+        });
+        views.collect()
     }
 
     /// The peer's Adj-RIB-Out in prefix order: what it was or is about to be told, and for best
@@ -41,7 +40,7 @@ impl Rib {
     pub fn advertised(&self, peer: PeerId) -> Vec<(Prefix, Result<Arc<Attrs>, NotAdvertised>)> {
         let Some(state) = self.peers.get(&peer) else { return Vec::new() };
         let judge = self.judge();
-        let mut exporter = Exporter::new(&self.config, (peer, &state.up), Arc::new);
+        let mut exporter = Exporter::new(self.us(), (peer, &state.up), Arc::new);
         let dests = self.loc.sorted(|dest| dest.best().is_some());
         dests
             .into_iter()

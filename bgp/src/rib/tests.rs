@@ -2,6 +2,7 @@
 
 mod export;
 mod import;
+mod lifetime;
 mod model;
 mod monitor;
 mod outputs;
@@ -13,6 +14,7 @@ use crate::{
     aspath::{AsPath, Asn},
     family::FamilySet,
     policy::Policy,
+    session::Cause,
     wire::{Nlri, Reach},
 };
 
@@ -54,6 +56,7 @@ fn peer(n: u8, asn: u32) -> PeerUp {
         address: Ipv4Addr::new(192, 0, 2, n).into(),
         link: None,
         extended_next_hop: false,
+        options: SessionOptions::default(),
         config: RibPeerConfig {
             import: Some(Arc::new(Policy::accept_all())),
             export: Some(Arc::new(Policy::accept_all())),
@@ -69,6 +72,11 @@ fn path(n: u8, asns: &[u32]) -> Attrs {
     let mut attrs = Attrs::originated(NextHop::new(Ipv4Addr::new(192, 0, 2, n).into()));
     attrs.as_path = AsPath::sequence(asns.iter().copied());
     attrs
+}
+
+/// The same with an IPv6 next hop.
+fn path_v6(n: u8, asns: &[u32]) -> Attrs {
+    Attrs { next_hop: hop(&format!("2001:db8:1::{n}")), ..path(n, asns) }
 }
 
 fn announce(prefixes: &[&str], attrs: Attrs) -> Update {

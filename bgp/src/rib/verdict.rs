@@ -12,10 +12,26 @@ use crate::{attrs::Attrs, policy::Rejection};
 pub struct PathView {
     /// Who announced it; `None` if this router originates it.
     pub peer: Option<PeerId>,
+    /// The peer's number for it where it announces several (RFC 7911); 0 if it gives none.
+    pub path_id: u32,
     /// Attributes: after import policy, or as received if it was not accepted.
     pub attrs: Arc<Attrs>,
     /// Whether it is used, and if not, why.
     pub verdict: Verdict,
+    /// Whether its peer still stands by it.
+    pub freshness: Freshness,
+}
+
+/// Whether a path is still its peer's word.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Freshness {
+    /// Announced in the session that stands.
+    #[default]
+    Current,
+    /// Kept from a session that ended, while its peer restarts (RFC 4724 §4.2).
+    Stale,
+    /// The same after the restart time, as the last choice (RFC 9494 §4.2).
+    LongLived,
 }
 
 /// What became of a path.
@@ -45,6 +61,8 @@ impl fmt::Display for Verdict {
 /// The step of the decision process that ruled a path out (RFC 4271 §9.1.2.2, in order).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Step {
+    /// It is long-lived stale, and another is not (RFC 9494 §4.3).
+    LongLivedStale,
     /// Another is originated by this router.
     LocallyOriginated,
     /// Another has a higher weight in this router.
@@ -74,6 +92,7 @@ pub enum Step {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::LongLivedStale => "long-lived stale",
             Self::LocallyOriginated => "another path is originated here",
             Self::Weight => "lower weight",
             Self::LocalPref => "lower local preference",
@@ -107,6 +126,8 @@ pub enum Ineligible {
     NoImportPolicy,
     /// The import policy rejected it.
     Rejected(Rejection),
+    /// It would be long-lived stale, which it forbids by NO_LLGR (RFC 9494 §4.2).
+    NoLongLived,
     /// No route leads to its next hop, or none is known yet.
     NextHopUnreachable,
     /// From an eBGP peer on the link, with a next hop that is not on a connected network
@@ -124,6 +145,7 @@ impl fmt::Display for Ineligible {
             Self::NextHopInvalid => "next hop is our own address or not usable",
             Self::NoImportPolicy => "eBGP peer without import policy (RFC 8212)",
             Self::Rejected(rejection) => return write!(f, "rejected by {rejection}"),
+            Self::NoLongLived => "stale, and not to be kept for long (NO_LLGR)",
             Self::NextHopUnreachable => "next hop unreachable",
             Self::NextHopNotOnLink => "next hop is not on a connected network",
         })
@@ -135,12 +157,19 @@ impl fmt::Display for Ineligible {
 pub enum NotAdvertised {
     /// The peer does not speak the family.
     Family,
+    /// We have restarted, and some peers have not told us all their routes yet (RFC 4724 §4.1).
+    Deferred,
     /// It came from this peer.
     SplitHorizon,
     /// Learned by iBGP, and neither side is a route reflector client (RFC 4271 §9.2).
     IbgpToIbgp,
     /// A community forbids it (NO_EXPORT, NO_ADVERTISE, NO_EXPORT_SUBCONFED).
     Community,
+    /// It carries BLACKHOLE, and is not to leave the AS (RFC 7999 §3.2).
+    Blackhole,
+    /// It is long-lived stale, and the peer is external and does not know of such routes
+    /// (RFC 9494 §4.3).
+    LongLivedStale,
     /// eBGP without an export policy (RFC 8212).
     NoExportPolicy,
     /// The export policy rejected it.
@@ -153,9 +182,12 @@ impl fmt::Display for NotAdvertised {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Family => "peer does not speak the family",
+            Self::Deferred => "held back until peers have told all after our restart",
             Self::SplitHorizon => "came from this peer",
             Self::IbgpToIbgp => "learned by iBGP, no reflector client on either side",
             Self::Community => "a community forbids it",
+            Self::Blackhole => "a blackhole is not announced to other ASes",
+            Self::LongLivedStale => "long-lived stale, which the peer does not know",
             Self::NoExportPolicy => "eBGP peer without export policy (RFC 8212)",
             Self::Rejected(rejection) => return write!(f, "rejected by {rejection}"),
             Self::NoNextHop => "no own address of the family on this session",

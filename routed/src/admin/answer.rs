@@ -200,8 +200,8 @@ fn capabilities(agreed: &Established) -> Vec<String> {
 }
 
 fn route_counts(family: Family, counts: PeerCounts) -> RouteCounts {
-    let PeerCounts { received, accepted, best, advertised } = counts;
-    RouteCounts { family: family.to_string(), received, accepted, best, advertised }
+    let PeerCounts { received, accepted, best, stale, advertised } = counts;
+    RouteCounts { family: family.to_string(), received, accepted, best, stale, advertised }
 }
 
 const fn message_counts(counters: Counters) -> MessageCounts {

@@ -106,8 +106,8 @@ async fn routes(fresh: &Fresh, sources: &Sources) -> Result<(), NoAnswer> {
     let best = in_time(sources.rib.best_counts()).await?;
     let routes = fresh.gauges(
         "slash32_bgp_routes",
-        "Routes of a peer: received from it, of these accepted, of these in use (best), and \
-         advertised to it.",
+        "Routes of a peer: received from it, of these accepted, of these in use (best), of those \
+         received kept from a session that ended (stale), and advertised to it.",
         &["peer", "family", "kind"],
     );
     for (peer, counts) in peers.iter().zip(counts) {
@@ -115,11 +115,12 @@ async fn routes(fresh: &Fresh, sources: &Sources) -> Result<(), NoAnswer> {
             if !peer.settings.session.families.contains(family) {
                 continue;
             }
-            let PeerCounts { received, accepted, best, advertised } = counts;
+            let PeerCounts { received, accepted, best, stale, advertised } = counts;
             let kinds = [
                 ("received", received),
                 ("accepted", accepted),
                 ("best", best),
+                ("stale", stale),
                 ("advertised", advertised),
             ];
             for (kind, count) in kinds {

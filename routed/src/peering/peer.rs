@@ -287,16 +287,15 @@ impl PeerTask {
             Output::Abort(id) => self.abort(id),
             Output::State(change) => self.note(&change),
             Output::Up(established) => self.up(&established),
-            // TODO(rfc4724 §4.2): keep the routes of `retain` as stale.
-            Output::Down { retain: _ } => {
+            Output::Down { retain } => {
                 self.interface = None;
-                self.rib.down();
+                self.rib.down(retain);
             }
-            Output::StaleExpired(_)
-            | Output::LongLived(_)
-            | Output::DeferralOver
-            | Output::RefreshBegin(_)
-            | Output::RefreshEnd(_) => (),
+            Output::StaleExpired(families) => self.rib.push(PeerEvent::StaleExpired(families)),
+            Output::LongLived(families) => self.rib.push(PeerEvent::LongLived(families)),
+            Output::DeferralOver => self.rib.push(PeerEvent::DeferralOver),
+            Output::RefreshBegin(family) => self.rib.push(PeerEvent::RefreshBegin(family)),
+            Output::RefreshEnd(family) => self.rib.push(PeerEvent::RefreshEnd(family)),
             Output::Update(update) => {
                 self.note_faults(&update.faults);
                 self.rib.push(PeerEvent::Update(update));

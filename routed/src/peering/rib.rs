@@ -12,7 +12,7 @@ use std::{collections::BTreeSet, io, sync::Arc, thread};
 use bgp::{
     attrs::{Attrs, NextHop},
     config::RibPeerConfig,
-    family::Family,
+    family::{Family, FamilySet},
     prefix::Prefix,
     rib::{
         Advertisement, BestChange, NotAdvertised, PathView, PeerCounts, PeerId, PeerUp, Resolution,
@@ -35,16 +35,35 @@ pub(crate) enum PeerEvent {
     Refresh(Family),
     /// Its routes are treated in another way from now on.
     Settings(Box<RibPeerConfig>),
-    /// No longer established.
-    Down,
+    /// The peer begins to announce all of a family again.
+    RefreshBegin(Family),
+    /// It has announced all of it.
+    RefreshEnd(Family),
+    /// No longer established; routes of these families are kept as stale.
+    Down { retain: FamilySet },
+    /// What is still stale of these families is gone.
+    StaleExpired(FamilySet),
+    /// What is stale of these families is kept for long.
+    LongLived(FamilySet),
+    /// After our own restart this peer is waited for no longer.
+    DeferralOver,
 }
 
 impl PeerEvent {
-    /// True for what must not be skipped, even if the session is over before the RIB hears it.
-    pub(crate) const fn opens_or_ends(&self) -> bool {
+    /// True for what must not be skipped, even if the session is over before the RIB hears it and
+    /// leaves no routes behind.
+    pub(crate) const fn outlives_the_session(&self) -> bool {
         match self {
-            Self::Up(_) | Self::Down => true,
-            Self::Update(_) | Self::Refresh(_) | Self::Settings(_) => false,
+            Self::Up(_)
+            | Self::Down { .. }
+            | Self::StaleExpired(_)
+            | Self::LongLived(_)
+            | Self::DeferralOver => true,
+            Self::Update(_)
+            | Self::Refresh(_)
+            | Self::RefreshBegin(_)
+            | Self::RefreshEnd(_)
+            | Self::Settings(_) => false,
         }
     }
 }

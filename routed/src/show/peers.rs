@@ -83,6 +83,7 @@ mod tests {
             received,
             accepted: received - 1,
             best: 1,
+            stale: 0,
             advertised: 2,
         };
         PeerView {

@@ -91,6 +91,8 @@ pub struct RouteCounts {
     pub accepted: usize,
     /// Of these, in use.
     pub best: usize,
+    /// Of those received, kept from a session that ended.
+    pub stale: usize,
     /// Announced to the peer.
     pub advertised: usize,
 }

@@ -49,6 +49,15 @@ fn second_wins(step: Step, change: impl Fn(&mut Sample, &mut Sample)) {
 }
 
 #[test]
+fn rfc9494_4_3_a_long_lived_stale_path_loses_to_every_other() {
+    second_wins(Step::LongLivedStale, |first, second| {
+        first.attrs.communities = vec![Community::LLGR_STALE];
+        first.attrs.local_pref = Some(u32::MAX);
+        second.attrs.as_path = AsPath::sequence([65001, 65002, 65003]);
+    });
+}
+
+#[test]
 fn what_this_router_originates_beats_everything() {
     second_wins(Step::LocallyOriginated, |first, second| {
         first.attrs.local_pref = Some(u32::MAX);

@@ -47,7 +47,7 @@ mod tests {
     use crate::{
         config::{LocalAs, RibPeerConfig},
         family::FamilySet,
-        rib::Opening,
+        rib::{Opening, SessionOptions},
     };
 
     const OWN: Asn = Asn(65000);
@@ -61,6 +61,7 @@ mod tests {
             address: [10, 0, 0, 1].into(),
             link: None,
             extended_next_hop: false,
+            options: SessionOptions::default(),
             config,
             opening: Opening::default(),
         }

@@ -13,6 +13,7 @@ use crate::{
     family::{Family, FamilySet},
     rib::{
         View,
+        adj_out::AdjOut,
         dense::{DestId, DestSet},
         loc::Loc,
         peer::{Peer, PeerId},
@@ -58,7 +59,7 @@ impl Source {
                 peers[&peer].received.iter().collect()
             }
             Self::LocRib => loc.ids(),
-            Self::AdjRibOut(peer) => peers[&peer].out.told().collect(),
+            Self::AdjRibOut(peer) => peers[&peer].out.iter().flat_map(AdjOut::told).collect(),
         }
     }
 
@@ -72,22 +73,24 @@ impl Source {
         let dest = loc.get(id);
         match self {
             Self::PrePolicy(peer) => {
-                let path = dest.path_of(Some(peer))?;
-                Some((Arc::clone(&path.received), Some(path.learned)))
+                let path = dest.paths_of(peer).next()?;
+                Some((Arc::clone(&path.received), Some(path.marks.learned)))
             }
             Self::PostPolicy(peer) => {
-                let path = dest.path_of(Some(peer))?;
-                Some((path.imported.as_ref().ok().cloned()?, Some(path.learned)))
+                let path = dest.paths_of(peer).next()?;
+                Some((path.imported.as_ref().ok().cloned()?, Some(path.marks.learned)))
             }
             Self::LocRib => {
                 let path = dest.best()?;
                 let attrs = path.imported.as_ref().ok()?;
-                Some(match path.from {
+                Some(match path.key.from {
                     Some(_) => (Arc::clone(attrs), None),
                     None => (local(attrs, dest.prefix.family()), None),
                 })
             }
-            Self::AdjRibOut(peer) => Some((Arc::clone(peers[&peer].out.told_of(id)?), None)),
+            Self::AdjRibOut(peer) => {
+                Some((Arc::clone(peers[&peer].out.as_ref()?.told_of(id)?), None))
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::*;
 use crate::{
     community::{Community, ExtCommunity},
-    policy::{Action, Adjust, Decision, NextHopAction, Statement},
+    policy::{Action, Adjust, Decision, Edit, NextHopAction, Statement},
 };
 
 /// A router with peer 1, which announces, and peer 2, which listens.
@@ -396,4 +396,104 @@ fn rfc4271_5_1_3_no_policy_tells_a_peer_that_it_is_its_own_next_hop() {
     let mut rib = between(peer(1, 65001), to);
     rib.originate(prefix("10.9.0.0/16"), Arc::new(Attrs::originated(hop("0.0.0.0"))));
     assert_eq!(told(&mut rib, 2).next_hop.addr, our_v4(), "what is ours has no other next hop");
+}
+
+fn marked(community: Community) -> Attrs {
+    let mut attrs = path(1, &[65001]);
+    attrs.add(community);
+    attrs
+}
+
+#[test]
+fn rfc9494_4_3_long_lived_stale_routes_leave_the_as_only_to_those_who_know_of_them() {
+    let mut to = peer(2, 65002);
+    let mut rib = between(peer(1, 65001), to.clone());
+    rib.update(PeerId(1), &announce(&["10.1.0.0/16"], marked(Community::LLGR_STALE)));
+    assert_eq!(untold(&rib, 2), NotAdvertised::LongLivedStale);
+    to.options.long_lived = FamilySet::of(Family::Ipv4Unicast);
+    // Not to be removed, whatever the policy says.
+    let remove = Statement {
+        name: "remove".into(),
+        conditions: vec![],
+        actions: vec![Action::Communities(Edit::Replace(vec![]))],
+        apply: None,
+        decision: None,
+    };
+    let policy = Policy { name: "p".into(), statements: vec![remove], default: Decision::Accept };
+    to.config.export = Some(Arc::new(policy));
+    rib.peer_up(PeerId(2), to);
+    assert_eq!(told(&mut rib, 2).communities, [Community::LLGR_STALE]);
+}
+
+#[test]
+fn rfc9494_4_6_inside_the_as_others_have_long_lived_stale_routes_as_the_last_choice() {
+    let mut to = peer(2, US.0);
+    let mut rib = between(peer(1, 65001), to.clone());
+    rib.update(PeerId(1), &announce(&["10.1.0.0/16"], marked(Community::LLGR_STALE)));
+    let old = told(&mut rib, 2);
+    assert_eq!(old.communities, [Community::LLGR_STALE, Community::NO_EXPORT]);
+    assert_eq!(old.local_pref, Some(0));
+    to.options.long_lived = FamilySet::ALL;
+    rib.peer_up(PeerId(2), to);
+    let new = told(&mut rib, 2);
+    assert_eq!(new.communities, [Community::LLGR_STALE]);
+    assert_eq!(new.local_pref, Some(100));
+}
+
+#[test]
+fn rfc8326_4_a_router_that_drains_marks_all_that_it_tells_and_stops_when_it_stays() {
+    let mut rib = between(peer(1, 65001), peer(2, 65002));
+    rib.peer_up(PeerId(3), peer(3, US.0));
+    rib.update(PeerId(1), &announce(&["10.1.0.0/16"], path(1, &[65001])));
+    let plain = [told(&mut rib, 2), told(&mut rib, 3)];
+    rib.set_drain(true);
+    let drained = [told(&mut rib, 2), told(&mut rib, 3)];
+    assert!(drained.iter().all(|attrs| attrs.has(Community::GRACEFUL_SHUTDOWN)));
+    assert_eq!(drained[0].local_pref, None);
+    assert_eq!(drained[1].local_pref, Some(0), "inside the AS");
+    rib.set_drain(false);
+    assert_eq!([told(&mut rib, 2), told(&mut rib, 3)], plain);
+}
+
+#[test]
+fn rfc8326_4_2_a_session_that_drains_is_the_last_choice_in_both_directions() {
+    let mut rib = between(peer(1, 65001), peer(2, 65002));
+    rib.peer_up(PeerId(3), peer(3, 65003));
+    rib.update(PeerId(1), &announce(&["10.1.0.0/16"], path(1, &[65001])));
+    rib.update(PeerId(2), &announce(&["10.1.0.0/16"], path(2, &[65002, 65009])));
+    rib.originate(prefix("10.9.0.0/16"), Arc::new(Attrs::originated(hop("0.0.0.0"))));
+    pull(&mut rib, 3);
+    let config = RibPeerConfig { drain: true, ..peer(1, 65001).config };
+    rib.set_policies(PeerId(1), config);
+    assert_eq!(verdict(&rib, 1), Verdict::Lost(Step::LocalPref));
+    let told_to_one = pull(&mut rib, 1);
+    let marked = |piece: &Advertisement| match piece {
+        Advertisement::Reach { attrs, .. } => attrs.has(Community::GRACEFUL_SHUTDOWN),
+        _ => false,
+    };
+    assert!(!told_to_one.is_empty() && told_to_one.iter().all(marked), "{told_to_one:?}");
+    let told_to_three = pull(&mut rib, 3);
+    assert!(!told_to_three.iter().any(marked), "the other way is not about to go");
+}
+
+#[test]
+fn rfc7999_3_2_a_learned_blackhole_stays_in_the_as_unless_configured() {
+    let mut to = peer(2, 65002);
+    let mut rib = between(peer(1, 65001), to.clone());
+    rib.peer_up(PeerId(3), peer(3, US.0));
+    rib.update(PeerId(1), &announce(&["10.1.0.0/32"], marked(Community::BLACKHOLE)));
+    assert_eq!(untold(&rib, 2), NotAdvertised::Blackhole);
+    assert_eq!(told(&mut rib, 3).communities, [Community::BLACKHOLE]);
+    to.config.send_blackhole = true;
+    rib.set_policies(PeerId(2), to.config);
+    assert_eq!(told(&mut rib, 2).communities, [Community::BLACKHOLE]);
+}
+
+#[test]
+fn rfc7999_3_2_a_blackhole_of_our_own_is_announced() {
+    let mut rib = between(peer(1, 65001), peer(2, 65002));
+    let mut attrs = Attrs::originated(hop("0.0.0.0"));
+    attrs.add(Community::BLACKHOLE);
+    rib.originate(prefix("10.9.0.1/32"), Arc::new(attrs));
+    assert_eq!(told(&mut rib, 2).communities, [Community::BLACKHOLE]);
 }

@@ -459,7 +459,8 @@ impl Trial {
                 self.model.peers.insert(peer, (peer_of(peer), BTreeMap::new()));
             }
             Move::Down(peer) => {
-                self.rib.peer_down(id(peer), &Cause::Closed, Timestamp::UNKNOWN);
+                let (none, why) = (FamilySet::NONE, Cause::Closed);
+                self.rib.peer_down(id(peer), none, &why, Timestamp::UNKNOWN);
                 self.lose(peer);
             }
             Move::Originate { prefix: at, med } => {
@@ -610,6 +611,7 @@ impl Trial {
             received: received.keys().filter(|prefix| of_family(prefix)).count(),
             accepted: verdicts().filter(|it| !matches!(it, Verdict::Ineligible(_))).count(),
             best: verdicts().filter(|it| matches!(it, Verdict::Best | Verdict::Multipath)).count(),
+            stale: 0,
             advertised: self.told[&peer].keys().filter(|prefix| of_family(prefix)).count(),
         };
         assert_eq!(self.rib.peer_counts(id(peer), family), expected);

@@ -227,7 +227,7 @@ fn a_lost_session_is_told_with_its_cause_and_takes_its_routes_with_it() {
     collector.listen(&mut rib, 100);
 
     rib.update(PeerId(1), &announce(&["10.2.0.0/16"], path(1, &[65001])));
-    rib.peer_down(PeerId(1), &Cause::SendHoldExpired, at(9));
+    rib.peer_down(PeerId(1), FamilySet::NONE, &Cause::SendHoldExpired, at(9));
     let reports = rib.poll_reports(STATION, 100);
     assert!(matches!(reports[0], Report::Down { .. }), "before all else: {reports:?}");
     reports.into_iter().for_each(|report| collector.take(report));
@@ -244,20 +244,20 @@ fn a_session_that_came_and_went_between_two_pulls_is_not_mentioned() {
     let mut collector = Collector::default();
     collector.listen(&mut rib, 100);
     rib.peer_up(PeerId(1), peer(1, 65001));
-    rib.peer_down(PeerId(1), &Cause::Closed, at(1));
+    rib.peer_down(PeerId(1), FamilySet::NONE, &Cause::Closed, at(1));
     assert!(!rib.has_reports(STATION));
 
     // Of a session that is known and flaps, the station hears how that one ended, and the newest.
     rib.peer_up(PeerId(1), peer(1, 65001));
     collector.listen(&mut rib, 100);
-    rib.peer_down(PeerId(1), &Cause::Stopped, at(2));
+    rib.peer_down(PeerId(1), FamilySet::NONE, &Cause::Stopped, at(2));
     for flap in 3..6 {
         rib.peer_up(
             PeerId(1),
             PeerUp { router_id: Ipv4Addr::new(10, 9, 9, flap), ..peer(1, 65001) },
         );
         if flap < 5 {
-            rib.peer_down(PeerId(1), &Cause::Closed, at(flap.into()));
+            rib.peer_down(PeerId(1), FamilySet::NONE, &Cause::Closed, at(flap.into()));
         }
     }
     collector.listen(&mut rib, 100);
@@ -296,7 +296,7 @@ fn a_station_that_is_gone_leaves_nothing_behind() {
         }
         rib.remove_station(STATION);
     }
-    rib.peer_down(PeerId(1), &Cause::Closed, at(1));
+    rib.peer_down(PeerId(1), FamilySet::NONE, &Cause::Closed, at(1));
     drain_best(&mut rib);
     assert_eq!(rib.loc.ids(), [], "destinations are held by nobody");
     assert_eq!(rib.poll_reports(STATION, 100), []);
@@ -375,7 +375,7 @@ fn take_step(rib: &mut Rib, collector: &mut Collector, step: &Step) {
     let id = |n: u8| PeerId(n.into());
     match *step {
         Step::Up(n) => rib.peer_up(id(n), peer(n, 65000 + u32::from(n))),
-        Step::Down(n) => rib.peer_down(id(n), &Cause::Closed, at(1)),
+        Step::Down(n) => rib.peer_down(id(n), FamilySet::NONE, &Cause::Closed, at(1)),
         Step::Announce(n, number, len) => {
             let asns: Vec<_> =
                 std::iter::repeat_n(65000 + u32::from(n), usize::from(len) + 1).collect();
@@ -413,15 +413,16 @@ fn truth(rib: &Rib) -> BTreeMap<(Option<PeerId>, View), BTreeMap<Prefix, Attrs>>
     let mut all: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
     for (id, state) in &rib.peers {
         for dest in state.received.iter().map(|dest| rib.loc.get(dest)) {
-            let path = dest.path_of(Some(*id)).unwrap();
+            let path = dest.paths_of(*id).next().unwrap();
             let mut put = |view, attrs: &Arc<Attrs>| {
                 all.entry((Some(*id), view)).or_default().insert(dest.prefix, Attrs::clone(attrs));
             };
             put(View::PrePolicy, &path.received);
             path.imported.iter().for_each(|attrs| put(View::PostPolicy, attrs));
         }
-        for dest in state.out.told() {
-            let attrs = Attrs::clone(state.out.told_of(dest).unwrap());
+        let Some(out) = &state.out else { continue };
+        for dest in out.told() {
+            let attrs = Attrs::clone(out.told_of(dest).unwrap());
             let prefix = rib.loc.get(dest).prefix;
             all.entry((Some(*id), View::AdjRibOut)).or_default().insert(prefix, attrs);
         }
@@ -429,7 +430,7 @@ fn truth(rib: &Rib) -> BTreeMap<(Option<PeerId>, View), BTreeMap<Prefix, Attrs>>
     for dest in rib.loc.ids().into_iter().map(|dest| rib.loc.get(dest)) {
         let Some(best) = dest.best() else { continue };
         let mut attrs = Attrs::clone(best.imported.as_ref().unwrap());
-        if best.from.is_none() {
+        if best.key.from.is_none() {
             attrs.next_hop = hop(if dest.prefix.addr().is_ipv4() { "0.0.0.0" } else { "::" });
         }
         all.entry((None, View::LocRib)).or_default().insert(dest.prefix, attrs);
@@ -464,7 +465,7 @@ proptest! {
         // And nothing is left when all is over.
         rib.remove_station(STATION);
         for n in 1..4 {
-            rib.peer_down(PeerId(n), &Cause::Closed, at(1));
+            rib.peer_down(PeerId(n), FamilySet::NONE, &Cause::Closed, at(1));
         }
         for number in 0..5 {
             rib.withdraw(place(number));

@@ -173,7 +173,7 @@ fn a_lost_peer_takes_its_routes_along_and_the_next_best_stands_in() {
     rib.update(PeerId(1), &announce(&["10.1.0.0/16", "10.2.0.0/16"], path(1, &[65001])));
     rib.update(PeerId(2), &announce(&["10.2.0.0/16"], path(2, &[65002, 65009])));
     drain_best(&mut rib);
-    rib.peer_down(PeerId(1), &Cause::Closed, Timestamp::UNKNOWN);
+    rib.peer_down(PeerId(1), FamilySet::NONE, &Cause::Closed, Timestamp::UNKNOWN);
     let expected = [("10.1.0.0/16".to_owned(), vec![]), ("10.2.0.0/16".to_owned(), vec![Some(2)])];
     assert_eq!(drain_best(&mut rib), expected);
     assert_eq!(rib.received(PeerId(1)), []);
@@ -252,8 +252,9 @@ fn counts_follow_every_path() {
     rib.update(PeerId(1), &announce(&["10.3.0.0/16"], path(1, &[65001, US.0])));
     rib.update(PeerId(2), &announce(&["10.1.0.0/16"], path(2, &[65002])));
     pull(&mut rib, 2);
-    let one = PeerCounts { received: 3, accepted: 2, best: 1, advertised: 0 };
-    let two = PeerCounts { received: 1, accepted: 1, best: 1, advertised: 1 };
+    let one = PeerCounts { received: 3, accepted: 2, best: 1, ..PeerCounts::default() };
+    let two =
+        PeerCounts { received: 1, accepted: 1, best: 1, advertised: 1, ..PeerCounts::default() };
     assert_eq!(count(&rib, 1), one);
     assert_eq!(count(&rib, 2), two);
     assert_eq!(rib.best_count(Family::Ipv4Unicast), 2);

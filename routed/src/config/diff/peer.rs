@@ -148,6 +148,8 @@ fn of_rib(rib: &RibPeerConfig) -> Vec<Field<'_>> {
         as_override,
         private_as,
         local_as: LocalAs { no_prepend, replace_as },
+        drain,
+        send_blackhole,
         enforce_first_as,
         // Follow from others: the peer's name, the distance, and the session's own addresses.
         name: _,
@@ -171,6 +173,8 @@ fn of_rib(rib: &RibPeerConfig) -> Vec<Field<'_>> {
         Field::new("private_as", Soft, private_as),
         Field::new("local_as.no_prepend", Soft, no_prepend),
         Field::new("local_as.replace_as", Soft, replace_as),
+        Field::new("drain", Soft, drain),
+        Field::new("send_blackhole", Soft, send_blackhole),
         Field::new("enforce_first_as", Soft, enforce_first_as),
     ]
 }

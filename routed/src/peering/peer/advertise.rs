@@ -42,6 +42,7 @@ impl PeerTask {
             address: settings.address,
             link,
             extended_next_hop: established.codec.extended_next_hop.contains(Family::Ipv4Unicast),
+            options: established.into(),
             config,
             opening: Opening::default(),
         });

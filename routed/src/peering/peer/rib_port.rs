@@ -8,7 +8,10 @@
 
 use std::collections::VecDeque;
 
-use bgp::rib::{Advertisement, PeerId, PeerUp};
+use bgp::{
+    family::FamilySet,
+    rib::{Advertisement, PeerId, PeerUp},
+};
 use tokio::sync::oneshot;
 
 use crate::peering::rib::{Command, PeerEvent, Refused, RibHandle, RibStopped};
@@ -36,15 +39,17 @@ impl RibPort {
         self.push(PeerEvent::Up(Box::new(up)));
     }
 
-    /// It is no longer.
-    pub(super) fn down(&mut self) {
+    /// It is no longer; routes of these families are kept.
+    pub(super) fn down(&mut self, retain: FamilySet) {
         self.up = false;
         self.pull = None;
         // Routes that the RIB has not seen need not be put in before they are taken out.
         // Nor is anyone left who could be told news.
-        self.backlog
-            .retain(|command| matches!(command, Command::Peer(_, event) if event.opens_or_ends()));
-        self.push(PeerEvent::Down);
+        self.backlog.retain(|command| match command {
+            Command::Peer(_, event) => !retain.is_empty() || event.outlives_the_session(),
+            _ => false,
+        });
+        self.push(PeerEvent::Down { retain });
     }
 
     /// Hands on what happened in the session.

@@ -96,10 +96,15 @@ impl RibOwner {
             PeerEvent::Update(update) => self.rib.update(peer, &update),
             PeerEvent::Refresh(family) => self.rib.refresh(peer, family),
             PeerEvent::Settings(config) => self.rib.set_policies(peer, *config),
-            PeerEvent::Down => {
+            PeerEvent::RefreshBegin(family) => self.rib.refresh_begin(peer, family),
+            PeerEvent::RefreshEnd(family) => self.rib.refresh_end(peer, family),
+            PeerEvent::Down { retain } => {
                 self.pulls.remove(&peer);
-                self.rib.peer_down(peer, &Cause::Closed, Timestamp::UNKNOWN);
+                self.rib.peer_down(peer, retain, &Cause::Closed, Timestamp::UNKNOWN);
             }
+            PeerEvent::StaleExpired(families) => self.rib.stale_expired(peer, families),
+            PeerEvent::LongLived(families) => self.rib.long_lived(peer, families),
+            PeerEvent::DeferralOver => self.rib.deferral_over(peer),
         }
     }
 

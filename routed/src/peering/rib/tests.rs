@@ -9,7 +9,7 @@ use bgp::{
     aspath::Asn,
     family::FamilySet,
     policy::Policy,
-    rib::{NotAdvertised, Opening, Verdict},
+    rib::{NotAdvertised, Opening, SessionOptions, Verdict},
 };
 
 use super::*;
@@ -40,6 +40,7 @@ fn up() -> PeerEvent {
         address: "10.1.0.2".parse().unwrap(),
         link: None,
         extended_next_hop: false,
+        options: SessionOptions::default(),
         config: RibPeerConfig {
             import: all.clone(),
             export: all,
@@ -119,7 +120,7 @@ async fn a_request_of_an_earlier_session_takes_nothing_from_the_next() {
     {}
     let stale = rib.pull(100).await;
 
-    rib.event(PeerEvent::Down).await;
+    rib.event(PeerEvent::Down { retain: FamilySet::NONE }).await;
     rib.event(up()).await;
     rib.rib.originate(prefix("10.244.1.0/24"), originated()).await.unwrap();
 
@@ -178,7 +179,7 @@ async fn next_hops_are_published_while_paths_have_them() {
     rib.rib.set_next_hop(hop, Resolution::Reachable { cost: 0 }).await.unwrap();
     assert_eq!(rib.rib.received(PEER).await.unwrap()[0].1.verdict, Verdict::Best);
 
-    rib.event(PeerEvent::Down).await;
+    rib.event(PeerEvent::Down { retain: FamilySet::NONE }).await;
     next_hops.changed().await.unwrap();
     assert!(next_hops.borrow().is_empty());
 }

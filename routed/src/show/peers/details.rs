@@ -2,7 +2,7 @@
 
 use crate::show::{
     table::{Align, Table, age, printable},
-    view::{MessageCounts, PeerView},
+    view::{MessageCounts, PeerView, RouteCounts},
 };
 
 /// A paragraph and two small tables for each peer.
@@ -78,11 +78,13 @@ fn routes(peer: &PeerView) -> String {
         .column("RECEIVED", Align::Right)
         .column("ACCEPTED", Align::Right)
         .column("BEST", Align::Right)
+        .column("STALE", Align::Right)
         .column("ADVERTISED", Align::Right);
     for counts in &peer.routes {
-        let numbers = [counts.received, counts.accepted, counts.best, counts.advertised];
+        let RouteCounts { received, accepted, best, stale, advertised, .. } = counts;
+        let numbers = [received, accepted, best, stale, advertised];
         let family = format!("  {}", counts.family);
-        table.row([family].into_iter().chain(numbers.map(|number| number.to_string())));
+        table.row([family].into_iter().chain(numbers.map(ToString::to_string)));
     }
     table.to_string()
 }
