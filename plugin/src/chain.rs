@@ -7,46 +7,60 @@ use serde_json::{Map, Value, json};
 
 use crate::cni::{Error, code};
 
-/// Our result after that of the plugins before us.
-///
-/// # Errors
-///
-/// [`code::DECODING_FAILURE`] if the `prevResult` is no result.
-pub fn append(mut before: Value, mut ours: Value) -> Result<Value, Error> {
-    let result = before.as_object_mut().ok_or_else(|| refused("it is no object"))?;
-    let offset = list(result, "interfaces")?.len();
-    for ip in ours["ips"].as_array_mut().into_iter().flatten() {
-        if let Some(interface) = ip["interface"].as_u64() {
-            ip["interface"] = json!(interface + offset as u64);
+/// A `prevResult`, known to be one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Before(Map<String, Value>);
+
+impl Before {
+    /// Checks it, before anything is done.
+    ///
+    /// # Errors
+    ///
+    /// [`code::DECODING_FAILURE`] if it is no result.
+    pub fn read(prev_result: Value) -> Result<Self, Error> {
+        let refused = |what: &str| Error {
+            code: code::DECODING_FAILURE,
+            msg: "prevResult is not understood".to_owned(),
+            details: format!("{what}; it must be what the plugin before this one printed"),
+        };
+        let Value::Object(mut result) = prev_result else { return Err(refused("it is no object")) };
+        for key in LISTS {
+            let list = result.entry(key).or_insert(Value::Null);
+            if list.is_null() {
+                *list = json!([]);
+            }
+            if !list.is_array() {
+                return Err(refused(&format!("{key} is no list")));
+            }
         }
+        Ok(Self(result))
     }
-    for key in ["interfaces", "ips", "routes"] {
-        list(result, key)?.extend(ours[key].as_array_mut().map(std::mem::take).unwrap_or_default());
+
+    /// With our result behind it.
+    #[must_use]
+    pub fn append(mut self, mut ours: Value) -> Value {
+        let offset = self.0["interfaces"].as_array().map_or(0, Vec::len);
+        for ip in ours["ips"].as_array_mut().into_iter().flatten() {
+            if let Some(interface) = ip["interface"].as_u64() {
+                ip["interface"] = json!(interface + offset as u64);
+            }
+        }
+        for key in LISTS {
+            if let (Some(all), Some(own)) = (self.0[key].as_array_mut(), ours[key].as_array_mut()) {
+                all.append(own);
+            }
+        }
+        // Name servers are those of the first who gave any.
+        if self.0.get("dns").is_none_or(|dns| dns.as_object().is_none_or(Map::is_empty)) {
+            self.0.insert("dns".to_owned(), ours["dns"].take());
+        }
+        self.0.insert("cniVersion".to_owned(), ours["cniVersion"].take());
+        Value::Object(self.0)
     }
-    // Name servers are those of the first who gave any.
-    if result.get("dns").is_none_or(|dns| dns.as_object().is_none_or(Map::is_empty)) {
-        result.insert("dns".to_owned(), ours["dns"].take());
-    }
-    result.insert("cniVersion".to_owned(), ours["cniVersion"].take());
-    Ok(before)
 }
 
-/// A list of the result, made if it is missing.
-fn list<'a>(result: &'a mut Map<String, Value>, key: &str) -> Result<&'a mut Vec<Value>, Error> {
-    let value = result.entry(key).or_insert_with(|| json!([]));
-    if value.is_null() {
-        *value = json!([]);
-    }
-    value.as_array_mut().ok_or_else(|| refused(&format!("{key} is no list")))
-}
-
-fn refused(what: &str) -> Error {
-    Error {
-        code: code::DECODING_FAILURE,
-        msg: "prevResult is not understood".to_owned(),
-        details: format!("{what}; it must be what the plugin before this one printed"),
-    }
-}
+/// What a result lists.
+const LISTS: [&str; 3] = ["interfaces", "ips", "routes"];
 
 #[cfg(test)]
 mod tests {
@@ -70,7 +84,7 @@ mod tests {
             "ips": [{"address": "192.0.2.7/24", "interface": 0}],
             "dns": {"nameservers": ["192.0.2.53"]},
         });
-        let both = append(before.clone(), ours()).unwrap();
+        let both = Before::read(before.clone()).unwrap().append(ours());
         assert_eq!(both["interfaces"][0], before["interfaces"][0]);
         assert_eq!(both["interfaces"][2]["name"], "net1");
         assert_eq!(both["ips"][0], before["ips"][0]);
@@ -82,14 +96,14 @@ mod tests {
     #[test]
     fn an_empty_result_before_us_changes_nothing_of_ours() {
         for before in [json!({}), json!({"interfaces": null, "dns": {}})] {
-            assert_eq!(append(before, ours()).unwrap(), ours());
+            assert_eq!(Before::read(before).unwrap().append(ours()), ours());
         }
     }
 
     #[test]
     fn what_is_no_result_is_refused() {
         for before in [json!(7), json!([]), json!({"ips": {}})] {
-            assert_eq!(append(before, ours()).unwrap_err().code, code::DECODING_FAILURE);
+            assert_eq!(Before::read(before).unwrap_err().code, code::DECODING_FAILURE);
         }
     }
 }

@@ -15,7 +15,8 @@ use std::{
 };
 
 use plugin::{
-    chain, client,
+    chain::Before,
+    client,
     cni::{Error, code},
     delegate::{Chosen, Delegate},
     env::{Params, Verb},
@@ -89,10 +90,14 @@ impl Ipam<'_> {
     }
 }
 
-fn add(params: &Params, conf: NetConf, ipam: Option<Ipam<'_>>) -> Result<Value, Error> {
+fn add(params: &Params, mut conf: NetConf, ipam: Option<Ipam<'_>>) -> Result<Value, Error> {
     let netns = open_netns(&params.netns)?;
+    let before = conf.prev_result.take().map(Before::read).transpose()?;
     let chosen = ipam.map(|ipam| ipam.plugin.add(ipam.stdin)).transpose()?;
-    let outcome = attach(params, conf, netns.as_fd(), chosen);
+    let outcome = attach(params, conf, netns.as_fd(), chosen).map(|ours| match before {
+        Some(before) => before.append(ours),
+        None => ours,
+    });
     if let (Err(_), Some(ipam)) = (&outcome, ipam) {
         // What it has chosen is of no use to anybody; the first error is what the runtime needs.
         let _ = ipam.call("DEL");
@@ -128,8 +133,7 @@ fn attach(
     match client::call(&conf.socket, &Request::Add(attach), Some(netns))? {
         Response::Added(mut result) => {
             result.dns = dns.unwrap_or(result.dns);
-            let ours = conf.version.render_result(&result);
-            conf.prev_result.map_or(Ok(ours.clone()), |before| chain::append(before, ours))
+            Ok(conf.version.render_result(&result))
         }
         Response::Error(error) => Err(error),
         Response::Done => Err(unexpected_answer()),

@@ -186,7 +186,8 @@ fn in_kernel(findings: &mut Vec<Finding>) -> Result<Holders, crate::kernel::netl
     let stamp = RouteStamp { table: 0, protocol: 0 };
     let mut holders = Holders::new();
     for link in interfaces()? {
-        let Some(Found::Pod(wiring) | Found::Doomed(wiring)) = recognize(&link, stamp) else {
+        // Those that are being removed have no lease any more.
+        let Some(Found::Pod(wiring)) = recognize(&link, stamp) else {
             continue;
         };
         for address in wiring.lease.iter() {

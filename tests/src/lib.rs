@@ -3,5 +3,7 @@
 
 pub mod fabric;
 pub mod messages;
+pub mod node;
 pub mod oracle;
+pub mod runtime;
 pub mod sim;

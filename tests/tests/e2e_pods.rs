@@ -114,7 +114,7 @@ fn gc_and_status_and_version_are_served_by_the_real_daemon() {
 }
 
 #[test]
-fn full_pool_is_named_with_its_remedy_and_a_freed_address_is_given_again() {
+fn full_pool_is_named_with_its_remedy_and_a_freed_address_cools_down() {
     let fabric = Fabric::established(&topology("10.244.11.0/30", "fd00:10:244:11::/126"));
     for pod in ["c1", "c2", "c3"] {
         make_netns(&fabric, NODE, pod);
@@ -128,18 +128,19 @@ fn full_pool_is_named_with_its_remedy_and_a_freed_address_is_given_again() {
     let refused = Call::new(NODE, "ADD", "c3").run(&fabric).refusal(code::POOL_EXHAUSTED);
 
     assert!(
-        refused.contains("no free ipv4 address (pool ipv4 10.244.11.0/30: 2 of 2"),
+        refused.contains("no free ipv4 address (pool default, ipv4 10.244.11.0/30: 2 of 2"),
         "{refused}"
     );
-    assert!(refused.contains("pods.ipv4 in routed.toml"), "{refused}");
+    assert!(refused.contains("the pool in routed.toml"), "{refused}");
     kernel::is_still(&fabric, NODE, &before);
     kernel::is_still(&fabric, "node1/c3", &pod_before);
     let pools = fabric.ask(NODE, &["routed", "show", "pools"]);
     let words: Vec<&str> = pools.lines().nth(1).unwrap_or_default().split_whitespace().collect();
-    assert_eq!(words, ["10.244.11.0/30", "ipv4", "2", "2", "0"], "{pools}");
+    assert_eq!(words, ["default", "10.244.11.0/30", "ipv4", "2", "2", "0", "0"], "{pools}");
     let _ = Call::new(NODE, "DEL", "c1").run(&fabric).result();
-    let result = Call::new(NODE, "ADD", "c3").run(&fabric).result();
-    assert_eq!(result["ips"][0]["address"], "10.244.11.1/32");
+    let later = Call::new(NODE, "ADD", "c3").run(&fabric).refusal(code::TRY_AGAIN);
+    assert!(later.contains("1 cooling down"), "{later}");
+    assert!(later.contains("the next is free in "), "{later}");
 }
 
 #[test]
@@ -190,11 +191,9 @@ fn wrong_calls_get_one_document_with_the_specs_code_and_change_nothing() {
         (conf("mtu", json!(68)), code::INVALID_CONFIG, "mtu"),
         (conf("mtu", json!("1500")), code::DECODING_FAILURE, "1500"),
         (conf("socket", json!("cni.sock")), code::INVALID_CONFIG, "socket"),
-        (
-            conf("prevResult", json!({ "cniVersion": "1.1.0" })),
-            code::UNSUPPORTED_FIELD,
-            "front of `plugins`",
-        ),
+        (conf("prevResult", json!({ "ips": 7 })), code::DECODING_FAILURE, "ips is no list"),
+        (conf("pool", json!("no")), code::INVALID_CONFIG, "pools of this node are default"),
+        (conf("ipam", json!({ "type": "no" })), code::INVALID_CONFIG, "CNI_PATH"),
         (
             conf("runtimeConfig", json!({ "ips": ["10.9.9.9/24"] })),
             code::ADDRESS_REFUSED,

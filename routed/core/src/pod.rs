@@ -279,7 +279,7 @@ impl Pods {
             (Work::Observing(why), Answer::Observed(outcome)) => {
                 self.observed(wiring, why, outcome);
             }
-            (Work::Cutting(then), Answer::Cut(Ok(()))) => self.was_cut(wiring, then),
+            (Work::Cutting(then), Answer::Cut(Ok(()))) => self.was_cut(wiring, then, now),
             (Work::Cutting(then), Answer::Cut(Err(error))) => {
                 self.stuck(wiring, then, false, error, now);
             }
@@ -364,10 +364,19 @@ impl Pods {
         elsewhere.map(|(address, by)| Difference::LeasedElsewhere { address, by }).collect()
     }
 
-    fn was_cut(&mut self, wiring: Wiring, then: Then) {
+    /// Nothing leads to the pod any more, so its addresses are idle: what automatic choice needs
+    /// beyond that is the cooldown, and who asks for an address by name may have it at once.
+    fn was_cut(&mut self, wiring: Wiring, then: Then, now: Instant) {
+        match then {
+            // The runtime may have told others about the addresses.
+            Then::Rebuild { .. } => {}
+            Then::Forget | Then::Answer(_) | Then::Collected(_) | Then::Fail { .. } => {
+                self.release(&wiring.id, now);
+            }
+        }
         let then = match then {
-            // Nothing leads to the pod any more: that is what DEL promises. Deleting the pair
-            // takes the kernel 20 ms, which nobody needs to wait for.
+            // That is what DEL promises. Deleting the pair takes the kernel 20 ms, which nobody
+            // needs to wait for.
             Then::Answer(op) => {
                 self.reply(op, Reply::Done);
                 Then::Forget
@@ -385,7 +394,6 @@ impl Pods {
         self.indexes.put_back(wiring.host.index);
         self.gone.remove(&wiring.host.index);
         if let Then::Rebuild { op, attach } = then {
-            // The lease stays: the runtime may have told others about the addresses.
             let attach = Attach {
                 mac: Some(wiring.inside.mac),
                 mtu: Some(wiring.mtu),
@@ -537,13 +545,8 @@ impl Pods {
     fn adopt(&mut self, found: Vec<Found>) {
         for found in found {
             match found {
-                Found::Pod(wiring) => self.adopt_pod(wiring, Phase::Ready),
-                Found::Doomed(wiring) => {
-                    self.commands.push_back(Command::Sweep(wiring.id.clone()));
-                    self.adopt_pod(wiring, |wiring| {
-                        Phase::Working(wiring, Work::Sweeping(Then::Forget))
-                    });
-                }
+                Found::Pod(wiring) => self.adopt_pod(wiring),
+                Found::Doomed(wiring) => self.adopt_doomed(wiring),
                 Found::Leftover { name } => {
                     self.commands.push_back(Command::Discard(name.clone()));
                     self.notice(Notice::Leftover(name));
@@ -569,7 +572,16 @@ impl Pods {
         }
     }
 
-    fn adopt_pod(&mut self, wiring: Wiring, phase: impl FnOnce(Wiring) -> Phase) {
+    /// One that was detached: its addresses are idle, and may be another's by now.
+    fn adopt_doomed(&mut self, wiring: Wiring) {
+        if self.slots.contains(&wiring.id) {
+            return self.commands.push_back(Command::Discard(wiring.host.name));
+        }
+        self.indexes.adopt(wiring.host.index, &wiring.id);
+        self.begin_sweep(wiring, Then::Forget);
+    }
+
+    fn adopt_pod(&mut self, wiring: Wiring) {
         let id = wiring.id.clone();
         if self.slots.contains(&id) {
             return self.notice(Notice::Twin { link: wiring.host.name, id });
@@ -578,7 +590,7 @@ impl Pods {
             self.notice(Notice::Conflict { id: id.clone(), error });
         }
         self.indexes.adopt(wiring.host.index, &id);
-        self.slots.set(&id, phase(wiring));
+        self.slots.set(&id, Phase::Ready(wiring));
     }
 
     fn ready(&mut self, wiring: Wiring) {

@@ -237,17 +237,38 @@ fn detached_pod_leaves_the_kernel_as_it_was() {
 }
 
 #[test]
-fn detach_is_answered_once_nothing_leads_to_the_pod_but_the_address_stays_taken() {
+fn detach_is_answered_and_the_address_idle_once_nothing_leads_to_the_pod() {
     let mut node = Node::new();
     node.add(1);
     let op = node.ask(Request::Detach(id(1)), 1);
     node.execute(0, Fault::None);
     assert_eq!(node.replies[&op], Reply::Done);
     assert!(node.kernel.host.routes.is_empty() && node.kernel.host.neighbours.is_empty());
-    assert_eq!(node.leased(), 2);
-    assert_eq!(node.pods.pods().next().unwrap().1, PodState::Removing);
-    node.run();
     assert_eq!(node.leased(), 0);
+    assert_eq!(node.pods.pods().next().unwrap().1, PodState::Removing);
+    // Who asks for it need not wait until the pair is gone.
+    let again = node.ask(Request::Attach(asking("10.0.0.1", 2)), 2);
+    node.run();
+    assert!(matches!(node.replies[&again], Reply::Attached(_)));
+    assert_eq!(node.pods.pods().count(), 1);
+}
+
+#[test]
+fn restart_between_answer_and_deletion_leaves_the_address_to_its_new_pod() {
+    let mut node = Node::new();
+    let old = node.add(1);
+    node.ask(Request::Detach(id(1)), 1);
+    node.execute(0, Fault::None);
+    // The deletion is not carried out before the daemon dies.
+    node.pending.clear();
+    let add = node.ask(Request::Attach(asking("10.0.0.1", 2)), 2);
+    node.execute(0, Fault::None);
+    assert!(matches!(node.replies[&add], Reply::Attached(_)));
+    let node = node.restarted();
+    assert!(!node.notices.iter().any(|notice| matches!(notice, Notice::Conflict { .. })));
+    let known: Vec<_> = node.pods.pods().map(|(wiring, _)| wiring.id.clone()).collect();
+    assert_eq!(known, [id(2)]);
+    assert!(!node.kernel.host.links.contains_key(&old.host.name));
 }
 
 #[test]
@@ -865,13 +886,21 @@ fn assert_sound(node: &Node) {
         assert!(routes.insert(prefix, index).is_none(), "two routes to {prefix}");
     }
     let mut taken = BTreeMap::new();
-    for (wiring, _) in node.pods.pods() {
-        for address in wiring.lease.iter() {
-            let before = taken.insert(address, wiring.id.clone());
+    for (id, lease) in node.pods.ipam().leases() {
+        for address in lease.iter() {
+            let before = taken.insert(address, id.clone());
             assert_eq!(before, None, "{address} belongs to two pods");
         }
+        assert!(node.pods.slots.contains(id), "a lease without a pod");
     }
-    assert_eq!(node.leased(), taken.len() as u128, "leases without pods, or the reverse");
+    for (wiring, state) in node.pods.pods() {
+        let lease = node.pods.ipam().get(&wiring.id);
+        match state {
+            PodState::Attaching | PodState::Ready => assert_eq!(lease, Some(wiring.lease)),
+            PodState::Removing | PodState::Stuck => {}
+        }
+    }
+    assert_eq!(node.leased(), taken.len() as u128);
 }
 
 proptest! {
