@@ -8,7 +8,7 @@ use bgp::{
     aspath::Asn,
     bmp::{self, Peer, PeerDown, Statistic, Termination},
     family::{Family, FamilySet},
-    rib::{Monitored, Opening, PeerId, Report, View},
+    rib::{Monitored, Opening, PeerId, Report, SessionOptions, View},
     timestamp::Timestamp,
     wire::{Capability, ErrorCode, Notification, Open, Update},
 };
@@ -57,6 +57,7 @@ fn session(address: &str) -> Arc<Monitored> {
         asn: Asn(4_200_000_001),
         router_id: "10.0.0.2".parse().unwrap(),
         families: FamilySet::ALL,
+        options: SessionOptions::default(),
         opening: Opening {
             local: "10.1.1.1:40000".parse().unwrap(),
             remote: "10.1.1.0:179".parse().unwrap(),

@@ -12,7 +12,7 @@ use crate::{
     community::Community,
     family::Family,
     prefix::Prefix,
-    rib::{Monitored, Opening, PeerId, Report, View},
+    rib::{Monitored, Opening, PeerId, Report, SessionOptions, View},
     session::Cause,
     timestamp::Timestamp,
     wire::{self, ErrorCode, Notification, Reach, Update},
@@ -174,6 +174,7 @@ fn session() -> Arc<Monitored> {
         asn: Asn(4_200_000_001),
         router_id: "10.0.0.2".parse().unwrap(),
         families: FamilySet::ALL,
+        options: SessionOptions::default(),
         opening: Opening { at: at(), ..Opening::default() },
     })
 }
@@ -198,6 +199,28 @@ fn reports_become_messages_of_their_kind_about_their_peer() {
     let octets = Update::encode_end_of_rib(Family::Ipv6Unicast);
     let of_us = Report::Routes { session: None, view: View::LocRib, at: at(), update: end };
     assert_eq!(told(&of_us), [us.routes(View::LocRib, &octets, at())]);
+}
+
+#[test]
+fn rfc7911_prefixes_have_path_identifiers_where_the_session_has_them() {
+    let Report::Routes { view, at, update, .. } =
+        announced(Attrs::originated(NextHop::new("10.1.1.0".parse().unwrap())))
+    else {
+        panic!()
+    };
+    let options = SessionOptions {
+        add_path_receive: [Family::Ipv4Unicast].into_iter().collect(),
+        ..SessionOptions::default()
+    };
+    let told = |options, view| {
+        let session = Some(Arc::new(Monitored { options, ..Monitored::clone(&session()) }));
+        let routes = Report::Routes { session, view, at, update: update.clone() };
+        report(&routes, &ourselves()).unwrap()[0].len()
+    };
+    let plain = told(SessionOptions::default(), view);
+    assert_eq!(told(options, View::PrePolicy), plain + 4);
+    assert_eq!(told(options, View::PostPolicy), plain + 4);
+    assert_eq!(told(options, View::AdjRibOut), plain);
 }
 
 #[test]

@@ -128,7 +128,7 @@ impl Rib {
         // Stations may let go of the destination before all is settled.
         self.loc.claim(id);
         if let Some(peer) = key.from {
-            self.monitors.path_changed(&mut self.loc, peer, id, old.as_ref());
+            self.monitors.path_changed(&mut self.loc, peer, (id, key.path_id), old.as_ref());
             let exists = self.loc.get(id).paths_of(peer).next().is_some();
             if let Some(state) = self.peers.get_mut(&peer) {
                 state.path_changed(id, family, (old.map(|path| path.account()), new), exists);

@@ -15,7 +15,7 @@ use std::{
 
 use super::{
     dense::{DestId, DestSet},
-    dest::Path,
+    dest::{Path, PathKey},
     loc::Loc,
     peer::{Peer, PeerId},
 };
@@ -28,6 +28,7 @@ use crate::{
 
 mod feed;
 mod report;
+
 
 pub use report::{Monitored, Report};
 
@@ -110,22 +111,24 @@ impl Monitors {
         &mut self,
         loc: &mut Loc,
         peer: PeerId,
-        id: DestId,
+        (id, path_id): (DestId, u32),
         old: Option<&Path>,
     ) {
         if self.stations.is_empty() {
             return;
         }
-        let new = loc.get(id).paths_of(peer).next();
+        let dest = loc.get(id);
+        let new = dest.path(PathKey { from: Some(peer), path_id });
         let received = |path: &Path| Arc::clone(&path.received);
         let accepted = |path: &Path| path.imported.as_ref().ok().cloned();
         let pre_policy = (old.map(received), new.map(received));
         let post_policy = (old.and_then(accepted), new.and_then(accepted));
+        let exists = dest.paths_of(peer).next().is_some();
         let sources =
             [(Source::PrePolicy(peer), pre_policy), (Source::PostPolicy(peer), post_policy)];
         for (source, (old, new)) in sources {
             if old != new {
-                self.mark(loc, source, id, new.is_some());
+                self.mark(loc, source, id, exists);
             }
         }
     }

@@ -102,6 +102,10 @@ pub struct SessionOptions {
     pub graceful_restart: bool,
     /// Families in which the peer knows of long-lived stale routes (RFC 9494).
     pub long_lived: FamilySet,
+    /// Families whose prefixes the peer announces with path identifiers (RFC 7911).
+    pub add_path_receive: FamilySet,
+    /// Families whose prefixes it is told with path identifiers.
+    pub add_path_send: FamilySet,
 }
 
 impl From<&Established> for SessionOptions {
@@ -109,6 +113,8 @@ impl From<&Established> for SessionOptions {
         Self {
             graceful_restart: terms.graceful_restart.is_some(),
             long_lived: terms.long_lived_families(),
+            add_path_receive: terms.codec.add_path_receive,
+            add_path_send: terms.codec.add_path_send,
         }
     }
 }

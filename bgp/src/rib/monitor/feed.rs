@@ -14,11 +14,13 @@ use crate::{
     rib::{
         View,
         adj_out::AdjOut,
-        dense::{DestId, DestSet},
+        dense::{DestId, DestMap, DestSet},
+        dest::Path,
         loc::Loc,
         peer::{Peer, PeerId},
     },
     timestamp::Timestamp,
+    wire::Nlri,
 };
 
 /// Where routes come from.
@@ -63,41 +65,57 @@ impl Source {
         }
     }
 
-    /// What it has of a destination, and when that was learned if it is known.
-    fn route(
-        self,
-        id: DestId,
-        peers: &BTreeMap<PeerId, Peer>,
-        loc: &Loc,
-    ) -> Option<(Arc<Attrs>, Option<Timestamp>)> {
+    /// What it has of a destination.
+    fn routes(self, id: DestId, peers: &BTreeMap<PeerId, Peer>, loc: &Loc) -> Vec<Route> {
         let dest = loc.get(id);
+        let received = |path: &Path, attrs: &Arc<Attrs>| Route {
+            path_id: path.key.path_id,
+            attrs: Arc::clone(attrs),
+            learned: Some(path.marks.learned),
+        };
+        let other = |attrs| Route { path_id: 0, attrs, learned: None };
         match self {
             Self::PrePolicy(peer) => {
-                let path = dest.paths_of(peer).next()?;
-                Some((Arc::clone(&path.received), Some(path.marks.learned)))
+                dest.paths_of(peer).map(|path| received(path, &path.received)).collect()
             }
             Self::PostPolicy(peer) => {
-                let path = dest.paths_of(peer).next()?;
-                Some((path.imported.as_ref().ok().cloned()?, Some(path.marks.learned)))
+                let accepted = |path: &Path| Some(received(path, path.imported.as_ref().ok()?));
+                dest.paths_of(peer).filter_map(accepted).collect()
             }
             Self::LocRib => {
-                let path = dest.best()?;
-                let attrs = path.imported.as_ref().ok()?;
-                Some(match path.key.from {
-                    Some(_) => (Arc::clone(attrs), None),
-                    None => (local(attrs, dest.prefix.family()), None),
-                })
+                let best = dest.best().and_then(|path| {
+                    let attrs = path.imported.as_ref().ok()?;
+                    Some(shown(path.key.from, attrs, dest.prefix.family()))
+                });
+                best.map(other).into_iter().collect()
             }
             Self::AdjRibOut(peer) => {
-                Some((Arc::clone(peers[&peer].out.as_ref()?.told_of(id)?), None))
+                let told = peers[&peer].out.as_ref().and_then(|out| out.told_of(id));
+                told.map(|attrs| other(Arc::clone(attrs))).into_iter().collect()
             }
         }
     }
 }
 
-/// What this router originates has no next hop: it says so by an address of zeros, of the family
-/// that the prefix can have.
-fn local(attrs: &Arc<Attrs>, family: Family) -> Arc<Attrs> {
+/// A route of a source.
+struct Route {
+    /// 0 where the source has no path identifiers.
+    path_id: u32,
+    attrs: Arc<Attrs>,
+    /// When it was learned, if that is known.
+    learned: Option<Timestamp>,
+}
+
+/// A path's attributes for those who monitor. What this router originates has no next hop: that is
+/// said by an address of zeros, of the family that the prefix can have.
+pub(in crate::rib) fn shown(
+    from: Option<PeerId>,
+    attrs: &Arc<Attrs>,
+    family: Family,
+) -> Arc<Attrs> {
+    if from.is_some() {
+        return Arc::clone(attrs);
+    }
     let addr = match family {
         Family::Ipv4Unicast => Ipv4Addr::UNSPECIFIED.into(),
         Family::Ipv6Unicast => Ipv6Addr::UNSPECIFIED.into(),
@@ -112,6 +130,8 @@ pub(super) struct Feed {
     pending: DestSet,
     /// Destinations that the station knows of, each with one claim on it.
     told: DestSet,
+    /// The path identifiers that it knows there, unless it is the one path with identifier 0.
+    told_paths: DestMap<Box<[u32]>>,
     /// Where the next pull goes on. Reaching the end once completes the initial transfer.
     cursor: DestId,
     /// Families whose initial transfer is not complete.
@@ -126,6 +146,7 @@ impl Feed {
         Self {
             pending: DestSet::default(),
             told: DestSet::default(),
+            told_paths: DestMap::default(),
             cursor: DestId::FIRST,
             initial: families,
             listed: true,
@@ -176,25 +197,46 @@ impl Feed {
                 continue;
             };
             self.cursor = id.next();
-            let prefix = loc.get(id).prefix;
-            match source.route(id, peers, loc) {
-                Some((attrs, learned)) => {
-                    // What stood there before the station came has no known time.
-                    let known = self.initial.is_empty().then_some(batch.now());
-                    batch.reach(prefix.into(), attrs, learned.or(known).unwrap_or_default());
-                    if self.told.insert(id) {
-                        loc.claim(id);
-                    }
-                }
-                None => {
-                    if self.told.remove(id) {
-                        loc.release(id);
-                        batch.withdraw(prefix.into());
-                    }
-                }
-            }
+            self.tell(loc, id, source.routes(id, peers, loc), batch);
             self.pending.remove(id);
             loc.release(id);
+        }
+    }
+
+    /// Makes what the station knows of a destination into what there is.
+    fn tell(&mut self, loc: &mut Loc, id: DestId, routes: Vec<Route>, batch: &mut Batch) {
+        let prefix = loc.get(id).prefix;
+        let path_ids: Box<[u32]> = routes.iter().map(|route| route.path_id).collect();
+        let gone = |path_id: &u32| !path_ids.contains(path_id);
+        for path_id in self.known_paths(id).into_iter().filter(gone) {
+            batch.withdraw(Nlri { prefix, path_id });
+        }
+        // What stood there before the station came has no known time.
+        let now = if self.initial.is_empty() { batch.now() } else { Timestamp::UNKNOWN };
+        for Route { path_id, attrs, learned } in routes {
+            batch.reach(Nlri { prefix, path_id }, attrs, learned.unwrap_or(now));
+        }
+        match *path_ids {
+            [] => {
+                if self.told.remove(id) {
+                    loc.release(id);
+                }
+                self.told_paths.remove(id);
+                return;
+            }
+            [0] => drop(self.told_paths.remove(id)),
+            [..] => drop(self.told_paths.insert(id, path_ids)),
+        }
+        if self.told.insert(id) {
+            loc.claim(id);
+        }
+    }
+
+    fn known_paths(&self, id: DestId) -> Vec<u32> {
+        match self.told_paths.get(id) {
+            Some(path_ids) => path_ids.to_vec(),
+            None if self.told.contains(id) => vec![0],
+            None => Vec::new(),
         }
     }
 }

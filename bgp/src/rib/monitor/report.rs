@@ -12,7 +12,7 @@ use crate::{
     aspath::Asn,
     attrs::Attrs,
     family::{Family, FamilySet},
-    rib::{Opening, PeerId, PeerUp, View, peer::PerFamily},
+    rib::{Opening, PeerId, PeerUp, SessionOptions, View, peer::PerFamily},
     session::Cause,
     timestamp::Timestamp,
     wire::{Nlri, Reach, Update},
@@ -31,6 +31,8 @@ pub struct Monitored {
     pub router_id: Ipv4Addr,
     /// Families that were agreed on.
     pub families: FamilySet,
+    /// What else was agreed.
+    pub options: SessionOptions,
     /// How it began.
     pub opening: Opening,
 }
@@ -43,6 +45,7 @@ impl Monitored {
             asn: up.peer_asn,
             router_id: up.router_id,
             families: up.families,
+            options: up.options,
             opening: up.opening.clone(),
         }
     }

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::policy::{Condition, Decision, PrefixMatch, Statement};
+use crate::wire::Nlri;
 
 const STATION: StationId = StationId(7);
 
@@ -28,7 +29,7 @@ type Known = (Attrs, Timestamp);
 #[derive(Default)]
 struct Collector {
     sessions: BTreeMap<PeerId, Arc<Monitored>>,
-    routes: BTreeMap<(Option<PeerId>, View), BTreeMap<Prefix, Known>>,
+    routes: BTreeMap<(Option<PeerId>, View), BTreeMap<Nlri, Known>>,
     ends: BTreeMap<(Option<PeerId>, View, Family), usize>,
     downs: Vec<(PeerId, Cause, Timestamp)>,
 }
@@ -67,12 +68,12 @@ impl Collector {
                 }
                 let routes = self.routes.entry((peer, view)).or_default();
                 for nlri in &update.withdrawn {
-                    let known = routes.remove(&nlri.prefix);
+                    let known = routes.remove(nlri);
                     assert!(known.is_some(), "{nlri} goes without having come");
                 }
                 for reach in &update.reach {
                     for nlri in &reach.prefixes {
-                        routes.insert(nlri.prefix, (Attrs::clone(&reach.attrs), at));
+                        routes.insert(*nlri, (Attrs::clone(&reach.attrs), at));
                     }
                 }
                 if let Some(family) = update.end_of_rib {
@@ -84,7 +85,7 @@ impl Collector {
 
     fn prefixes(&self, peer: Option<u32>, view: View) -> Vec<String> {
         let routes = self.routes.get(&(peer.map(PeerId), view));
-        routes.into_iter().flatten().map(|(prefix, _)| prefix.to_string()).collect()
+        routes.into_iter().flatten().map(|(nlri, _)| nlri.to_string()).collect()
     }
 }
 
@@ -280,7 +281,8 @@ fn a_station_that_does_not_listen_costs_the_newest_state_and_no_more() {
     let reports = rib.poll_reports(STATION, 1000);
     assert_eq!(reports.len(), 3, "one a view, the Adj-RIB-Out aside: {reports:?}");
     reports.into_iter().for_each(|report| collector.take(report));
-    let (attrs, _) = &collector.routes[&(Some(PeerId(1)), View::PrePolicy)][&prefix("10.1.0.0/16")];
+    let (attrs, _) =
+        &collector.routes[&(Some(PeerId(1)), View::PrePolicy)][&prefix("10.1.0.0/16").into()];
     assert_eq!(attrs.as_path, AsPath::sequence([65001, 1 + 999 % 7]));
 }
 
@@ -337,9 +339,10 @@ fn two_stations_are_told_independently() {
 #[derive(Clone, Debug)]
 enum Step {
     Up(u8),
-    Down(u8),
-    Announce(u8, u8, u8),
-    Withdraw(u8, u8),
+    Down(u8, bool),
+    StaleExpired(u8),
+    Announce(u8, u8, u32, u8),
+    Withdraw(u8, u8, u32),
     Originate(u8),
     Cease(u8),
     Policy(u8, u8),
@@ -353,9 +356,11 @@ fn step() -> impl Strategy<Value = Step> {
     let (peer, place) = (1..4_u8, 0..5_u8);
     prop_oneof![
         2 => peer.clone().prop_map(Step::Up),
-        1 => peer.clone().prop_map(Step::Down),
-        8 => (peer.clone(), place.clone(), 0..3_u8).prop_map(|(p, n, len)| Step::Announce(p, n, len)),
-        4 => (peer.clone(), place.clone()).prop_map(|(p, n)| Step::Withdraw(p, n)),
+        1 => (peer.clone(), any::<bool>()).prop_map(|(p, retain)| Step::Down(p, retain)),
+        1 => peer.clone().prop_map(Step::StaleExpired),
+        8 => (peer.clone(), place.clone(), 0..3_u32, 0..3_u8)
+            .prop_map(|(p, n, path, len)| Step::Announce(p, n, path, len)),
+        4 => (peer.clone(), place.clone(), 0..3_u32).prop_map(|(p, n, path)| Step::Withdraw(p, n, path)),
         1 => place.clone().prop_map(Step::Originate),
         1 => place.clone().prop_map(Step::Cease),
         2 => (peer.clone(), place).prop_map(|(p, n)| Step::Policy(p, n)),
@@ -371,22 +376,35 @@ fn place(number: u8) -> Prefix {
     prefix(&text)
 }
 
+/// The last peer has several paths to a prefix.
+const fn path_of(peer: u8, path_id: u32) -> u32 {
+    if peer == 3 { path_id } else { 0 }
+}
+
 fn take_step(rib: &mut Rib, collector: &mut Collector, step: &Step) {
     let id = |n: u8| PeerId(n.into());
     match *step {
         Step::Up(n) => rib.peer_up(id(n), peer(n, 65000 + u32::from(n))),
-        Step::Down(n) => rib.peer_down(id(n), FamilySet::NONE, &Cause::Closed, at(1)),
-        Step::Announce(n, number, len) => {
+        Step::Down(n, retain) => {
+            let retain = if retain { FamilySet::ALL } else { FamilySet::NONE };
+            rib.peer_down(id(n), retain, &Cause::Closed, at(1));
+        }
+        Step::StaleExpired(n) => rib.stale_expired(id(n), FamilySet::ALL),
+        Step::Announce(n, number, path_id, len) => {
             let asns: Vec<_> =
                 std::iter::repeat_n(65000 + u32::from(n), usize::from(len) + 1).collect();
             let mut attrs = path(n, &asns);
             if number == 4 {
                 attrs.next_hop = hop("2001:db8::9");
             }
-            rib.update(id(n), &announce(&[&place(number).to_string()], attrs));
+            let mut update = announce(&[&place(number).to_string()], attrs);
+            update.reach[0].prefixes[0].path_id = path_of(n, path_id);
+            rib.update(id(n), &update);
         }
-        Step::Withdraw(n, number) => {
-            rib.update(id(n), &withdraw(&[&place(number).to_string()]));
+        Step::Withdraw(n, number, path_id) => {
+            let mut update = withdraw(&[&place(number).to_string()]);
+            update.withdrawn[0].path_id = path_of(n, path_id);
+            rib.update(id(n), &update);
         }
         Step::Originate(number) => {
             rib.originate(place(number), Arc::new(Attrs::originated(hop("10.0.0.1"))));
@@ -409,22 +427,25 @@ fn take_step(rib: &mut Rib, collector: &mut Collector, step: &Step) {
 }
 
 /// What a station that has listened to the end must know.
-fn truth(rib: &Rib) -> BTreeMap<(Option<PeerId>, View), BTreeMap<Prefix, Attrs>> {
+fn truth(rib: &Rib) -> BTreeMap<(Option<PeerId>, View), BTreeMap<Nlri, Attrs>> {
     let mut all: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
     for (id, state) in &rib.peers {
-        for dest in state.received.iter().map(|dest| rib.loc.get(dest)) {
-            let path = dest.paths_of(*id).next().unwrap();
-            let mut put = |view, attrs: &Arc<Attrs>| {
-                all.entry((Some(*id), view)).or_default().insert(dest.prefix, Attrs::clone(attrs));
-            };
-            put(View::PrePolicy, &path.received);
-            path.imported.iter().for_each(|attrs| put(View::PostPolicy, attrs));
-        }
+        // Stale paths of a session that has ended are nobody's word.
         let Some(out) = &state.out else { continue };
+        for dest in state.received.iter().map(|dest| rib.loc.get(dest)) {
+            for path in dest.paths_of(*id) {
+                let nlri = Nlri { prefix: dest.prefix, path_id: path.key.path_id };
+                let mut put = |view, attrs: &Arc<Attrs>| {
+                    all.entry((Some(*id), view)).or_default().insert(nlri, Attrs::clone(attrs));
+                };
+                put(View::PrePolicy, &path.received);
+                path.imported.iter().for_each(|attrs| put(View::PostPolicy, attrs));
+            }
+        }
         for dest in out.told() {
             let attrs = Attrs::clone(out.told_of(dest).unwrap());
             let prefix = rib.loc.get(dest).prefix;
-            all.entry((Some(*id), View::AdjRibOut)).or_default().insert(prefix, attrs);
+            all.entry((Some(*id), View::AdjRibOut)).or_default().insert(prefix.into(), attrs);
         }
     }
     for dest in rib.loc.ids().into_iter().map(|dest| rib.loc.get(dest)) {
@@ -433,7 +454,7 @@ fn truth(rib: &Rib) -> BTreeMap<(Option<PeerId>, View), BTreeMap<Prefix, Attrs>>
         if best.key.from.is_none() {
             attrs.next_hop = hop(if dest.prefix.addr().is_ipv4() { "0.0.0.0" } else { "::" });
         }
-        all.entry((None, View::LocRib)).or_default().insert(dest.prefix, attrs);
+        all.entry((None, View::LocRib)).or_default().insert(dest.prefix.into(), attrs);
     }
     all
 }
@@ -459,13 +480,15 @@ proptest! {
             })
             .collect();
         prop_assert_eq!(known, truth(&rib));
-        prop_assert!(collector.sessions.keys().eq(rib.peers.keys()));
+        let up = rib.peers.iter().filter(|(_, state)| state.is_up()).map(|(id, _)| id);
+        prop_assert!(collector.sessions.keys().eq(up));
         prop_assert!(collector.ends.values().all(|ends| *ends >= 1));
 
         // And nothing is left when all is over.
         rib.remove_station(STATION);
         for n in 1..4 {
             rib.peer_down(PeerId(n), FamilySet::NONE, &Cause::Closed, at(1));
+            rib.stale_expired(PeerId(n), FamilySet::ALL);
         }
         for number in 0..5 {
             rib.withdraw(place(number));
