@@ -16,6 +16,7 @@ mod decide;
 mod deferral;
 mod dense;
 mod dest;
+mod dump;
 mod export;
 mod intake;
 mod judge;
@@ -38,6 +39,7 @@ use std::{
 pub use self::{
     adj_out::Advertisement,
     dest::BestPath,
+    dump::{DumpCursor, Dumped, DumpedPath},
     loc::BestChange,
     monitor::{Monitored, Report, StationId},
     nexthop::{NextHopInterest, Resolution},

@@ -17,6 +17,11 @@ impl DestId {
         Self(self.0 + 1)
     }
 
+    /// So many after it.
+    pub(super) fn plus(self, count: usize) -> Self {
+        Self::from_index(self.index() + count)
+    }
+
     /// As an index.
     pub(super) const fn index(self) -> usize {
         self.0 as usize

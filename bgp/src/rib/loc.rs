@@ -71,6 +71,12 @@ impl Loc {
         numbers.filter(|(_, dest)| dest.is_some()).map(|(id, _)| id).collect()
     }
 
+    /// The destinations of at most `count` numbers, from this one on; none past the last.
+    pub(super) fn slice(&self, from: DestId, count: usize) -> &[Option<Dest>] {
+        let rest = self.dests.get(from.index()..).unwrap_or_default();
+        &rest[..rest.len().min(count)]
+    }
+
     /// Destinations of which `shown` holds, in prefix order.
     pub(super) fn sorted(&self, shown: impl Fn(&Dest) -> bool) -> Vec<&Dest> {
         let mut dests: Vec<_> = self.dests.iter().flatten().filter(|dest| shown(dest)).collect();

@@ -29,7 +29,7 @@ use crate::{
 mod feed;
 mod report;
 
-
+pub(super) use feed::shown;
 pub use report::{Monitored, Report};
 
 use feed::{Feed, Source};
