@@ -35,6 +35,11 @@ impl Community {
         (Self::NO_ADVERTISE, "no-advertise"),
         (Self::NO_EXPORT_SUBCONFED, "no-export-subconfed"),
     ];
+
+    /// The names of well-known communities, as they are read and shown.
+    pub fn well_known() -> impl Iterator<Item = &'static str> {
+        Self::NAMES.iter().map(|(_, name)| *name)
+    }
 }
 
 /// The well-known name, or `65000:100`.

@@ -41,6 +41,7 @@ use self::{fault::Findings, section::Section};
 pub use self::{
     fault::{Fault, Invalid, Place, Warning},
     password::Password,
+    policies::{PolicyCaution, PolicyProblem},
     problem::{Caution, Hint, Problem},
     sockets::DEFAULT_ADMIN,
 };

@@ -148,6 +148,7 @@ fn the_example_names_every_key_that_there_is() {
         "[node]",
         "[bgp]",
         "[[peers]]",
+        "[[peer_groups]]",
         "[pods]",
         "[kernel]",
         "[sockets]",
@@ -155,6 +156,10 @@ fn the_example_names_every_key_that_there_is() {
         "[[policies]]\n[[policies.statements]]",
         "[[policies]]\n[[policies.statements]]\n[policies.statements.set]",
         "[[policies]]\n[[policies.statements]]\n[policies.statements.as_path_length]",
+        "[[policies]]\n[[policies.statements]]\n[policies.statements.communities]",
+        "[[policies]]\n[[policies.statements]]\n[policies.statements.not]",
+        "[[prefix_lists]]",
+        "[[community_lists]]",
     ];
     for section in sections {
         fs::write(&path, format!("{section}\nxyzzy = 1\n")).unwrap();

@@ -373,7 +373,7 @@ fn a_policy_that_nobody_uses_or_that_does_nothing_is_a_warning() {
         warnings_of(&format!("{}{policy}", peer(""))),
         [
             "policies[0]: no peer uses this policy",
-            "policies[0].statements[0]: has neither set nor action, so it does nothing",
+            "policies[0].statements[0]: has neither set nor apply nor action, so it does nothing",
         ]
     );
 }

@@ -161,7 +161,7 @@ group = \"tor\"
             "1: peer_groups[0].name: missing; write name = \"tors\"",
             "2: peer_groups[0].address: address is one peer's own; write it in its [[peers]]",
             "3: peer_groups[0].group: group is one peer's own; write it in its [[peers]]",
-            "7: peer_groups[2].name: the name \"tors\" stands in line 14 already; remove one of \
+            "7: peer_groups[2].name: the name \"tors\" stands in line 13 already; remove one of \
              them",
             "11: peers[0].group: no [[peer_groups]] has the name \"tor\"; known are tors; did you \
              mean \"tors\"?",

@@ -106,6 +106,8 @@ impl Invalid {
 /// What the sections have found so far. Every section writes here while others are being read.
 pub(super) struct Findings<'t> {
     text: &'t str,
+    /// Where the lines end: every key is looked up here, thousands in a large file.
+    newlines: Vec<usize>,
     faults: RefCell<Vec<Found<Fault>>>,
     warnings: RefCell<Vec<Found<Warning>>>,
 }
@@ -118,8 +120,9 @@ struct Found<T> {
 }
 
 impl<'t> Findings<'t> {
-    pub(super) const fn new(text: &'t str) -> Self {
-        Self { text, faults: RefCell::new(Vec::new()), warnings: RefCell::new(Vec::new()) }
+    pub(super) fn new(text: &'t str) -> Self {
+        let newlines = text.match_indices('\n').map(|(at, _)| at).collect();
+        Self { text, newlines, faults: RefCell::default(), warnings: RefCell::default() }
     }
 
     /// `heir`: who took over the value that stands in the place.
@@ -152,6 +155,11 @@ impl<'t> Findings<'t> {
         }
     }
 
+    /// Line of an octet of the text, from 1.
+    pub(super) fn line(&self, offset: usize) -> usize {
+        self.newlines.partition_point(|newline| *newline < offset) + 1
+    }
+
     /// Line and column of an octet of the text.
     pub(super) fn position(&self, offset: usize) -> Place {
         position(self.text, offset)
@@ -163,7 +171,7 @@ impl<'t> Findings<'t> {
 
     /// `config` may be there in spite of faults: values that were refused have stand-ins.
     pub(super) fn finish(self, file: &Path, config: Option<Config>) -> Result<Loaded, Invalid> {
-        let Self { faults, warnings, text: _ } = self;
+        let Self { faults, warnings, text: _, newlines: _ } = self;
         let named = |place: Place, heirs: &[String]| Place { key: place.key + &of(heirs), ..place };
         let fault = |Found { what: Fault { place, problem }, heirs }| Fault {
             place: named(place, &heirs),

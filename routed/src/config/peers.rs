@@ -39,6 +39,9 @@ pub(super) fn read_all(root: &mut Section<'_, '_>, context: &Context<'_>) -> Vec
         read
     });
     groups.warn_unused(root);
+    let names: Vec<String> = read.iter().filter_map(Read::shown_name).collect();
+    let names: Vec<&str> = names.iter().map(|name| &**name).collect();
+    context.policies.check_peers(root, &names, &groups.names().collect::<Vec<_>>());
     if read.is_empty() && !root.has("peers") {
         root.warn(Place::whole_file(), Caution::NoPeers);
     }

@@ -16,7 +16,10 @@ use bgp::{
     prefix::{BadPrefix, Prefix},
 };
 
-use super::fault::Place;
+use super::{
+    fault::Place,
+    policies::{PolicyCaution, PolicyProblem},
+};
 
 /// What can be wrong.
 #[derive(Debug, thiserror::Error)]
@@ -173,19 +176,6 @@ pub enum Problem {
         /// The peer.
         peer: IpAddr,
     },
-    /// A policy that is not there.
-    #[error("no policy has the name {name:?}; known are {}{}", .known.join(", "), did_you_mean(.meant))]
-    UnknownPolicy {
-        /// As written.
-        name: String,
-        /// Those there are.
-        known: Vec<String>,
-        /// The one that is nearest, if near.
-        meant: Option<String>,
-    },
-    /// The name of a built-in policy.
-    #[error("{0:?} is the name of a built-in policy; choose another")]
-    ReservedName(String),
     /// A group that is not there.
     #[error("no [[peer_groups]] has the name {name:?}; {}{}", known_names(.known), did_you_mean(.meant))]
     UnknownGroup {
@@ -262,24 +252,9 @@ pub enum Problem {
     #[error("{}: the key is longer than 80 octets, the most that TCP MD5 takes", .0.display())]
     PasswordTooLong(PathBuf),
 
-    // Policies.
-    /// `ge 16 le 32` is not that.
-    #[error("{0:?} is not understood; write \"10.0.0.0/8\", \"10.0.0.0/8 ge 16 le 24\"")]
-    PrefixMatch(String),
-    /// A range of lengths that nothing can have.
-    #[error("lengths {min} to {max} cannot match in {prefix}; {} <= ge <= le <= {}",
-        .prefix.len(), .prefix.family().max_len())]
-    PrefixLengths {
-        /// The covering prefix.
-        prefix: Prefix,
-        /// `ge`.
-        min: u8,
-        /// `le`.
-        max: u8,
-    },
-    /// A range that is empty.
-    #[error("min = {0} is greater than max = {1}; exchange them")]
-    EmptyRange(usize, usize),
+    /// In a policy or a list of one.
+    #[error(transparent)]
+    Policy(#[from] PolicyProblem),
 }
 
 /// What to write in place of a key that nobody reads.
@@ -336,15 +311,12 @@ pub enum Caution {
     /// A next hop of a family that is not spoken.
     #[error("has no effect, since families does not have {0}")]
     NextHopUnused(&'static str),
-    /// A policy that nobody names.
-    #[error("no peer uses this policy")]
-    UnusedPolicy,
+    /// In a policy or a list of one.
+    #[error(transparent)]
+    Policy(PolicyCaution),
     /// A group without members.
     #[error("no peer is in this group")]
     UnusedGroup,
-    /// A statement that neither changes nor decides.
-    #[error("has neither set nor action, so it does nothing")]
-    IdleStatement,
     /// A router alone.
     #[error("no [[peers]]: nothing is announced and nothing learned")]
     NoPeers,
@@ -355,14 +327,16 @@ fn quoted(words: &[&str]) -> String {
     words.join(", ")
 }
 
-fn known_names(known: &[String]) -> String {
+/// Names to choose from, in an error's remedy.
+pub(super) fn known_names(known: &[String]) -> String {
     if known.is_empty() {
         return "there is none in this file".to_owned();
     }
     format!("known are {}", known.join(", "))
 }
 
-fn did_you_mean(name: &Option<String>) -> String {
+/// The name that was probably meant, if one is near.
+pub(super) fn did_you_mean(name: &Option<String>) -> String {
     name.as_ref().map_or_else(String::new, |name| format!("; did you mean {name:?}?"))
 }
 

@@ -82,6 +82,8 @@ enum Role<'a> {
     Own,
     /// Is a template: whether its values fit together is not to be judged here.
     Template,
+    /// Stands inside a template.
+    InTemplate,
     /// Takes over what it does not say itself.
     Heir(Template<'a>),
     /// Stands inside a template and is read for this heir.
@@ -95,7 +97,7 @@ impl<'a, 't> Section<'a, 't> {
     /// Records a fault.
     pub(super) fn fault(&mut self, place: Place, problem: Problem) {
         match self.role {
-            Role::Template => {}
+            Role::Template | Role::InTemplate => {}
             Role::Own | Role::Heir(_) | Role::TakenOver { .. } => {
                 let heir = self.heir_of(&place);
                 self.findings.fault(place, problem, heir);
@@ -106,7 +108,7 @@ impl<'a, 't> Section<'a, 't> {
     /// Records a warning.
     pub(super) fn warn(&mut self, place: Place, caution: Caution) {
         match self.role {
-            Role::Template => {}
+            Role::Template | Role::InTemplate => {}
             Role::Own | Role::Heir(_) | Role::TakenOver { .. } => {
                 let heir = self.heir_of(&place);
                 self.findings.warn(place, caution, heir);
@@ -118,12 +120,10 @@ impl<'a, 't> Section<'a, 't> {
     /// others. Faults of single values and unknown keys are found; what `read` gives is of no
     /// use, since a template need not be complete.
     pub(super) fn as_template<T>(&mut self, read: impl FnOnce(&mut Self) -> T) -> Template<'a> {
-        for key in IDENTITY.into_iter().filter(|key| *key != "name" && self.has(key)) {
-            self.findings.fault(self.place_of(key), Problem::Identity(key), None);
-        }
-        let role = std::mem::replace(&mut self.role, Role::Template);
+        self.role = Role::Template;
         read(self);
-        self.role = role;
+        // The others were asked for in vain; the template has a name of its own.
+        self.asked.retain(|key| *key == "name" || !IDENTITY.contains(key));
         Template { table: self.table, place: self.place() }
     }
 
@@ -184,6 +184,18 @@ impl<'a, 't> Section<'a, 't> {
         Some(list)
     }
 
+    /// The good elements of a list, or one value in place of a list of one.
+    pub(super) fn one_or_more<T>(
+        &mut self,
+        key: &'static str,
+        mut read: impl FnMut(&DeValue<'_>) -> Result<T, Problem>,
+    ) -> Option<Vec<At<T>>> {
+        if self.look(key).is_some_and(|value| value.get_ref().is_array()) {
+            return self.list(key, read);
+        }
+        self.optional(key, &mut read).map(|at| vec![at])
+    }
+
     /// A table inside this one.
     pub(super) fn section<T>(&mut self, key: &'static str, read: impl FnOnce(&mut Self) -> T) -> T {
         let table = self.find(key).and_then(|value| {
@@ -224,6 +236,11 @@ impl<'a, 't> Section<'a, 't> {
         self.look(key).is_some()
     }
 
+    /// True if the key is in the file and a table.
+    pub(super) fn has_table(&self, key: &str) -> bool {
+        self.look(key).is_some_and(|value| value.get_ref().is_table())
+    }
+
     /// True if the list has no elements or is not there.
     pub(super) fn is_empty_list(&self, key: &str) -> bool {
         let value = self.look(key).map(Spanned::get_ref);
@@ -247,7 +264,7 @@ impl<'a, 't> Section<'a, 't> {
             None => (self.table, &self.place),
         };
         let found = table.and_then(|table| table.get_key_value(key));
-        let line = found.and_then(|(key, _)| self.findings.position(key.span().start).line);
+        let line = found.map(|(key, _)| self.findings.line(key.span().start));
         Place { key: inside(place, key), line: line.or(place.line), column: None }
     }
 
@@ -261,7 +278,7 @@ impl<'a, 't> Section<'a, 't> {
     fn inner(&self, key: &str, table: Option<&'a DeTable<'a>>, place: Place) -> Self {
         let role = match &self.role {
             Role::Own => Role::Own,
-            Role::Template => Role::Template,
+            Role::Template | Role::InTemplate => Role::InTemplate,
             Role::Heir(_) if self.taken_over(key).is_none() => Role::Own,
             Role::Heir(_) => Role::TakenOver { heir: self.place.key.clone() },
             Role::TakenOver { heir } => Role::TakenOver { heir: heir.clone() },
@@ -295,7 +312,7 @@ impl<'a, 't> Section<'a, 't> {
     /// Who must be named beside a place in a template.
     fn heir_of(&self, place: &Place) -> Option<String> {
         match &self.role {
-            Role::Own | Role::Template => None,
+            Role::Own | Role::Template | Role::InTemplate => None,
             Role::Heir(template) => {
                 let rest = place.key.strip_prefix(&template.place.key)?;
                 rest.starts_with('.').then(|| self.place.key.clone())
@@ -319,7 +336,7 @@ impl<'a, 't> Section<'a, 't> {
     }
 
     fn element_place(&self, key: &str, index: usize, element: &Spanned<DeValue<'_>>) -> Place {
-        let line = self.findings.position(element.span().start).line;
+        let line = Some(self.findings.line(element.span().start));
         Place { key: format!("{}[{index}]", self.place_of(key).key), line, column: None }
     }
 
@@ -329,10 +346,16 @@ impl<'a, 't> Section<'a, 't> {
         let Some(table) = self.table.filter(|_| !known) else { return };
         for key in table.keys().filter(|key| !self.asked.contains(&&**key.get_ref())) {
             let name: &str = key.get_ref();
-            let hint = nearest(name, self.asked.iter().copied())
-                .map_or_else(|| Hint::Known(self.asked.clone()), Hint::DidYouMean);
-            let place = self.place_of(name);
-            self.findings.fault(place, Problem::UnknownKey(hint), None);
+            let is_template = matches!(self.role, Role::Template);
+            let own = IDENTITY.into_iter().find(|own| is_template && *own == name);
+            let problem = match own {
+                Some(own) => Problem::Identity(own),
+                None => Problem::UnknownKey(
+                    nearest(name, self.asked.iter().copied())
+                        .map_or_else(|| Hint::Known(self.asked.clone()), Hint::DidYouMean),
+                ),
+            };
+            self.findings.fault(self.place_of(name), problem, None);
         }
     }
 }

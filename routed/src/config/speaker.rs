@@ -10,7 +10,7 @@ use bgp::{aspath::Asn, config::HoldTime, policy::Policy};
 
 use super::{
     Speaker,
-    policies::Policies,
+    policies::{self, Direction, Policies},
     problem::{Caution, Problem},
     section::{At, Section},
     sockets::clash,
@@ -40,8 +40,8 @@ pub(super) struct Defaults {
     pub(super) hold_time: HoldTime,
     pub(super) keepalive_time: Option<Duration>,
     pub(super) connect_retry: Duration,
-    pub(super) import: Option<At<String>>,
-    pub(super) export: Option<At<String>>,
+    pub(super) import: Option<Vec<At<String>>>,
+    pub(super) export: Option<Vec<At<String>>>,
 }
 
 impl Read {
@@ -71,9 +71,13 @@ impl PolicyDefaults {
         defaults: &Defaults,
         policies: &Policies,
     ) -> Self {
-        let mut find =
-            |name: &Option<At<String>>| name.as_ref().and_then(|name| policies.resolve(root, name));
-        Self { import: find(&defaults.import), export: find(&defaults.export) }
+        let mut find = |names: &Option<Vec<At<String>>>, direction| {
+            names.as_ref().and_then(|names| policies.resolve(root, names, direction))
+        };
+        Self {
+            import: find(&defaults.import, Direction::Import),
+            export: find(&defaults.export, Direction::Export),
+        }
     }
 }
 
@@ -114,8 +118,8 @@ fn defaults(section: &mut Section<'_, '_>) -> Defaults {
         hold_time,
         keepalive_time: timers.keepalive_time,
         connect_retry: timers.connect_retry.unwrap_or(DEFAULT_CONNECT_RETRY),
-        import: section.optional("import", value::name),
-        export: section.optional("export", value::name),
+        import: policies::read_names(section, Direction::Import),
+        export: policies::read_names(section, Direction::Export),
     }
 }
 

@@ -17,6 +17,7 @@ use bgp::{
 use super::Context;
 use crate::config::{
     Password, Peer, password,
+    policies::{self, Direction},
     problem::{Caution, Problem},
     section::{At, Section},
     speaker::{PolicyDefaults, Timers},
@@ -32,6 +33,14 @@ pub(in crate::config) struct Read {
     pub(super) address: Option<At<IpAddr>>,
     /// `None` if it cannot stand; the faults are recorded.
     pub(super) peer: Option<Peer>,
+}
+
+impl Read {
+    /// The peer's name, given or taken from its address.
+    pub(super) fn shown_name(&self) -> Option<String> {
+        let named = self.name.as_ref().map(|name| name.value.clone());
+        named.or_else(|| self.address.as_ref().map(|address| address.value.to_string()))
+    }
 }
 
 /// The table.
@@ -178,8 +187,8 @@ fn rib(
     internal: Option<bool>,
     ttl: Ttl,
 ) -> RibPeerConfig {
-    let import = policy(section, "import", context, &defaults.import);
-    let export = policy(section, "export", context, &defaults.export);
+    let import = policy(section, Direction::Import, context, &defaults.import);
+    let export = policy(section, Direction::Export, context, &defaults.export);
     let unset = |key, default: &Option<_>| !section.has(key) && default.is_none();
     let no_import = unset("import", &context.speaker.defaults.import);
     let no_export = unset("export", &context.speaker.defaults.export);
@@ -218,12 +227,12 @@ fn rib(
 
 fn policy(
     section: &mut Section<'_, '_>,
-    key: &'static str,
+    direction: Direction,
     context: &Context<'_>,
     default: &Option<Arc<Policy>>,
 ) -> Option<Arc<Policy>> {
-    match section.optional(key, value::name) {
-        Some(name) => context.policies.resolve(section, &name),
+    match policies::read_names(section, direction) {
+        Some(names) => context.policies.resolve(section, &names, direction),
         None => default.clone(),
     }
 }
