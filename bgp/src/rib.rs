@@ -29,6 +29,7 @@ mod settings;
 mod tables;
 mod verdict;
 mod view;
+mod why;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -46,6 +47,7 @@ pub use self::{
     peer::{Opening, PeerCounts, PeerId, PeerUp, RibConfig, SessionOptions},
     verdict::{Freshness, Ineligible, NotAdvertised, PathView, Step, Verdict},
     view::{View, ViewSet},
+    why::{Why, WhyPath, WhyTold},
 };
 use self::{
     attrs::AttrTable,

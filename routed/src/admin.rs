@@ -10,6 +10,7 @@
 mod answer;
 mod routes;
 mod server;
+mod why;
 
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
@@ -31,6 +32,13 @@ pub enum Request {
         of: Selection,
         /// Only routes with a path of this peer (name or address), and of their paths only its.
         peer: Option<String>,
+    },
+    /// Why a prefix is routed as it is: [`WhyView`](crate::show::view::WhyView), one or none.
+    Why {
+        /// The prefix.
+        prefix: IpNetwork,
+        /// Only what this peer (name or address) is told of it.
+        to: Option<String>,
     },
     /// What a peer has announced: [`ReceivedView`](crate::show::view::ReceivedView).
     Received {

@@ -37,6 +37,9 @@ enum Command {
     Check(CheckArgs),
     /// Show what the running daemon knows
     Show(ShowArgs),
+    /// Say why a prefix is routed as it is: every path with the statements that decided about it,
+    /// the kernel's route, and what each peer is told
+    Why(WhyArgs),
     /// Addresses of pods
     Ipam(IpamArgs),
     /// Print the version
@@ -94,6 +97,22 @@ enum IpamCommand {
         #[arg(long, value_name = "PATH", default_value = ipam::DEFAULT_JOURNAL)]
         journal: PathBuf,
     },
+}
+
+#[derive(Debug, Args)]
+struct WhyArgs {
+    /// A prefix or address
+    #[arg(value_parser = prefix_or_address)]
+    prefix: IpNetwork,
+    /// Only what this peer (name or address) is told
+    #[arg(long, value_name = "PEER")]
+    to: Option<String>,
+    /// Form of the output
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
+    /// The daemon's sockets.admin
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_ADMIN)]
+    socket: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -179,6 +198,7 @@ fn main() -> ExitCode {
         Command::Run(args) => start(&args).map(|()| ExitCode::SUCCESS),
         Command::Check(args) => check(&args),
         Command::Show(args) => shown(args).map(|()| ExitCode::SUCCESS),
+        Command::Why(args) => why(args),
         Command::Ipam(args) => ipam_check(&args.what),
         Command::Version => {
             print(&format!("routed {}\n", env!("CARGO_PKG_VERSION"))).map(|()| ExitCode::SUCCESS)
@@ -234,6 +254,13 @@ fn tell(file: &Path, view: &CheckView) -> anyhow::Result<()> {
             Ok(())
         }
     }
+}
+
+fn why(args: WhyArgs) -> anyhow::Result<ExitCode> {
+    let WhyArgs { prefix, to, output, socket } = args;
+    let text = show::show(&Show::Why(prefix, to), output.into(), None, &socket)?;
+    print(&text)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn shown(args: ShowArgs) -> anyhow::Result<()> {

@@ -9,6 +9,7 @@ mod pods;
 mod routes;
 pub mod table;
 pub mod view;
+mod why;
 
 use std::{
     io,
@@ -31,6 +32,8 @@ pub enum Show {
     Peers(Option<String>),
     /// Routes. One that covers a prefix is shown in full.
     Routes(Selection, Option<String>),
+    /// Why a prefix is routed as it is; with a peer, only what that one is told.
+    Why(IpNetwork, Option<String>),
     /// What this peer announced.
     Received(String),
     /// What this peer is told.
@@ -120,6 +123,10 @@ pub fn show(
                 }
                 Selection::All | Selection::Inside(_) => render(format, &routes, routes::table),
             }
+        }
+        Show::Why(prefix, to) => {
+            let request = Request::Why { prefix: *prefix, to: to.clone() };
+            render(format, &ask(socket, &request)?, |rows| why::why(rows, *prefix))
         }
         Show::Received(peer) => {
             let mut routes: Vec<view::ReceivedView> =

@@ -130,6 +130,17 @@ impl Node {
             .unwrap()
     }
 
+    fn why(&self, arguments: &[&str]) -> String {
+        let output = Command::new(env!("CARGO_BIN_EXE_routed"))
+            .arg("why")
+            .args(arguments)
+            .args(["--socket", self.socket.to_str().unwrap()])
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     fn table(&self, arguments: &[&str]) -> String {
         let output = self.show(arguments);
         assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
@@ -286,6 +297,36 @@ fn routes_are_shown_from_both_sides_with_reasons() {
     assert_eq!(json[0]["paths"][0]["attributes"]["next_hop"], "192.0.2.1");
     assert_eq!(pair.left.json(&["routes"])[0]["paths"][0]["peer"], Value::Null);
     assert_eq!(pair.left.table(&["routes", "192.0.2.0/24"]), "no route to 192.0.2.0/24\n");
+}
+
+#[test]
+fn why_tells_a_route_from_its_receipt_to_the_peers() {
+    let pair = Pair::established();
+    pair.originate("10.244.1.0/24");
+    assert_eq!(
+        pair.right.why(&["10.244.1.9"]),
+        "10.244.1.9/32 is covered by 10.244.1.0/24\n\
+         \n\
+         paths\n\
+         \x20 *> from left: AS path 64512, next hop 192.0.2.1, origin igp, MED 7, communities 64512:1\n\
+         \x20      import: accepted by the default of policy all\n\
+         \x20      best\n\
+         \n\
+         kernel\n\
+         \x20 no route of ours: only used paths are installed, and only where that is switched on\n\
+         \n\
+         told to\n\
+         \x20 left: no, came from this peer\n"
+    );
+    let text = pair.left.why(&["10.244.1.0/24", "--to", "right"]);
+    assert!(text.contains("  *> originated by this node: AS path empty"), "{text}");
+    assert!(text.contains("  right: yes, as AS path 64512, next hop 192.0.2.1"), "{text}");
+    assert!(text.contains("export: accepted by statement small of policy own"), "{text}");
+    let json: Value =
+        serde_json::from_str(&pair.left.why(&["10.244.1.0/24", "-o", "json"])).unwrap();
+    assert_eq!(json[0]["told"][0]["export"]["statement"], "small");
+    assert_eq!(json[0]["paths"][0]["status"], "best");
+    assert!(pair.left.why(&["192.0.2.0/24"]).starts_with("no route to 192.0.2.0/24: "));
 }
 
 #[test]

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     attrs::Attrs,
     community::Community,
-    policy::{Context, Outcome},
+    policy::{Context, Explanation, Outcome},
     prefix::Prefix,
 };
 
@@ -56,11 +56,7 @@ pub(super) fn import(
     attrs: &Arc<Attrs>,
     freshness: Freshness,
 ) -> Result<Arc<Attrs>, Ineligible> {
-    let mut attrs = Arc::clone(attrs);
-    if up.is_external() && up.local_asn != us.asn && !up.config.local_as.no_prepend {
-        let path = attrs.as_path.prepended(up.local_asn, 1);
-        Arc::make_mut(&mut attrs).as_path = path;
-    }
+    let attrs = before_policy(us, up, attrs);
     let mut attrs = match &up.config.import {
         None => attrs,
         Some(policy) => match policy.apply(&context(up, prefix), &attrs) {
@@ -88,6 +84,27 @@ pub(super) fn import(
         }
     }
     Ok(attrs)
+}
+
+/// How the import policy came to what it makes of the path; `None` if there is none.
+pub(super) fn explain(
+    us: &RibConfig,
+    up: &PeerUp,
+    prefix: Prefix,
+    attrs: &Arc<Attrs>,
+) -> Option<Explanation> {
+    let policy = up.config.import.as_ref()?;
+    Some(policy.explain(&context(up, prefix), &before_policy(us, up, attrs)))
+}
+
+/// The path as the policy sees it: with the AS that we pretend to be to this peer.
+fn before_policy(us: &RibConfig, up: &PeerUp, attrs: &Arc<Attrs>) -> Arc<Attrs> {
+    let mut attrs = Arc::clone(attrs);
+    if up.is_external() && up.local_asn != us.asn && !up.config.local_as.no_prepend {
+        let path = attrs.as_path.prepended(up.local_asn, 1);
+        Arc::make_mut(&mut attrs).as_path = path;
+    }
+    attrs
 }
 
 /// What an import policy is asked about besides the attributes.

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     attrs::{Attrs, DEFAULT_LOCAL_PREF, NextHop},
     family::Family,
-    policy::{Accepted, Context, NextHopChoice, Outcome, Source},
+    policy::{Accepted, Context, Explanation, NextHopChoice, Outcome, Source},
     prefix::Prefix,
 };
 
@@ -115,28 +115,48 @@ impl<'a, F: FnMut(Attrs) -> Arc<Attrs>> Exporter<'a, F> {
     /// Export policy sees the path as the Loc-RIB has it, without the MED that another AS meant
     /// for us (RFC 4271 §5.1.4); a MED that the policy sets goes out.
     fn apply_policy(&self, prefix: Prefix, best: Best<'_>) -> Result<Accepted, NotAdvertised> {
-        let (_, to) = self.to;
-        let mut attrs = Arc::clone(best.attrs);
-        let learned = best.source() != Source::Local;
-        if to.is_external() && learned && attrs.med.is_some() && !self.is_transparent(best) {
-            Arc::make_mut(&mut attrs).med = None;
-        }
-        let Some(policy) = &to.config.export else {
+        let attrs = self.before_policy(best);
+        let Some(policy) = &self.to.1.config.export else {
             return Ok(Accepted { attrs, next_hop: NextHopChoice::Usual });
         };
-        let context = Context {
-            prefix,
-            source: best.source(),
-            local_asn: to.local_asn,
-            peer: to.as_seen_by_policies(),
-            from: best.from.map(|(_, from)| from.as_seen_by_policies()),
-        };
-        match policy.apply(&context, &attrs) {
+        match policy.apply(&self.context(prefix, best), &attrs) {
             Outcome::Accepted(mut accepted) => {
                 marks::keep(best.attrs, &mut accepted.attrs);
                 Ok(accepted)
             }
             Outcome::Rejected(rejection) => Err(NotAdvertised::Rejected(rejection)),
+        }
+    }
+
+    /// How the export policy came to what it makes of the path; `None` if there is none, or if a
+    /// rule forbids the path before.
+    pub(super) fn explain(&self, prefix: Prefix, best: Best<'_>) -> Option<Explanation> {
+        self.may_tell(prefix, best).ok()?;
+        let policy = self.to.1.config.export.as_ref()?;
+        Some(policy.explain(&self.context(prefix, best), &self.before_policy(best)))
+    }
+
+    fn before_policy(&self, best: Best<'_>) -> Arc<Attrs> {
+        let mut attrs = Arc::clone(best.attrs);
+        let learned = best.source() != Source::Local;
+        let external = self.to.1.is_external();
+        if external && learned && attrs.med.is_some() && !self.is_transparent(best) {
+            Arc::make_mut(&mut attrs).med = None;
+        }
+        attrs
+    }
+
+    fn context<'c>(&self, prefix: Prefix, best: Best<'c>) -> Context<'c>
+    where
+        'a: 'c,
+    {
+        let (_, to) = self.to;
+        Context {
+            prefix,
+            source: best.source(),
+            local_asn: to.local_asn,
+            peer: to.as_seen_by_policies(),
+            from: best.from.map(|(_, from)| from.as_seen_by_policies()),
         }
     }
 

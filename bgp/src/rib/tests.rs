@@ -7,6 +7,7 @@ mod lifetime;
 mod model;
 mod monitor;
 mod outputs;
+mod why;
 
 use std::net::Ipv4Addr;
 

@@ -99,7 +99,7 @@ pub(super) async fn advertised(
     Ok(views.collect())
 }
 
-fn path_view(path: &rib::PathView, sources: &Sources) -> PathView {
+pub(super) fn path_view(path: &rib::PathView, sources: &Sources) -> PathView {
     let name = |id: PeerId| {
         let peers = sources.peers.list();
         let peer = peers.iter().find(|peer| peer.id == id);
@@ -122,7 +122,7 @@ const fn status(verdict: &Verdict) -> PathStatus {
     }
 }
 
-fn attrs_view(attrs: &Attrs, learned: bool) -> AttrsView {
+pub(super) fn attrs_view(attrs: &Attrs, learned: bool) -> AttrsView {
     AttrsView {
         next_hop: learned.then_some(attrs.next_hop.addr),
         next_hop_link_local: attrs.next_hop.link_local.filter(|_| learned),

@@ -19,7 +19,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Part, Refusal, Request, answer, routes};
+use super::{Part, Refusal, Request, answer, routes, why};
 use crate::sources::Sources;
 
 /// The socket. Dropping it removes the path.
@@ -132,6 +132,9 @@ async fn reply(answer: &mut Answer, request: Request, sources: &Sources) -> Resu
         Request::Peers { peer } => answer.rows(answer::peers(sources, peer.as_deref()).await).await,
         Request::Routes { of, peer } => {
             answer.rows(routes::all(sources, of, peer.as_deref()).await).await
+        }
+        Request::Why { prefix, to } => {
+            answer.rows(why::why(sources, prefix, to.as_deref()).await).await
         }
         Request::Received { peer } => answer.rows(routes::received(sources, &peer).await).await,
         Request::Advertised { peer } => answer.rows(routes::advertised(sources, &peer).await).await,

@@ -16,7 +16,7 @@ use bgp::{
     prefix::Prefix,
     rib::{
         Advertisement, BestChange, NotAdvertised, PathView, PeerCounts, PeerId, PeerUp, Resolution,
-        Rib, RibConfig,
+        Rib, RibConfig, Why,
     },
     wire::Update,
 };
@@ -214,6 +214,15 @@ impl RibHandle {
         peer: PeerId,
     ) -> Result<Vec<(Prefix, Result<Arc<Attrs>, NotAdvertised>)>, RibStopped> {
         self.look(move |rib| rib.advertised(peer)).await
+    }
+
+    /// Why traffic to a prefix goes where it goes, and what peers (or one) are told of it.
+    ///
+    /// # Errors
+    ///
+    /// [`RibStopped`].
+    pub async fn why(&self, prefix: Prefix, to: Option<PeerId>) -> Result<Option<Why>, RibStopped> {
+        self.look(move |rib| rib.why(prefix, to)).await
     }
 
     /// Routes that each of these peers accounts for, by family in the order of [`Family::ALL`].

@@ -128,7 +128,7 @@ pub(super) fn advertised(routes: &[AdvertisedView]) -> String {
     table.to_string()
 }
 
-const fn marker(status: PathStatus) -> &'static str {
+pub(super) const fn marker(status: PathStatus) -> &'static str {
     match status {
         PathStatus::Best => "*>",
         PathStatus::Multipath => "*=",

@@ -8,6 +8,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
+mod why;
+
+pub use why::{HopView, KernelRouteView, PolicyView, StepView, ToldView, WhyPathView, WhyView};
+
 /// One peer and its session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerView {
