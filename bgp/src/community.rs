@@ -13,6 +13,9 @@ pub struct Community(pub u32);
 impl Community {
     /// Planned shutdown: receivers use local preference 0 (RFC 8326).
     pub const GRACEFUL_SHUTDOWN: Self = Self(0xFFFF_0000);
+    /// To be accepted back by its own originator; for VPN routes, and without an effect here
+    /// (RFC 7611).
+    pub const ACCEPT_OWN: Self = Self(0xFFFF_0001);
     /// Long-lived stale route (RFC 9494).
     pub const LLGR_STALE: Self = Self(0xFFFF_0006);
     /// Never keep as long-lived stale (RFC 9494).
@@ -26,14 +29,19 @@ impl Community {
     /// Not to be sent outside the own sub-AS (RFC 1997).
     pub const NO_EXPORT_SUBCONFED: Self = Self(0xFFFF_FF03);
 
-    const NAMES: [(Self, &'static str); 7] = [
+    /// Not to be sent to bilateral peers; for policies, without an effect by itself (RFC 3765).
+    pub const NO_PEER: Self = Self(0xFFFF_FF04);
+
+    const NAMES: [(Self, &'static str); 9] = [
         (Self::GRACEFUL_SHUTDOWN, "graceful-shutdown"),
+        (Self::ACCEPT_OWN, "accept-own"),
         (Self::LLGR_STALE, "llgr-stale"),
         (Self::NO_LLGR, "no-llgr"),
         (Self::BLACKHOLE, "blackhole"),
         (Self::NO_EXPORT, "no-export"),
         (Self::NO_ADVERTISE, "no-advertise"),
         (Self::NO_EXPORT_SUBCONFED, "no-export-subconfed"),
+        (Self::NO_PEER, "no-peer"),
     ];
 
     /// The names of well-known communities, as they are read and shown.
@@ -120,6 +128,21 @@ mod tests {
             assert_eq!(text.parse::<Community>().unwrap().to_string(), text);
         }
         assert_eq!("65535:65281".parse(), Ok(Community::NO_EXPORT));
+        let numbers = [
+            ("graceful-shutdown", 65535, 0),
+            ("accept-own", 65535, 1),
+            ("llgr-stale", 65535, 6),
+            ("no-llgr", 65535, 7),
+            ("blackhole", 65535, 666),
+            ("no-export", 65535, 65281),
+            ("no-advertise", 65535, 65282),
+            ("no-export-subconfed", 65535, 65283),
+            ("no-peer", 65535, 65284),
+        ];
+        for (name, high, low) in numbers {
+            assert_eq!(format!("{high}:{low}").parse(), name.parse::<Community>(), "{name}");
+        }
+        assert_eq!(numbers.len(), Community::NAMES.len());
         assert_eq!(
             "4200000000:1:2".parse::<LargeCommunity>().unwrap().to_string(),
             "4200000000:1:2"

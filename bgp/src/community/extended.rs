@@ -56,11 +56,13 @@ impl ExtCommunity {
         let name = match (kind, subtype) {
             (TWO_OCTET_AS | IPV4 | FOUR_OCTET_AS, ROUTE_TARGET) => "rt",
             (TWO_OCTET_AS | IPV4 | FOUR_OCTET_AS, SITE_OF_ORIGIN) => "soo",
-            (TWO_OCTET_AS, LINK_BANDWIDTH) => {
-                return Some(format!("lb:{}:{}", u16::from_be_bytes([a, b]), self.rate()?));
-            }
+            (TWO_OCTET_AS, LINK_BANDWIDTH) => "lb",
+            (NON_TRANSITIVE, LINK_BANDWIDTH) => "lb-local",
             _ => return None,
         };
+        if subtype == LINK_BANDWIDTH {
+            return Some(format!("{name}:{}:{}", u16::from_be_bytes([a, b]), self.rate()?));
+        }
         let short = u16::from_be_bytes([e, f]);
         Some(match kind {
             TWO_OCTET_AS => {
@@ -78,7 +80,8 @@ impl ExtCommunity {
 }
 
 /// With a name, as in `rt:65000:100` or `lb:65000:25Gbit`, or as 16 hexadecimal digits. A small
-/// AS number that is kept in four octets has an `L` after it.
+/// AS number that is kept in four octets has an `L` after it; a bandwidth that stays inside its AS
+/// is `lb-local`.
 impl fmt::Display for ExtCommunity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.named() {
@@ -103,10 +106,14 @@ impl FromStr for ExtCommunity {
         let subtype = match name {
             "rt" => ROUTE_TARGET,
             "soo" => SITE_OF_ORIGIN,
-            "lb" => {
+            "lb" | "lb-local" => {
                 let asn: u16 = admin.parse().map_err(|_| bad())?;
                 let rate = number.parse().map_err(|_| bad())?;
-                return Ok(Self::link_bandwidth(Asn(asn.into()), rate));
+                let mut community = Self::link_bandwidth(Asn(asn.into()), rate);
+                if name == "lb-local" {
+                    community.0[0] |= NON_TRANSITIVE;
+                }
+                return Ok(community);
             }
             _ => return Err(bad()),
         };
@@ -237,7 +244,7 @@ mod tests {
             ("soo:65000L:7", [2, 3, 0, 0, 0xFD, 0xE8, 0, 7]),
             // 12.5 MB a second.
             ("lb:65000:100Mbit", [0, 4, 0xFD, 0xE8, 0x4B, 0x3E, 0xBC, 0x20]),
-            ("0x4004fde84b3ebc20", [0x40, 4, 0xFD, 0xE8, 0x4B, 0x3E, 0xBC, 0x20]),
+            ("lb-local:65000:100Mbit", [0x40, 4, 0xFD, 0xE8, 0x4B, 0x3E, 0xBC, 0x20]),
             ("0x0004fde8ff800000", [0, 4, 0xFD, 0xE8, 0xFF, 0x80, 0, 0]),
         ];
         for (text, octets) in cases {
@@ -286,7 +293,7 @@ mod tests {
     proptest! {
         #[test]
         fn every_community_reads_back_as_it_is_shown(
-            kind in 0..4_u8, subtype in 1..6_u8, rest in any::<[u8; 6]>(),
+            kind in prop::sample::select(&[0_u8, 1, 2, 3, 0x40, 0x41]), subtype in 1..6_u8, rest in any::<[u8; 6]>(),
         ) {
             let [a, b, c, d, e, f] = rest;
             let community = ExtCommunity([kind, subtype, a, b, c, d, e, f]);
