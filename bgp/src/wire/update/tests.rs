@@ -15,7 +15,9 @@ use crate::{
     },
 };
 
+mod add_path;
 mod encoding;
+mod extended_next_hop;
 mod four_octet;
 mod rfc7606;
 
@@ -212,22 +214,6 @@ fn rfc2545_3_next_hops_are_global_or_link_local_or_both() {
         let next_hop = NextHop { addr: addr.parse().unwrap(), link_local, scope: None };
         assert_eq!(read.reach[0].attrs.next_hop, next_hop);
         assert_eq!(read.reach[0].prefixes, [prefix("::/0")]);
-    }
-}
-
-#[test]
-fn rfc8950_3_ipv4_prefixes_may_have_an_ipv6_next_hop() {
-    for (next_hop, expected) in [
-        (global(), NextHop::new("fd00::1".parse().unwrap())),
-        (link_local(), NextHop::new("fe80::1".parse().unwrap())),
-        (vec![192, 0, 2, 7], NextHop::new("192.0.2.7".parse().unwrap())),
-    ] {
-        let mut value = mp_reach_value(&next_hop, PREFIX);
-        value[1] = 1;
-        let message = update(&[], &[attr(N, 14, &value), origin(), as_path()].concat(), &[]);
-        let read = good(&message, &EXTERNAL);
-        assert_eq!(read.reach[0].family, Family::Ipv4Unicast);
-        assert_eq!(read.reach[0].attrs.next_hop, expected);
     }
 }
 

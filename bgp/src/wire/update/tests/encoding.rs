@@ -45,21 +45,6 @@ fn rfc7606_5_1_mp_reach_is_the_first_attribute_and_alone() {
 }
 
 #[test]
-fn rfc8950_3_ipv4_with_an_ipv6_next_hop_uses_mp_reach() {
-    let next_hop = NextHop {
-        link_local: Some("fe80::1".parse().unwrap()),
-        ..NextHop::new("fd00::1".parse().unwrap())
-    };
-    let attrs = Attrs { next_hop, ..attrs("::1") };
-    let messages = Update::encode_reach(&attrs, &[prefix("10.1.0.0/16")], &EXTERNAL).unwrap();
-    let mut value = mp_reach_value(&[global(), link_local()].concat(), PREFIX);
-    value[1] = 1;
-    let expected = update(&[], &[attr(N, 14, &value), origin(), as_path()].concat(), &[]);
-    assert_eq!(messages, [expected]);
-    assert_eq!(good(&messages[0], &EXTERNAL).reach[0].attrs.next_hop, next_hop);
-}
-
-#[test]
 fn an_ipv4_next_hop_for_ipv6_prefixes_is_refused() {
     let error =
         Update::encode_reach(&attrs("192.0.2.1"), &[prefix("fd00::/8")], &EXTERNAL).unwrap_err();
