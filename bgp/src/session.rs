@@ -113,8 +113,12 @@ impl Session {
                 self.begin(Cause::Started, now);
             }
             (Mode::Resting, Input::Start) => self.begin(Cause::Started, now),
-            (Mode::Running, Input::Start) | (Mode::Stopped, Input::Stop(_)) => {}
-            (Mode::Resting | Mode::Running, Input::Stop(cease)) => self.stop(&cease, now),
+            (Mode::Running, Input::Start) => {}
+            // One after which the session was to go on may have come before.
+            (Mode::Stopped, Input::Stop(cease)) if cease.loss(true) != Loss::Hard => {}
+            (Mode::Stopped | Mode::Resting | Mode::Running, Input::Stop(cease)) => {
+                self.stop(&cease, now);
+            }
             (Mode::Stopped, Input::Accepted(conn)) => {
                 let refusal = self.refusal.clone().map(Ending::Tell);
                 self.links.part(conn, refusal.unwrap_or(Ending::Quietly(Cause::Stopped)));

@@ -1,7 +1,10 @@
 //! What holds for every message: nothing panics, whatever is written is read as it was meant,
 //! and every message that is written obeys the rules of those who read it.
 
-use bgp::wire::{self, AttrCode, Codec, Message, Update};
+use bgp::{
+    family::Family,
+    wire::{self, AttrCode, Codec, Message, Update},
+};
 use bytes::Bytes;
 use proptest::{collection::vec, prelude::*, sample::Index};
 use tests::messages;
@@ -57,7 +60,7 @@ proptest! {
         (codec, update) in said(),
         damage in vec(damage(), 1..4),
     ) {
-        let choice = u8::from(codec.four_octet_as) | u8::from(codec.external) << 1 | 4;
+        let choice = choice(&codec) | 4;
         for message in update.encode(&codec).unwrap_or_default() {
             let body = damaged(message[wire::HEADER_LEN..].to_vec(), &damage);
             checks::message(&[&[choice, 2], &body[..]].concat());
@@ -76,6 +79,19 @@ proptest! {
 /// An UPDATE with the codec of the session on which it was said.
 fn said() -> impl Strategy<Value = (Codec, Update)> {
     messages::codec().prop_flat_map(|codec| (Just(codec), messages::update(codec)))
+}
+
+/// The octet by which `checks::codec` chooses this codec.
+fn choice(codec: &Codec) -> u8 {
+    let bits = [
+        codec.four_octet_as,
+        codec.external,
+        codec.max_receive_len > wire::MAX_LEN,
+        !codec.extended_next_hop.contains(Family::Ipv4Unicast),
+        codec.add_path_receive.contains(Family::Ipv4Unicast),
+        codec.add_path_receive.contains(Family::Ipv6Unicast),
+    ];
+    bits.into_iter().zip(0..).fold(0, |choice, (bit, place)| choice | u8::from(bit) << place)
 }
 
 /// One thing that goes wrong with octets.
