@@ -205,7 +205,7 @@ fn main() -> ExitCode {
         }
     };
     outcome.unwrap_or_else(|error| {
-        eprintln!("routed: {error:#}");
+        eprintln!("routed: {}", explained(&error));
         ExitCode::FAILURE
     })
 }
@@ -302,6 +302,15 @@ fn print(text: &str) -> anyhow::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         outcome => outcome.context("cannot write to stdout"),
     }
+}
+
+/// The error with its causes, without those that are part of its text already.
+fn explained(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |told, cause| match cause.to_string() {
+        cause if told.is_empty() => cause,
+        cause if told.contains(&cause) => told,
+        cause => format!("{told}: {cause}"),
+    })
 }
 
 fn prefix_or_address(text: &str) -> Result<IpNetwork, String> {

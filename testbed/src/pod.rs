@@ -119,7 +119,9 @@ fn call(
 
 /// What a runtime makes of the node's conflist for its one plugin (CNI spec 1.1.0, section 3).
 fn network_configuration(prev_result: Option<&Value>) -> Result<Value> {
-    let text = fs::read(CONFLIST).with_context(|| format!("cannot read {CONFLIST}"))?;
+    let text = fs::read(CONFLIST).with_context(|| {
+        format!("cannot read {CONFLIST}; pods live on nodes, which have it (`./testbed/run show`)")
+    })?;
     let list: Value =
         serde_json::from_slice(&text).with_context(|| format!("{CONFLIST} is not JSON"))?;
     let mut own = list["plugins"][0].clone();

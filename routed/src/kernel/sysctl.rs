@@ -72,9 +72,7 @@ pub fn has_ipv6() -> bool {
 
 /// A setting could not be read or written.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "{ROOT}/{key}: {error}; the daemon needs it readable and, unless it is set already, writable"
-)]
+#[error("{ROOT}/{key}: {error}; run routed as root, or set it yourself and leave it readable")]
 pub struct SysctlError {
     /// Below /proc/sys/net.
     pub key: String,
