@@ -6,4 +6,5 @@ pub mod messages;
 pub mod node;
 pub mod oracle;
 pub mod runtime;
+pub mod readme;
 pub mod sim;

@@ -333,13 +333,7 @@ fn metrics_and_health_tell_of_pods_and_peers() {
     let fabric = Fabric::established(&topology("10.244.11.0/24", "fd00:10:244:11::/64"));
     make_netns(&fabric, NODE, "c1");
     let _ = Call::new(NODE, "ADD", "c1").run(&fabric).result();
-    let get = |path: &str| {
-        let script = format!(
-            "exec 3<>/dev/tcp/127.0.0.1/9732 && \
-             printf 'GET {path} HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\r\\n' >&3 && cat <&3"
-        );
-        fabric.ask(NODE, &["bash", "-c", &script])
-    };
+    let get = |path: &str| routed::http(&fabric, NODE, path);
     assert!(get("/healthz").starts_with("HTTP/1.1 200"));
     eventually("ready", || get("/readyz"), |answer| answer.starts_with("HTTP/1.1 200"));
     let metrics = get("/metrics");

@@ -22,6 +22,21 @@ pub fn last_error(fabric: &Fabric, router: &str, name: &str, contains: &str) {
     );
 }
 
+/// An answer of the daemon's HTTP server, headers included.
+#[must_use]
+pub fn http(fabric: &Fabric, router: &str, path: &str) -> String {
+    // bash speaks TCP, which spares the tests a client.
+    let request = format!("GET {path} HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\r\\n");
+    let script = format!("exec 3<>/dev/tcp/127.0.0.1/9732 && printf '{request}' >&3 && cat <&3");
+    fabric.ask(router, &["bash", "-c", &script])
+}
+
+/// What a Prometheus server scrapes.
+#[must_use]
+pub fn metrics(fabric: &Fabric, router: &str) -> String {
+    http(fabric, router, "/metrics")
+}
+
 /// What a peer has announced, and our daemon uses.
 #[must_use]
 pub fn received(fabric: &Fabric, router: &str, name: &str) -> Vec<Seen> {
