@@ -5,6 +5,6 @@ pub mod fabric;
 pub mod messages;
 pub mod node;
 pub mod oracle;
-pub mod runtime;
 pub mod readme;
+pub mod runtime;
 pub mod sim;

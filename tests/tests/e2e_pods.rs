@@ -131,12 +131,12 @@ fn full_pool_is_named_with_its_remedy_and_a_freed_address_cools_down() {
         refused.contains("no free ipv4 address (pool default, ipv4 10.244.11.0/30: 2 of 2"),
         "{refused}"
     );
-    assert!(refused.contains("the pool in routed.toml"), "{refused}");
+    assert!(refused.contains("add a prefix to the pool in routed.toml"), "{refused}");
     kernel::is_still(&fabric, NODE, &before);
     kernel::is_still(&fabric, "node1/c3", &pod_before);
-    let pools = fabric.ask(NODE, &["routed", "show", "pools"]);
-    let words: Vec<&str> = pools.lines().nth(1).unwrap_or_default().split_whitespace().collect();
-    assert_eq!(words, ["default", "10.244.11.0/30", "ipv4", "2", "2", "0", "0"], "{pools}");
+    let pools = fabric.ask_json(NODE, &["routed", "show", "pools", "-o", "json"]);
+    assert_eq!(pools[0]["prefix"], "10.244.11.0/30");
+    assert_eq!((&pools[0]["leased"], &pools[0]["free"]), (&json!(2), &json!(0)), "{pools}");
     let _ = Call::new(NODE, "DEL", "c1").run(&fabric).result();
     let later = Call::new(NODE, "ADD", "c3").run(&fabric).refusal(code::TRY_AGAIN);
     assert!(later.contains("1 cooling down"), "{later}");
@@ -294,6 +294,25 @@ fn half_written_configuration_keeps_the_daemon_from_starting_and_names_the_place
     assert_eq!(pods(&fabric), ["c1"]);
 }
 
+#[test]
+fn metrics_and_health_tell_of_pods_and_peers() {
+    let fabric = Fabric::established(&topology("10.244.11.0/24", "fd00:10:244:11::/64"));
+    make_netns(&fabric, NODE, "c1");
+    let _ = Call::new(NODE, "ADD", "c1").run(&fabric).result();
+    let get = |path: &str| routed::http(&fabric, NODE, path);
+    assert!(get("/healthz").starts_with("HTTP/1.1 200"));
+    eventually("ready", || get("/readyz"), |answer| answer.starts_with("HTTP/1.1 200"));
+    let metrics = get("/metrics");
+    for line in [
+        "slash32_bgp_session_up{peer=\"tor1\",peer_asn=\"4200000001\"} 1",
+        "slash32_cni_operation_duration_seconds_count{result=\"ok\",verb=\"add\"} 1",
+    ] {
+        assert!(metrics.contains(line), "{line}: {metrics}");
+    }
+    let tor1 = routed::peer(&fabric, NODE, "tor1");
+    assert_eq!(tor1["state"], "Established");
+}
+
 /// A node with pod ranges below a ToR; its kernel has come to rest.
 fn node() -> Fabric {
     Fabric::established(&topology("10.244.11.0/24", "fd00:10:244:11::/64"))
@@ -326,23 +345,4 @@ fn with_prev_result(result: &Value) -> String {
     let mut conf = configuration("1.1.0");
     conf["prevResult"] = result.clone();
     conf.to_string()
-}
-
-#[test]
-fn metrics_and_health_tell_of_pods_and_peers() {
-    let fabric = Fabric::established(&topology("10.244.11.0/24", "fd00:10:244:11::/64"));
-    make_netns(&fabric, NODE, "c1");
-    let _ = Call::new(NODE, "ADD", "c1").run(&fabric).result();
-    let get = |path: &str| routed::http(&fabric, NODE, path);
-    assert!(get("/healthz").starts_with("HTTP/1.1 200"));
-    eventually("ready", || get("/readyz"), |answer| answer.starts_with("HTTP/1.1 200"));
-    let metrics = get("/metrics");
-    for line in [
-        "slash32_bgp_session_up{peer=\"tor1\",peer_asn=\"4200000001\"} 1",
-        "slash32_cni_operation_duration_seconds_count{result=\"ok\",verb=\"add\"} 1",
-    ] {
-        assert!(metrics.contains(line), "{line}: {metrics}");
-    }
-    let tor1 = routed::peer(&fabric, NODE, "tor1");
-    assert_eq!(tor1["state"], "Established");
 }
