@@ -45,6 +45,7 @@ pub use self::{
     monitor::{Monitored, Report, StationId},
     nexthop::{NextHopInterest, Resolution},
     peer::{Opening, PeerCounts, PeerId, PeerUp, RibConfig, SessionOptions},
+    tables::RibSizes,
     verdict::{Freshness, Ineligible, NotAdvertised, PathView, Step, Verdict},
     view::{View, ViewSet},
     why::{Why, WhyPath, WhyTold},

@@ -459,6 +459,9 @@ fn metrics_tell_sessions_routes_and_the_process() {
         "slash32_bgp_best_routes{family=\"ipv6\"} 0",
         "slash32_bgp_update_faults_total{peer=\"left\",treatment=\"withdraw\"} 0",
         "slash32_cni_operation_duration_seconds_count{result=\"ok\",verb=\"add\"} 0",
+        "slash32_rib_size{what=\"destinations\"} 1",
+        "slash32_rib_size{what=\"paths_received\"} 1",
+        "slash32_rib_queue_length 0",
         "slash32_scrape_ok{part=\"rib\"} 1",
     ] {
         assert!(text.lines().any(|other| other == line), "{line}\nis not in\n{text}");

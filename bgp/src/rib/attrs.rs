@@ -27,6 +27,11 @@ impl AttrTable {
         Self { sets: HashSet::default(), sweep_at: SMALLEST_SWEEP }
     }
 
+    /// How many sets there are, those out of use and not swept yet among them.
+    pub(super) fn len(&self) -> usize {
+        self.sets.len()
+    }
+
     /// The shared set equal to this one.
     pub(super) fn intern(&mut self, attrs: Arc<Attrs>) -> Arc<Attrs> {
         if let Some(known) = self.sets.get(&attrs) {

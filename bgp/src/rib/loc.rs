@@ -138,6 +138,11 @@ impl Loc {
         None
     }
 
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.ids.len()
+    }
+
     /// Destinations of a family that have a path in use.
     pub(super) const fn in_use(&self, family: Family) -> usize {
         *self.in_use.get(family)

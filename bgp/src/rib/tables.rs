@@ -5,8 +5,23 @@
 
 use std::sync::Arc;
 
-use super::{NotAdvertised, PathView, PeerCounts, PeerId, Rib, dest::PathKey, export::Exporter};
+use super::{
+    NotAdvertised, PathView, PeerCounts, PeerId, Rib, dest::PathKey, export::Exporter, peer::Peer,
+};
 use crate::{attrs::Attrs, family::Family, prefix::Prefix};
+
+/// How much a RIB holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RibSizes {
+    /// Prefixes known, with or without a path in use. One that a peer must still be told is gone
+    /// counts.
+    pub destinations: usize,
+    /// Paths of all Adj-RIBs-In.
+    pub paths_received: usize,
+    /// Different sets of attributes. Those out of use are swept from time to time and count
+    /// until then.
+    pub attribute_sets: usize,
+}
 
 impl Rib {
     /// Every prefix of the Loc-RIB and Adj-RIBs-In with all its paths, in prefix order.
@@ -52,6 +67,20 @@ impl Rib {
     #[must_use]
     pub fn peer_counts(&self, peer: PeerId, family: Family) -> PeerCounts {
         self.peers.get(&peer).map(|state| state.counts(family)).unwrap_or_default()
+    }
+
+    /// How much it holds at this moment.
+    #[must_use]
+    pub fn sizes(&self) -> RibSizes {
+        let received = |peer: &Peer| {
+            let counts = Family::ALL.map(|family| peer.counts(family).received);
+            counts.into_iter().sum::<usize>()
+        };
+        RibSizes {
+            destinations: self.loc.len(),
+            paths_received: self.peers.values().map(received).sum(),
+            attribute_sets: self.attrs.len(),
+        }
     }
 
     /// Prefixes in the Loc-RIB of a family.

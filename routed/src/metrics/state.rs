@@ -1,9 +1,11 @@
 //! What has a state, read from its owners at a scrape.
 
+use std::time::Instant;
+
 use bgp::{
     config::PeerAs,
     family::Family,
-    rib::PeerCounts,
+    rib::{PeerCounts, RibSizes},
     session::{Counters, State},
 };
 use prometheus::{
@@ -42,7 +44,11 @@ pub(super) async fn gather(sources: &Sources) -> Vec<MetricFamily> {
         }
     };
     sessions(&fresh, &sources.peers.list());
-    report("rib", routes(&fresh, sources).await);
+    let of_rib = async {
+        rib(&fresh, sources).await?;
+        routes(&fresh, sources).await
+    };
+    report("rib", of_rib.await);
     if let Some(pods) = &sources.pods {
         report("pods", pods_and_pools(&fresh, pods).await);
     }
@@ -137,6 +143,41 @@ async fn routes(fresh: &Fresh, sources: &Sources) -> Result<(), NoAnswer> {
     for (family, count) in Family::ALL.into_iter().zip(best) {
         all.with_label_values(&[&*family.to_string()]).set(signed(count));
     }
+    Ok(())
+}
+
+/// The RIB itself: its size, and how far it is behind.
+async fn rib(fresh: &Fresh, sources: &Sources) -> Result<(), NoAnswer> {
+    let queued = sources.rib.queued();
+    let asked = Instant::now();
+    let RibSizes { destinations, paths_received, attribute_sets } =
+        in_time(sources.rib.sizes()).await?;
+    let lag = asked.elapsed();
+    let size = fresh.gauges(
+        "slash32_rib_size",
+        "What the RIB holds: prefixes known, paths received, different sets of attributes.",
+        &["what"],
+    );
+    let counts = [
+        ("destinations", destinations),
+        ("paths_received", paths_received),
+        ("attribute_sets", attribute_sets),
+    ];
+    for (what, count) in counts {
+        size.with_label_values(&[what]).set(signed(count));
+    }
+    fresh
+        .gauges("slash32_rib_queue_length", "Commands that wait for the RIB's thread.", &[])
+        .with_label_values::<&str>(&[])
+        .set(signed(queued));
+    fresh
+        .float_gauges(
+            "slash32_rib_lag_seconds",
+            "Time that a question of this scrape waited for the RIB's answer: its queue's lag.",
+            &[],
+        )
+        .with_label_values::<&str>(&[])
+        .set(lag.as_secs_f64());
     Ok(())
 }
 

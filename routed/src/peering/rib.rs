@@ -16,7 +16,7 @@ use bgp::{
     prefix::Prefix,
     rib::{
         Advertisement, BestChange, NotAdvertised, PathView, PeerCounts, PeerId, PeerUp, Resolution,
-        Rib, RibConfig, Why,
+        Rib, RibConfig, RibSizes, Why,
     },
     wire::Update,
 };
@@ -248,6 +248,21 @@ impl RibHandle {
     /// [`RibStopped`].
     pub async fn best_counts(&self) -> Result<[usize; Family::ALL.len()], RibStopped> {
         self.look(|rib| Family::ALL.map(|family| rib.best_count(family))).await
+    }
+
+    /// How much it holds.
+    ///
+    /// # Errors
+    ///
+    /// [`RibStopped`].
+    pub async fn sizes(&self) -> Result<RibSizes, RibStopped> {
+        self.look(Rib::sizes).await
+    }
+
+    /// Commands that wait for the thread at this moment.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.commands.max_capacity() - self.commands.capacity()
     }
 
     /// For a peer's task, which must not wait: hands over what fits at once.
