@@ -101,6 +101,11 @@ impl Fib {
             Event::Written { operations, failures } => self.written(&operations, failures, now),
             Event::Best(changes) => self.best(changes, now),
             Event::NextHops(next_hops) => self.resolver.ask(&next_hops),
+            Event::OwnRanges(ranges) => {
+                for prefix in self.wanted.set_own(ranges) {
+                    self.refresh(prefix);
+                }
+            }
             Event::Complete => self.settle.complete(now),
             Event::Timeout => {}
         }

@@ -104,6 +104,8 @@ pub struct Wish {
 pub struct Ipam {
     settings: IpamSettings,
     ranges: Vec<Range>,
+    /// Ranges of earlier settings in which addresses are leased that no range of these has.
+    former: Vec<Prefix>,
     leases: BTreeMap<AttachmentId, Lease>,
     holders: BTreeMap<IpAddr, AttachmentId>,
     /// Counts what becomes idle, to keep the order within one moment.
@@ -126,6 +128,7 @@ impl Ipam {
         Self {
             ranges: ranges.collect(),
             settings,
+            former: Vec::new(),
             leases: BTreeMap::new(),
             holders: BTreeMap::new(),
             idled: 0,
@@ -133,7 +136,7 @@ impl Ipam {
     }
 
     /// Goes on with other pools, reservations or cooldown. Leases stay as they are, wherever their
-    /// addresses lie now.
+    /// addresses lie now. A range that leaves is kept as a former one until its last lease ends.
     pub fn reconfigure(&mut self, settings: IpamSettings) {
         let before = mem::replace(self, Self::new(settings));
         for (address, since) in before.idle() {
@@ -143,6 +146,9 @@ impl Ipam {
             // They have shared no address so far, so they do not now.
             let _ = self.adopt(id, *lease);
         }
+        let known = before.prefixes().filter(|range| !self.has_range(*range));
+        self.former = known.collect();
+        self.forget_former();
     }
 
     /// Leases one address of every family that the pool has: the requested ones, any for the rest.
@@ -203,6 +209,7 @@ impl Ipam {
                 self.idle_since(address, now);
             }
         }
+        self.forget_former();
         Some(lease)
     }
 
@@ -280,6 +287,16 @@ impl Ipam {
         })
     }
 
+    /// Ranges that are no longer in the configuration, with the number of their leases.
+    pub fn former(&self) -> impl Iterator<Item = (Prefix, usize)> {
+        self.former.iter().map(|range| (*range, self.outside(*range).count()))
+    }
+
+    /// Every range, and every former one.
+    pub fn prefixes(&self) -> impl Iterator<Item = Prefix> {
+        self.ranges.iter().map(Range::prefix).chain(self.former.iter().copied())
+    }
+
     /// Every open block.
     pub fn blocks(&self, now: Instant) -> impl Iterator<Item = BlockUse> {
         let since = self.warm_since(now);
@@ -293,6 +310,22 @@ impl Ipam {
                 cooling: cooling as u128,
             })
         })
+    }
+
+    fn has_range(&self, prefix: Prefix) -> bool {
+        self.ranges.iter().any(|range| range.prefix() == prefix)
+    }
+
+    /// Addresses leased in a former range that are in none of the present ones.
+    fn outside(&self, former: Prefix) -> impl Iterator<Item = &IpAddr> {
+        let leased = self.holders.range(former.addr()..=last(former)).map(|(address, _)| address);
+        leased.filter(|address| self.range_of(**address).is_none())
+    }
+
+    fn forget_former(&mut self) {
+        let mut former = mem::take(&mut self.former);
+        former.retain(|range| self.outside(*range).next().is_some());
+        self.former = former;
     }
 
     fn pool(&self, name: Option<&str>) -> Result<usize, LeaseError> {

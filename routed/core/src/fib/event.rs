@@ -61,6 +61,8 @@ pub enum Event {
     /// Every next hop that the RIB asks about. Each is answered, whether it was asked about before
     /// or not: the RIB may have forgotten it in between.
     NextHops(BTreeSet<NextHop>),
+    /// This node's own pod ranges are these from now on.
+    OwnRanges(Vec<Prefix>),
     /// The peers have told us all they have. What they told may still be on its way here.
     Complete,
     /// The time that [`Fib::poll_timeout`](super::Fib::poll_timeout) named has come.

@@ -370,3 +370,23 @@ fn without_learned_routes_only_blackholes_are_written_and_next_hops_answered() {
     assert_eq!(world.ours("10.244.1.0/24"), Some(Target::Blackhole));
     assert_eq!(world.answer("10.0.1.1"), Some(Resolution::Reachable { cost: 0 }));
 }
+
+#[test]
+fn own_ranges_that_come_and_go_move_blackholes_and_what_is_learned_inside() {
+    let mut world = running();
+    world.learn("10.244.1.5/32", &["10.0.1.1"]);
+    world.learn("10.244.2.0/25", &["10.0.1.1"]);
+    world.learn("10.244.2.0/24", &["10.0.1.1"]);
+    world.settle_down();
+    assert_eq!(world.state("10.244.1.5/32"), Some(RouteState::OwnRange));
+
+    world.own(&["10.244.2.0/24", "10.244.3.0/24"]);
+    world.settle_down();
+
+    // Another node may have the range by now.
+    assert_eq!(world.ours("10.244.1.0/24"), None);
+    assert_eq!(world.ours("10.244.1.5/32"), Some(via(&["10.0.1.1"])));
+    assert_eq!(world.ours("10.244.2.0/24"), Some(Target::Blackhole));
+    assert_eq!(world.ours("10.244.2.0/25"), None);
+    assert_eq!(world.ours("10.244.3.0/24"), Some(Target::Blackhole));
+}

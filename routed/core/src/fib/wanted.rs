@@ -49,6 +49,17 @@ impl Wanted {
         }
     }
 
+    /// This node's own ranges are others: returns the prefixes for which something else may be
+    /// wanted now.
+    pub(super) fn set_own(&mut self, own: impl IntoIterator<Item = Prefix>) -> BTreeSet<Prefix> {
+        let before = std::mem::replace(&mut self.own, own.into_iter().collect());
+        let mut changed: BTreeSet<_> = before.symmetric_difference(&self.own).copied().collect();
+        let inside = |prefix: &&Prefix| changed.iter().any(|own| own.covers(**prefix));
+        let inside: Vec<_> = self.learned.keys().filter(inside).copied().collect();
+        changed.extend(inside);
+        changed
+    }
+
     /// This node's own ranges that get a blackhole: all but single addresses, since such a one is
     /// the very route to its pod.
     pub(super) fn blackholes(&self) -> impl Iterator<Item = Prefix> {

@@ -425,3 +425,38 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_range_that_leaves_is_a_former_one_until_its_last_lease_ends() {
+    let mut ipam = Book::new(settings(&["10.0.0.0/24", "10.0.9.0/24"]));
+    v4(&mut ipam, 1);
+    v4(&mut ipam, 2);
+    let ranges =
+        |ipam: &Book| ipam.ipam.prefixes().map(|range| range.to_string()).collect::<Vec<_>>();
+    ipam.ipam.reconfigure(settings(&["10.0.1.0/24"]));
+    assert_eq!(ranges(&ipam), ["10.0.1.0/24", "10.0.0.0/24"]);
+    assert_eq!(ipam.ipam.former().next(), Some(("10.0.0.0/24".parse().unwrap(), 2)));
+    assert_eq!(v4(&mut ipam, 3), "10.0.1.1", "nothing is leased from it");
+
+    // It outlives further changes, and is no former one once it is back.
+    ipam.ipam.reconfigure(settings(&["10.0.2.0/24"]));
+    assert_eq!(ranges(&ipam), ["10.0.2.0/24", "10.0.1.0/24", "10.0.0.0/24"]);
+    ipam.ipam.reconfigure(settings(&["10.0.1.0/24"]));
+    ipam.release(&id(1)).unwrap();
+    assert_eq!(ranges(&ipam), ["10.0.1.0/24", "10.0.0.0/24"]);
+    ipam.release(&id(2)).unwrap();
+    assert_eq!(ranges(&ipam), ["10.0.1.0/24"]);
+}
+
+#[test]
+fn a_range_that_grows_takes_its_leases_along() {
+    let mut ipam = Book::new(settings(&["10.0.1.0/24"]));
+    v4(&mut ipam, 1);
+    ipam.ipam.reconfigure(settings(&["10.0.0.0/16"]));
+    assert_eq!(ipam.ipam.former().count(), 0);
+    ipam.lease(&id(2), &[ip("10.0.200.1")]).unwrap();
+    ipam.ipam.reconfigure(settings(&["10.0.1.0/24"]));
+    assert_eq!(ipam.ipam.former().next(), Some(("10.0.0.0/16".parse().unwrap(), 1)));
+    ipam.release(&id(2)).unwrap();
+    assert_eq!(ipam.ipam.former().count(), 0);
+}

@@ -20,6 +20,10 @@ const PREFIXES: [&str; 6] = [
     "fd99:3::/64",
 ];
 
+/// Own ranges of the node, one after another.
+const OWN: [&[&str]; 4] =
+    [&["10.244.1.0/24"], &[], &["10.244.1.0/24", "fd99:1::/48"], &["10.201.0.0/16"]];
+
 #[derive(Clone, Debug)]
 enum Step {
     /// BGP decides: next hops through these interfaces.
@@ -27,6 +31,8 @@ enum Step {
         prefix: usize,
         links: Vec<usize>,
     },
+    /// The node's own ranges become these of [`OWN`].
+    Own(usize),
     Complete,
     /// Somebody deletes a route of ours, ...
     DeleteOurs(usize),
@@ -70,6 +76,7 @@ fn step() -> impl Strategy<Value = Step> {
     let link = || 0..LINKS.len();
     prop_oneof![
         4 => (prefix(), vec(link(), 0..3)).prop_map(|(prefix, links)| Step::Learn { prefix, links }),
+        1 => (0..OWN.len()).prop_map(Step::Own),
         1 => Just(Step::Complete),
         1 => prefix().prop_map(Step::DeleteOurs),
         1 => (prefix(), link()).prop_map(|(prefix, link)| Step::ForgeOurs { prefix, link }),
@@ -105,6 +112,11 @@ fn take(world: &mut World, step: Step) {
             let prefix = prefix(PREFIXES[number]);
             let next_hops = links.into_iter().map(|link| gateway(&prefix, link)).collect();
             world.learn_all(prefix, next_hops);
+        }
+        Step::Own(number) => {
+            // What is under way was right when it was asked for.
+            while world.execute() {}
+            world.own(OWN[number]);
         }
         Step::Complete => world.handle(Event::Complete),
         Step::DeleteOurs(number) => world.delete_by_hand(PREFIXES[number]),
@@ -160,9 +172,11 @@ fn taken(world: &World, text: &str) -> bool {
 /// What must be in the kernel in the end, worked out anew. `None`: anything of ours or nothing.
 fn expected(world: &World) -> BTreeMap<Prefix, Option<Target>> {
     let up = world.links_up();
-    let mut expected = BTreeMap::from([(prefix("10.244.1.0/24"), Some(Target::Blackhole))]);
+    let own = &world.config.own_ranges;
+    let mut expected: BTreeMap<_, _> =
+        own.iter().map(|range| (*range, Some(Target::Blackhole))).collect();
     for (prefix, next_hops) in &world.learned {
-        if prefix.to_string() == PREFIXES[2] || next_hops.is_empty() {
+        if own.iter().any(|range| range.covers(*prefix)) || next_hops.is_empty() {
             continue;
         }
         let hops: Hops = next_hops

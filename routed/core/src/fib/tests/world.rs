@@ -88,6 +88,12 @@ impl World {
         self.handle(Event::Best(vec![change]));
     }
 
+    /// The node's own ranges are these from now on.
+    pub(super) fn own(&mut self, ranges: &[&str]) {
+        self.config.own_ranges = ranges.iter().map(|text| prefix(text)).collect();
+        self.handle(Event::OwnRanges(self.config.own_ranges.clone()));
+    }
+
     pub(super) fn ask(&mut self, next_hops: &[&str]) {
         let next_hops = next_hops.iter().map(|text| NextHop::new(ip(text))).collect();
         self.handle(Event::NextHops(next_hops));
