@@ -1,13 +1,14 @@
-//! The administrator's socket: what `routed show` asks and is told.
+//! The administrator's socket: what `routed show` asks and is told, and what `routed reload` and
+//! `routed peer` have done.
 //!
 //! In: one request a connection, a JSON document with its length in front as between plugin and
 //! daemon. Out: one JSON document for each row of the answer, then an end; or the reason why
-//! there is no answer. Nothing that comes in here changes what the daemon was told to do; at most it
-//! looks again whether that is done.
+//! there is no answer.
 //!
 //! A caller can cost one small buffer and one of a few places for a bounded time, no more.
 
 mod answer;
+mod control;
 mod routes;
 mod server;
 mod why;
@@ -15,7 +16,10 @@ mod why;
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
-pub use self::server::{AdminError, AdminServer};
+pub use self::{
+    control::{Direction, PeerAction, ReloadRow},
+    server::{AdminError, AdminServer},
+};
 
 /// What can be asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +64,18 @@ pub enum Request {
     Leases,
     /// Compare pods with the kernel and put right what differs; no rows.
     PutRight,
+    /// Read the configuration again and go on with it: [`ReloadRow`].
+    Reload {
+        /// Only tell what would change.
+        dry_run: bool,
+    },
+    /// Do something with a peer's session. No rows.
+    Peer {
+        /// Name or address.
+        peer: String,
+        /// What.
+        action: PeerAction,
+    },
 }
 
 /// Which routes are asked for.
@@ -109,6 +125,32 @@ pub enum Refusal {
         part: String,
         /// Why.
         reason: String,
+    },
+    /// The configuration has faults.
+    #[error("not reloaded, nothing has changed:\n{}", .faults.join("\n"))]
+    Invalid {
+        /// Each with its place.
+        faults: Vec<String>,
+    },
+    /// The configuration is valid but cannot be had.
+    #[error("not reloaded, nothing has changed: {reason}")]
+    NotApplied {
+        /// Why.
+        reason: String,
+    },
+    /// There is no session over which routes could go.
+    #[error("{peer} has no established session; `routed show peers {peer}` says why")]
+    NotEstablished {
+        /// As asked.
+        peer: String,
+    },
+    /// The peer cannot be asked.
+    #[error(
+        "{peer} cannot be asked for its routes again (it lacks route refresh, RFC 2918); use          `routed peer {peer} reset`"
+    )]
+    NoRefresh {
+        /// As asked.
+        peer: String,
     },
     /// The request is not understood.
     #[error("the request is not understood ({reason}); are both sides of the same release?")]

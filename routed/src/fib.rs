@@ -9,7 +9,7 @@
 
 use std::{future::Future, pin::Pin, time::Instant};
 
-use bgp::session::State;
+use bgp::{prefix::Prefix, session::State};
 use routed_core::fib::{Command, Event, Fib, FibConfig, GRACE};
 use tokio::{
     sync::{mpsc, watch},
@@ -38,6 +38,8 @@ pub struct FibTask {
     writer: RouteWriter,
     watch: mpsc::Receiver<Vec<Event>>,
     looks: mpsc::Receiver<Look>,
+    /// The node's own pod ranges, if it has pods.
+    ranges: Option<watch::Receiver<Vec<Prefix>>>,
     news: News,
 }
 
@@ -55,7 +57,7 @@ pub fn open(
     let (events, watch) = mpsc::channel(WATCH_QUEUE);
     let links = kernel_watch::start(Some(RouteSink { events, ignore_port: writer.port }))?;
     let fib = Fib::new(config, Instant::now());
-    Ok((FibTask { fib, writer, watch, looks, news: News::default() }, links))
+    Ok((FibTask { fib, writer, watch, looks, ranges: None, news: News::default() }, links))
 }
 
 /// What the configuration asks of the kernel's routes.
@@ -74,6 +76,12 @@ pub fn settings(config: &Config) -> FibConfig {
 }
 
 impl FibTask {
+    /// The same, with these as the node's own ranges in place of those of the configuration.
+    #[must_use]
+    pub fn with_ranges(self, ranges: watch::Receiver<Vec<Prefix>>) -> Self {
+        Self { ranges: Some(ranges), ..self }
+    }
+
     /// Runs until the RIB stops. `complete` becomes ready when the peers have told all they have;
     /// if it never does, [`FibConfig::grace`] ends the wait for it.
     pub async fn run(mut self, mut rib: impl RibSide, complete: impl Future<Output = ()> + Send) {
@@ -87,6 +95,7 @@ impl FibTask {
                     Ok(event) => Input::One(event),
                     Err(RibStopped) => return,
                 },
+                ranges = changed(&mut self.ranges) => Input::One(Event::OwnRanges(ranges)),
                 () = ready(&mut complete) => Input::One(Event::Complete),
                 Some(look) = self.looks.recv() => Input::Look(look),
                 () = sleep(deadline) => Input::One(Event::Timeout),
@@ -147,6 +156,16 @@ async fn ready(future: &mut Option<Pin<Box<impl Future<Output = ()>>>>) {
         None => std::future::pending().await,
     }
     *future = None;
+}
+
+/// The node's own ranges once they are others; forever if they cannot be.
+async fn changed(ranges: &mut Option<watch::Receiver<Vec<Prefix>>>) -> Vec<Prefix> {
+    if let Some(ranges) = ranges
+        && ranges.changed().await.is_ok()
+    {
+        return ranges.borrow_and_update().clone();
+    }
+    std::future::pending().await
 }
 
 async fn sleep(deadline: Option<Instant>) {

@@ -1,6 +1,7 @@
 //! The parts of the node daemon; `main.rs` is its command line.
 
 pub mod admin;
+mod announce;
 pub mod cni;
 pub mod config;
 pub mod fib;
@@ -10,6 +11,7 @@ pub mod kernel;
 pub mod metrics;
 pub mod node;
 pub mod peering;
+pub mod reload;
 pub mod run;
 pub mod show;
 pub mod sources;

@@ -3,6 +3,8 @@
 //! In: arguments. Out: a running daemon, or text on stdout with errors on stderr. Exit code 0 is
 //! success, 1 a failure that was explained, 2 a wrong command line.
 
+mod control;
+
 use std::{
     io::{self, Write as _},
     path::{Path, PathBuf},
@@ -35,6 +37,10 @@ enum Command {
     Run(RunArgs),
     /// Check a configuration file: all its faults, or what it comes to
     Check(CheckArgs),
+    /// Have the running daemon read its configuration again and go on with it
+    Reload(control::ReloadArgs),
+    /// Start, stop or reset the session of a peer, or have routes told again
+    Peer(control::PeerArgs),
     /// Show what the running daemon knows
     Show(ShowArgs),
     /// Say why a prefix is routed as it is: every path with the statements that decided about it,
@@ -197,6 +203,8 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(args) => start(&args).map(|()| ExitCode::SUCCESS),
         Command::Check(args) => check(&args),
+        Command::Reload(args) => control::reload(&args).map(|()| ExitCode::SUCCESS),
+        Command::Peer(args) => control::peer(args).map(|()| ExitCode::SUCCESS),
         Command::Show(args) => shown(args).map(|()| ExitCode::SUCCESS),
         Command::Why(args) => why(args),
         Command::Ipam(args) => ipam_check(&args.what),
@@ -223,7 +231,7 @@ fn start(args: &RunArgs) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start the runtime's threads")?
-        .block_on(run::run(config))
+        .block_on(run::run(args.config.clone(), config))
 }
 
 fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {

@@ -17,17 +17,19 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bgp::prefix::Prefix;
 use routed_core::{
     attachment::AttachmentId,
+    fib::route::PROTO_PODS,
     ipam::{BlockUse, Lease, PoolUse},
     pod::{
         Command, Event, Notice, PodState, Pods, Settings,
         verb::{NotReady, OpId, PodError, Reply, Request},
-        wiring::Wiring,
+        wiring::{RouteStamp, Wiring},
     },
 };
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     task::JoinHandle,
     time,
 };
@@ -36,15 +38,19 @@ mod journal;
 
 use journal::Journal;
 
-use crate::kernel::{
-    netlink::NetlinkError,
-    pods::{Executor, Job, Removal, gone, spawn as spawn_executor},
+use crate::{
+    config::Config,
+    kernel::{
+        netlink::NetlinkError,
+        pods::{Executor, Job, Removal, gone, spawn as spawn_executor},
+    },
 };
 
 /// Asks the pump. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct NodeHandle {
     inputs: mpsc::Sender<Input>,
+    ranges: watch::Receiver<Vec<Prefix>>,
 }
 
 /// The pump has ended: the daemon is stopping.
@@ -95,6 +101,22 @@ impl NodeHandle {
             pods.map(|(wiring, state)| PodStatus { wiring: wiring.clone(), state }).collect()
         })
         .await
+    }
+
+    /// The ranges that are this node's: those of the configuration, and former ones in which pods
+    /// have addresses still. Always current.
+    #[must_use]
+    pub fn ranges(&self) -> watch::Receiver<Vec<Prefix>> {
+        self.ranges.clone()
+    }
+
+    /// Ranges that are no longer in the configuration, with the number of their leases.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`].
+    pub async fn former_ranges(&self) -> Result<Vec<(Prefix, usize)>, Stopped> {
+        self.look(|pods, _| pods.ipam().former().collect()).await
     }
 
     /// Every range of the pools, in the order of the configuration.
@@ -173,7 +195,7 @@ impl NodeHandle {
     /// Asks a pump that has ended.
     #[cfg(test)]
     pub(crate) fn of_nobody() -> Self {
-        Self { inputs: mpsc::channel(1).0 }
+        Self { inputs: mpsc::channel(1).0, ranges: watch::channel(Vec::new()).1 }
     }
 
     /// What a look into the machine, between two events, shows.
@@ -197,6 +219,17 @@ impl NodeHandle {
     }
 }
 
+/// What the configuration asks of the pods' machine; `None` on a router without pods.
+#[must_use]
+pub fn settings(config: &Config) -> Option<Settings> {
+    let pods = config.pods.as_ref()?;
+    Some(Settings {
+        ipam: pods.ipam.clone(),
+        mtu: pods.mtu,
+        routes: RouteStamp { table: config.kernel.table, protocol: PROTO_PODS },
+    })
+}
+
 /// Starts the kernel's threads and the pump. The calling thread must be in the host's network
 /// namespace and in the context of a tokio runtime. `journal` is the path of the journal of leases.
 ///
@@ -213,15 +246,19 @@ pub fn spawn(
     gone::spawn(events.clone())?;
     let Executor { jobs, removals } = spawn_executor(events)?;
     let (journal, memory) = Journal::open(journal);
+    let pools = settings.ipam.pools.iter();
+    let (ranges_out, ranges) =
+        watch::channel(pools.flat_map(|pool| pool.ranges.iter().copied()).collect());
     let pump = Pump {
         pods: Pods::new(settings, memory),
+        ranges: ranges_out,
         journal,
         jobs: Outbox::new(jobs),
         removals: Outbox::new(removals),
         asked: BTreeMap::new(),
         last_op: 0,
     };
-    Ok((NodeHandle { inputs }, tokio::spawn(pump.run(input_queue, event_queue))))
+    Ok((NodeHandle { inputs, ranges }, tokio::spawn(pump.run(input_queue, event_queue))))
 }
 
 /// What comes in from the rest of the daemon.
@@ -245,6 +282,7 @@ struct Asked {
 
 struct Pump {
     pods: Pods,
+    ranges: watch::Sender<Vec<Prefix>>,
     journal: Journal,
     jobs: Outbox<Job>,
     removals: Outbox<Removal>,
@@ -296,6 +334,12 @@ impl Pump {
     fn handle(&mut self, event: Event) {
         self.pods.handle(event, Instant::now());
         self.carry_out();
+        let ranges: Vec<_> = self.pods.ipam().prefixes().collect();
+        self.ranges.send_if_modified(|published| {
+            let changed = *published != ranges;
+            *published = ranges;
+            changed
+        });
     }
 
     fn carry_out(&mut self) {

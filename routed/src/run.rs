@@ -1,22 +1,18 @@
 //! The running daemon: starts every task, waits for the end, stops them in order.
 //!
-//! In: the configuration, signals. Out: a running node, or the reason why it could not start.
+//! In: the configuration, signals, requests to reload. Out: a running node, or the reason why it
+//! could not start.
 //!
 //! Order of the start: what can fail for the operator's reasons (sockets, the kernel) comes before
 //! the first word to a peer. Order of the end: no new pods, then the peers hear why we go. Kernel
 //! routes and pods stay as they are; the next run takes them over.
 
-use std::{sync::Arc, time::Instant};
+use std::{path::PathBuf, time::Instant};
 
 use anyhow::{Context as _, bail};
 use bgp::{
-    attrs::{Attrs, NextHop},
     family::Family,
     session::{Cease, State},
-};
-use routed_core::{
-    fib::route::PROTO_PODS,
-    pod::{Settings, wiring::RouteStamp},
 };
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -26,7 +22,7 @@ use tokio::{
 
 use crate::{
     admin::AdminServer,
-    cni,
+    announce, cni,
     config::{Config, Mode},
     fib::{self, FibTask, RibThread},
     http::HttpServer,
@@ -38,16 +34,17 @@ use crate::{
     metrics::Metrics,
     node::{self, NodeHandle},
     peering::{self, BestChanges, Peering, Peers},
+    reload::{ReloadHandle, Running},
     sources::{KernelHandle, Sources},
 };
 
-/// Runs until SIGTERM or SIGINT.
+/// Runs until SIGTERM or SIGINT. SIGHUP reads `path`, from which `config` comes, again.
 ///
 /// # Errors
 ///
 /// What could not be started, with the key of the configuration that it belongs to; or which part
 /// ended although nobody asked it to.
-pub async fn run(config: Config) -> anyhow::Result<()> {
+pub async fn run(path: PathBuf, config: Config) -> anyhow::Result<()> {
     let started = Instant::now();
     let mut signals = Signals::new()?;
     let metrics = Metrics::new();
@@ -56,45 +53,60 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let kernel = Kernel::open(&config)?;
     let node = pods(&config, &metrics, &mut parts)?;
     let (peering, best) = Peering::start(&config)?;
-    originate(&config, &peering).await?;
     let sources = Sources {
         started,
-        asn: config.speaker.asn,
         peers: peering.peers().clone(),
         rib: peering.rib().clone(),
         cni_socket: node.is_some().then(|| config.sockets.cni.clone()),
         pods: node.clone(),
         kernel: kernel.routes.as_ref().map(|(handle, _)| handle.clone()),
     };
-    let admin = AdminServer::bind(&config.sockets.admin, sources.clone())?;
+    let (reload, mut asks) = ReloadHandle::new();
+    let admin = AdminServer::bind(&config.sockets.admin, sources.clone(), reload)?;
     parts.spawn("sockets.admin", admin.run());
     if let Some(address) = config.sockets.http {
         let http = HttpServer::bind(address, metrics, sources).await?;
         parts.spawn("sockets.http", http.run());
     }
-    kernel.spawn(best, &peering, &mut parts);
-    if let Some(node) = node {
+    kernel.spawn(best, &peering, node.as_ref(), &mut parts);
+    if let Some(node) = node.clone() {
+        let announced = announce::follow(node.ranges(), peering.rib().clone());
+        parts.spawn("the announcement of pod ranges", announced);
         parts.spawn("the count of sessions", count_sessions(peering.peers().clone(), node));
     }
 
     tracing::info!(node = config.node.name, "running");
-    let ended = tokio::select! {
-        () = signals.stop() => None,
-        part = parts.ended() => Some(part),
+    let mut running = Running::new(path, config, peering, node);
+    let ended = loop {
+        tokio::select! {
+            signal = signals.next() => match signal {
+                Asked::Stop => break None,
+                Asked::Reload => running.reload_by_signal().await,
+            },
+            Some(ask) = asks.recv() => running.answer(ask).await,
+            part = parts.ended() => break Some(part),
+        }
     };
     tracing::info!("stopping");
     parts.stop().await;
-    peering.stop(Cease::AdminShutdown(String::new())).await;
+    running.peering.stop(Cease::AdminShutdown(String::new())).await;
     match ended {
         None => Ok(()),
         Some(part) => bail!("{part} ended unexpectedly; the log says why, please report it"),
     }
 }
 
-/// The signals that end the daemon.
+/// The signals that the daemon heeds.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hang_up: Signal,
+}
+
+/// What a signal asks for.
+enum Asked {
+    Stop,
+    Reload,
 }
 
 impl Signals {
@@ -102,13 +114,15 @@ impl Signals {
         Ok(Self {
             terminate: signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?,
             interrupt: signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?,
+            hang_up: signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?,
         })
     }
 
-    async fn stop(&mut self) {
+    async fn next(&mut self) -> Asked {
         tokio::select! {
-            _ = self.terminate.recv() => (),
-            _ = self.interrupt.recv() => (),
+            _ = self.terminate.recv() => Asked::Stop,
+            _ = self.interrupt.recv() => Asked::Stop,
+            _ = self.hang_up.recv() => Asked::Reload,
         }
     }
 }
@@ -158,11 +172,21 @@ impl Kernel {
         }
     }
 
-    fn spawn(self, best: BestChanges, peering: &Peering, parts: &mut Parts) {
+    fn spawn(
+        self,
+        best: BestChanges,
+        peering: &Peering,
+        node: Option<&NodeHandle>,
+        parts: &mut Parts,
+    ) {
         let peers = || peering.peers().clone();
         parts.spawn("the watch of interfaces", peering::links::follow(self.links, peers()));
         if let Some((_, task)) = self.routes {
             let rib = RibThread::new(peering.rib().clone(), best);
+            let task = match node {
+                Some(node) => task.with_ranges(node.ranges()),
+                None => task,
+            };
             parts.spawn("the kernel's routes", task.run(rib, fib::all_established(peers())));
         }
     }
@@ -187,13 +211,8 @@ fn pods(
     metrics: &Metrics,
     parts: &mut Parts,
 ) -> anyhow::Result<Option<NodeHandle>> {
-    let Some(pods) = &config.pods else { return Ok(None) };
+    let Some(settings) = node::settings(config) else { return Ok(None) };
     let listener = cni::server::listen(&config.sockets.cni).context("sockets.cni")?;
-    let settings = Settings {
-        ipam: pods.ipam.clone(),
-        mtu: pods.mtu,
-        routes: RouteStamp { table: config.kernel.table, protocol: PROTO_PODS },
-    };
     let journal = config.sockets.cni.with_file_name(ipam::JOURNAL);
     let (node, pump) = node::spawn(settings, &journal)?;
     parts.spawn("the pods' task", async {
@@ -206,17 +225,6 @@ fn pods(
         cni::server::serve(listener, served, metrics).await;
     });
     Ok(Some(node))
-}
-
-/// Announces the node's own pod ranges.
-async fn originate(config: &Config, peering: &Peering) -> anyhow::Result<()> {
-    // What peers are told as next hop is worked out for each of them.
-    let next_hop = NextHop::new(config.speaker.router_id.into());
-    let attrs = Arc::new(Attrs::originated(next_hop));
-    for range in config.pods.iter().flat_map(|pods| &pods.prefixes) {
-        peering.rib().originate(*range, Arc::clone(&attrs)).await?;
-    }
-    Ok(())
 }
 
 /// Keeps the pods' machine informed of how many sessions stand, for STATUS.

@@ -4,6 +4,7 @@
 //! for programs on stdout, or an error that says what to do.
 
 pub mod check;
+pub mod control;
 mod peers;
 mod pods;
 mod routes;

@@ -9,7 +9,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bgp::aspath::Asn;
 use routed_core::fib::Fib;
 use tokio::{
     sync::{mpsc, oneshot},
@@ -26,8 +25,6 @@ use crate::{
 pub struct Sources {
     /// When the daemon started.
     pub started: Instant,
-    /// Our AS.
-    pub asn: Asn,
     /// The peers.
     pub peers: Peers,
     /// The RIB.

@@ -24,6 +24,7 @@ use routed::{
     http::HttpServer,
     metrics::Metrics,
     peering::{Peering, Peers},
+    reload::ReloadHandle,
     sources::Sources,
 };
 use serde_json::Value;
@@ -97,14 +98,14 @@ impl Node {
             let (peering, _best) = Peering::start(&config).unwrap();
             let sources = Sources {
                 started: Instant::now(),
-                asn: config.speaker.asn,
                 peers: peering.peers().clone(),
                 rib: peering.rib().clone(),
                 pods: None,
                 cni_socket: None,
                 kernel: None,
             };
-            let admin = AdminServer::bind(socket, sources.clone()).unwrap();
+            let admin =
+                AdminServer::bind(socket, sources.clone(), ReloadHandle::of_nobody()).unwrap();
             let any = "127.0.0.1:0".parse().unwrap();
             let http = HttpServer::bind(any, Metrics::new(), sources).await.unwrap();
             Self {
@@ -398,7 +399,6 @@ fn the_socket_is_for_its_owner_only_and_taken_over_from_the_dead_alone() {
     assert_eq!(mode & 0o777, 0o600);
     let sources = Sources {
         started: Instant::now(),
-        asn: bgp::aspath::Asn(64512),
         peers: Peers::none(),
         rib: pair.left.peering.as_ref().unwrap().rib().clone(),
         pods: None,
@@ -406,17 +406,19 @@ fn the_socket_is_for_its_owner_only_and_taken_over_from_the_dead_alone() {
         kernel: None,
     };
     let _runtime = pair.runtime.enter();
-    let error = AdminServer::bind(&pair.left.socket, sources.clone()).err().unwrap();
+    let error = AdminServer::bind(&pair.left.socket, sources.clone(), ReloadHandle::of_nobody())
+        .err()
+        .unwrap();
     assert!(error.to_string().contains("another routed is listening on"), "{error}");
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     std::fs::write(&file, "precious").unwrap();
-    let error = AdminServer::bind(&file, sources.clone()).err().unwrap();
+    let error = AdminServer::bind(&file, sources.clone(), ReloadHandle::of_nobody()).err().unwrap();
     assert!(error.to_string().contains("is not a socket"), "{error}");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "precious");
     let dead = folder.path().join("dead.sock");
     drop(std::os::unix::net::UnixListener::bind(&dead).unwrap());
-    let server = AdminServer::bind(&dead, sources).unwrap();
+    let server = AdminServer::bind(&dead, sources, ReloadHandle::of_nobody()).unwrap();
     drop(server);
     assert!(!dead.exists(), "the path goes with the server");
 }
@@ -494,7 +496,6 @@ fn an_address_that_is_taken_is_named_with_its_key() {
     let pair = Pair::established();
     let sources = Sources {
         started: Instant::now(),
-        asn: bgp::aspath::Asn(64512),
         peers: Peers::none(),
         rib: pair.left.peering.as_ref().unwrap().rib().clone(),
         pods: None,

@@ -78,8 +78,20 @@ pub(super) async fn pools(sources: &Sources) -> Result<Vec<PoolView>, Refusal> {
         leased,
         cooling,
         free: size.saturating_sub(leased + cooling),
+        former: false,
     };
-    Ok(pools.into_iter().map(view).collect())
+    let former = in_time(pods.former_ranges()).await.map_err(of_part("pods"))?;
+    let former = former.into_iter().map(|(prefix, leased)| PoolView {
+        name: "-".to_owned(),
+        prefix: prefix.into(),
+        family: prefix.family().to_string(),
+        capacity: leased as u128,
+        leased: leased as u128,
+        cooling: 0,
+        free: 0,
+        former: true,
+    });
+    Ok(pools.into_iter().map(view).chain(former).collect())
 }
 
 /// Every open block.

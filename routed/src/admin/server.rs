@@ -19,14 +19,15 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Part, Refusal, Request, answer, routes, why};
-use crate::sources::Sources;
+use super::{Part, Refusal, Request, answer, control, routes, why};
+use crate::{reload::ReloadHandle, sources::Sources};
 
 /// The socket. Dropping it removes the path.
 pub struct AdminServer {
     listener: UnixListener,
     path: PathBuf,
     sources: Sources,
+    reload: ReloadHandle,
 }
 
 /// Why the socket could not be made.
@@ -58,7 +59,7 @@ impl AdminServer {
     /// # Errors
     ///
     /// [`AdminError`].
-    pub fn bind(path: &Path, sources: Sources) -> Result<Self, AdminError> {
+    pub fn bind(path: &Path, sources: Sources, reload: ReloadHandle) -> Result<Self, AdminError> {
         let failed = |source| AdminError::Bind { path: path.to_path_buf(), source };
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).map_err(failed)?;
@@ -76,7 +77,7 @@ impl AdminServer {
         }
         let listener = UnixListener::bind(path).map_err(failed)?;
         fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(failed)?;
-        Ok(Self { listener, path: path.to_path_buf(), sources })
+        Ok(Self { listener, path: path.to_path_buf(), sources, reload })
     }
 
     /// Serves until dropped; may be dropped at any point.
@@ -89,9 +90,9 @@ impl AdminServer {
             let permit = Arc::clone(&places).acquire_owned().await;
             match self.listener.accept().await {
                 Ok((stream, _)) => {
-                    let sources = self.sources.clone();
+                    let (sources, reload) = (self.sources.clone(), self.reload.clone());
                     callers.spawn(async move {
-                        if let Err(error) = serve(stream, &sources).await {
+                        if let Err(error) = serve(stream, &sources, &reload).await {
                             tracing::debug!(%error, "administrator's connection ended early");
                         }
                         drop(permit);
@@ -114,11 +115,15 @@ impl Drop for AdminServer {
 }
 
 /// One caller.
-async fn serve(mut stream: UnixStream, sources: &Sources) -> Result<(), RpcError> {
+async fn serve(
+    mut stream: UnixStream,
+    sources: &Sources,
+    reload: &ReloadHandle,
+) -> Result<(), RpcError> {
     let octets = timeout(REQUEST_TIME, read_request(&mut stream)).await.map_err(late)??;
     let mut answer = Answer { stream: BufWriter::new(stream) };
     match serde_json::from_slice(&octets) {
-        Ok(request) => reply(&mut answer, request, sources).await,
+        Ok(request) => reply(&mut answer, request, sources, reload).await,
         Err(error) => {
             let reason = error.to_string();
             answer.part(&Part::<()>::Refused(Refusal::BadRequest { reason })).await?;
@@ -127,7 +132,12 @@ async fn serve(mut stream: UnixStream, sources: &Sources) -> Result<(), RpcError
     }
 }
 
-async fn reply(answer: &mut Answer, request: Request, sources: &Sources) -> Result<(), RpcError> {
+async fn reply(
+    answer: &mut Answer,
+    request: Request,
+    sources: &Sources,
+    reload: &ReloadHandle,
+) -> Result<(), RpcError> {
     match request {
         Request::Peers { peer } => answer.rows(answer::peers(sources, peer.as_deref()).await).await,
         Request::Routes { of, peer } => {
@@ -143,6 +153,10 @@ async fn reply(answer: &mut Answer, request: Request, sources: &Sources) -> Resu
         Request::Blocks => answer.rows(answer::blocks(sources).await).await,
         Request::Leases => answer.rows(answer::leases(sources).await).await,
         Request::PutRight => answer.rows(answer::put_right(sources).await).await,
+        Request::Reload { dry_run } => answer.rows(control::reload(reload, dry_run).await).await,
+        Request::Peer { peer, action } => {
+            answer.rows(control::act(sources, &peer, action).await).await
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use std::{
 
 use bgp::{policy::Policy, prefix::Prefix};
 use routed_core::ipam::{IpamSettings, PoolSettings};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Config, Kernel, Mode, Node, Peer, Pods, Sockets, Speaker};
 use field::{Field, differences, listed};
@@ -27,7 +27,7 @@ use field::{Field, differences, listed};
 ///
 /// There is none for asking a peer for its routes again: what peers announced is kept as it came,
 /// so that whatever changes on our side is worked out from that.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Effect {
     /// Sessions and routes stay as they are; it holds from now on.
@@ -53,7 +53,7 @@ impl fmt::Display for Effect {
 }
 
 /// One setting that differs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     /// Where it stands in the file, peers and policies by name: `peers[tor-a].hold_time`.
     pub place: String,

@@ -55,7 +55,8 @@ pub(super) fn pools(pools: &[PoolView]) -> String {
         .column("CAPACITY", Align::Right)
         .column("LEASED", Align::Right)
         .column("COOLING", Align::Right)
-        .column("FREE", Align::Right);
+        .column("FREE", Align::Right)
+        .optional("STATE", Align::Left);
     for pool in pools {
         table.row([
             pool.name.clone(),
@@ -65,6 +66,7 @@ pub(super) fn pools(pools: &[PoolView]) -> String {
             pool.leased.to_string(),
             pool.cooling.to_string(),
             pool.free.to_string(),
+            if pool.former { "former".to_owned() } else { String::new() },
         ]);
     }
     table.to_string()

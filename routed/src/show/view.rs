@@ -253,6 +253,9 @@ pub struct PoolView {
     pub cooling: u128,
     /// Of these, free.
     pub free: u128,
+    /// No longer in the configuration: nothing new is leased, and it goes with its last lease.
+    #[serde(default)]
+    pub former: bool,
 }
 
 /// One block that addresses are taken from.

@@ -143,3 +143,20 @@ async fn best_changes_come_from_peers_too_and_name_them() {
     assert_eq!((changes[0].prefix, changes[0].paths.len()), (prefix("10.244.1.0/24"), 0));
     b.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn routes_are_told_again_if_an_operator_wants_it() {
+    let net = Net::new();
+    let a = Plan::new(net, 1, 65_001).peer(2, 65_002, "").start();
+    let b = Plan::new(net, 2, 65_002).peer(1, 65_001, "").start();
+    a.originate(&["10.244.1.0/24"]).await;
+    b.best_are(&["10.244.1.0/24"]).await;
+    let before = b.peer(1).status().received.updates;
+
+    a.peer(2).command(PeerCommand::Resend(Family::Ipv4Unicast)).await;
+
+    b.status(1, "told again", |status| status.received.updates > before).await;
+    assert_eq!(b.established(1).await.established_count, 1);
+    a.stop().await;
+    b.stop().await;
+}

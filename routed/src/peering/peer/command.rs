@@ -11,7 +11,7 @@ use bgp::{
 use super::PeerTask;
 use crate::{
     config::{Peer, diff::Effect},
-    peering::interfaces,
+    peering::{interfaces, rib::PeerEvent},
 };
 
 /// What can be asked of a peer's task.
@@ -25,6 +25,8 @@ pub enum PeerCommand {
     Reset(String),
     /// Ask the peer for its routes of a family again (RFC 2918).
     Refresh(Family),
+    /// Tell the peer our routes of a family again.
+    Resend(Family),
     /// Go on with new settings, which have this effect.
     Configure(Arc<Peer>, Effect),
     /// Something happened to an interface of this node.
@@ -67,6 +69,7 @@ impl PeerTask {
                 }
                 self.carry_out();
             }
+            PeerCommand::Resend(family) => self.rib.push(PeerEvent::Refresh(family)),
             PeerCommand::Configure(settings, effect) => self.configure(settings, effect),
             PeerCommand::Link(event) => self.link(&event),
             PeerCommand::Shutdown(cease) => self.shut_down(cease),

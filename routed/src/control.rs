@@ -1,0 +1,105 @@
+//! The command line of `routed reload` and `routed peer`: what changes a running daemon.
+
+use std::{
+    io::{self, Write as _},
+    path::PathBuf,
+};
+
+use clap::{Args, Subcommand, ValueEnum};
+use routed::{
+    admin::{Direction, PeerAction},
+    config::DEFAULT_ADMIN,
+    show,
+};
+
+use crate::{Output, print};
+
+#[derive(Debug, Args)]
+pub(crate) struct ReloadArgs {
+    /// Only tell what would change, and what that does to sessions
+    #[arg(long)]
+    dry_run: bool,
+    /// Form of the output
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
+    /// The daemon's sockets.admin
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_ADMIN)]
+    socket: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PeerArgs {
+    /// Name or address of the peer
+    peer: String,
+    #[command(subcommand)]
+    action: PeerWord,
+    /// The daemon's sockets.admin
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_ADMIN, global = true)]
+    socket: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+enum PeerWord {
+    /// Have the session (again)
+    Enable,
+    /// Have no session until it is enabled, or the daemon starts again
+    Disable {
+        /// For the peer's operator, at most 255 octets (RFC 9003)
+        #[arg(value_parser = shutdown_text, default_value = "")]
+        text: String,
+    },
+    /// Close the session and open it again
+    Reset {
+        /// For the peer's operator, at most 255 octets (RFC 9003)
+        #[arg(value_parser = shutdown_text, default_value = "")]
+        text: String,
+    },
+    /// Have all routes told again without touching the session
+    Refresh {
+        /// Whose routes
+        #[arg(value_enum, default_value_t)]
+        direction: DirectionArg,
+    },
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum DirectionArg {
+    /// Those of the peer
+    In,
+    /// Ours
+    Out,
+    /// Either's
+    #[default]
+    Both,
+}
+
+/// Has the daemon read its configuration again.
+pub(crate) fn reload(args: &ReloadArgs) -> anyhow::Result<()> {
+    let (text, notes) = show::control::reload(args.dry_run, args.output.into(), &args.socket)?;
+    for note in notes {
+        writeln!(io::stderr(), "{note}")?;
+    }
+    print(&text)
+}
+
+/// Has the daemon act on one session.
+pub(crate) fn peer(args: PeerArgs) -> anyhow::Result<()> {
+    let action = match args.action {
+        PeerWord::Enable => PeerAction::Enable,
+        PeerWord::Disable { text } => PeerAction::Disable(text),
+        PeerWord::Reset { text } => PeerAction::Reset(text),
+        PeerWord::Refresh { direction } => PeerAction::Refresh(match direction {
+            DirectionArg::In => Direction::In,
+            DirectionArg::Out => Direction::Out,
+            DirectionArg::Both => Direction::Both,
+        }),
+    };
+    Ok(show::control::peer(&args.peer, action, &args.socket)?)
+}
+
+fn shutdown_text(text: &str) -> Result<String, String> {
+    match text.len() {
+        0..=255 => Ok(text.to_owned()),
+        octets => Err(format!("{octets} octets are too many; at most 255 can be told (RFC 9003)")),
+    }
+}

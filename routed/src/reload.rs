@@ -1,0 +1,190 @@
+//! Another `routed.toml` while the daemon runs.
+//!
+//! In: requests to read the file again, by SIGHUP or `routed reload`. Out: what differs from the
+//! configuration in force, and, unless only that was asked for, the new one in force.
+//!
+//! All or nothing: a file with a fault, or an address that cannot be listened on, leaves everything
+//! as it is. What needs a restart of the daemon is left out and said to be.
+
+use std::path::PathBuf;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    config::{
+        Config, Invalid, Loaded, Warning,
+        diff::{self, Change, Effect},
+    },
+    node::{self, NodeHandle, Stopped},
+    peering::{Peering, PeeringError},
+};
+
+/// The way to ask for a reload; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct ReloadHandle(mpsc::Sender<Ask>);
+
+/// A request with the place for its answer.
+#[derive(Debug)]
+pub(crate) struct Ask {
+    dry_run: bool,
+    answer: oneshot::Sender<Result<Report, ReloadError>>,
+}
+
+/// What a reload came to.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The file that was read.
+    pub file: PathBuf,
+    /// What differs from what was in force.
+    pub changes: Vec<Change>,
+    /// What is allowed in the new file and perhaps not meant.
+    pub warnings: Vec<Warning>,
+    /// What else an operator should know.
+    pub remarks: Vec<String>,
+    /// False if it was only asked what would change.
+    pub applied: bool,
+}
+
+/// Why nothing has changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// The file has faults.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// What it asks for cannot be had.
+    #[error(transparent)]
+    Peering(#[from] PeeringError),
+    /// The daemon is going down.
+    #[error("the daemon is stopping; nothing is reloaded any more")]
+    Stopping,
+}
+
+impl From<Stopped> for ReloadError {
+    fn from(_: Stopped) -> Self {
+        Self::Stopping
+    }
+}
+
+/// What is running, with the configuration that it runs by.
+pub(crate) struct Running {
+    path: PathBuf,
+    /// The one in force: that of the file, but for what needs a restart.
+    config: Config,
+    pub(crate) peering: Peering,
+    node: Option<NodeHandle>,
+}
+
+impl ReloadHandle {
+    /// A handle, and where its requests arrive.
+    pub(crate) fn new() -> (Self, mpsc::Receiver<Ask>) {
+        let (asks, arriving) = mpsc::channel(WAITING);
+        (Self(asks), arriving)
+    }
+
+    /// A handle to a daemon that reloads nothing.
+    #[must_use]
+    pub fn of_nobody() -> Self {
+        Self(mpsc::channel(1).0)
+    }
+
+    /// Reads the file again and goes on with it; with `dry_run` only tells what would change.
+    ///
+    /// # Errors
+    ///
+    /// [`ReloadError`]; then nothing has changed.
+    pub async fn reload(&self, dry_run: bool) -> Result<Report, ReloadError> {
+        let (answer, answered) = oneshot::channel();
+        self.0.send(Ask { dry_run, answer }).await.map_err(|_| ReloadError::Stopping)?;
+        answered.await.map_err(|_| ReloadError::Stopping)?
+    }
+}
+
+impl Running {
+    pub(crate) const fn new(
+        path: PathBuf,
+        config: Config,
+        peering: Peering,
+        node: Option<NodeHandle>,
+    ) -> Self {
+        Self { path, config, peering, node }
+    }
+
+    /// Does what was asked for and answers.
+    pub(crate) async fn answer(&mut self, ask: Ask) {
+        let outcome = self.reload(ask.dry_run).await;
+        // Who asked may have gone.
+        let _ = ask.answer.send(outcome);
+    }
+
+    /// The same for a signal, which nobody answers but the log.
+    pub(crate) async fn reload_by_signal(&mut self) {
+        match self.reload(false).await {
+            Ok(Report { file, warnings, .. }) => {
+                let file = file.display();
+                for Warning { place, caution } in warnings {
+                    tracing::warn!("{file}{place}{caution}");
+                }
+            }
+            Err(ReloadError::Invalid(invalid)) => {
+                let file = invalid.file.display();
+                for fault in &invalid.faults {
+                    tracing::error!("{file}{}{}", fault.place, fault.problem);
+                }
+                let faults = invalid.faults.len();
+                tracing::error!(faults, "the configuration is not reloaded; nothing has changed");
+            }
+            Err(error) => {
+                tracing::error!(%error, "the configuration is not reloaded; nothing has changed");
+            }
+        }
+    }
+
+    async fn reload(&mut self, dry_run: bool) -> Result<Report, ReloadError> {
+        let Loaded { config, warnings } = Config::load(&self.path)?;
+        let changes = diff::between(&self.config, &config);
+        let mut remarks = Vec::new();
+        if !dry_run {
+            for change in &changes {
+                tracing::info!("configuration: {change}");
+            }
+            let config = diff::without_restart(&self.config, config);
+            self.apply(&config, &mut remarks).await?;
+            self.config = config;
+            let resets = count(&changes, Effect::Reset);
+            let restarts = count(&changes, Effect::Restart);
+            let changes = changes.len();
+            tracing::info!(changes, resets, restarts, "configuration reloaded");
+        }
+        for remark in &remarks {
+            tracing::warn!("{remark}");
+        }
+        let (file, applied) = (self.path.clone(), !dry_run);
+        Ok(Report { file, changes, warnings, remarks, applied })
+    }
+
+    /// What can fail comes first.
+    async fn apply(&self, config: &Config, remarks: &mut Vec<String>) -> Result<(), ReloadError> {
+        self.peering.apply(config).await?;
+        let (Some(node), Some(settings)) = (&self.node, node::settings(config)) else {
+            return Ok(());
+        };
+        if self.config.pods == config.pods {
+            return Ok(());
+        }
+        node.reconfigure(settings).await?;
+        remarks.extend(node.former_ranges().await?.into_iter().map(|(range, leased)| {
+            format!(
+                "{range} is no longer in [pods] but pods have {leased} of its addresses: it stays \
+                 announced and gets no new pods until those are gone",
+            )
+        }));
+        Ok(())
+    }
+}
+
+fn count(changes: &[Change], effect: Effect) -> usize {
+    changes.iter().filter(|change| change.effect == effect).count()
+}
+
+/// Requests that may wait: operators at once, not more than a few.
+const WAITING: usize = 4;
