@@ -8,3 +8,4 @@ pub mod attachment;
 pub mod fib;
 pub mod ipam;
 pub mod pod;
+pub mod ra;
