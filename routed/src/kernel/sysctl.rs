@@ -55,6 +55,17 @@ pub fn ignore_advertisements(interface: &str) -> Result<(), SysctlError> {
     write(&format!("ipv6/conf/{interface}/accept_ra"), 0)
 }
 
+/// Takes no default route from router advertisements on an interface, whatever else is taken from
+/// them. One that the kernel has already goes with its lifetime.
+///
+/// # Errors
+///
+/// [`SysctlError`].
+pub fn take_no_default_route(interface: &str) -> Result<(), SysctlError> {
+    let key = format!("ipv6/conf/{interface}/accept_ra_defrtr");
+    if read(&key)? == 0 { Ok(()) } else { write(&key, 0) }
+}
+
 /// Switches IPv6 on, on an interface.
 ///
 /// # Errors

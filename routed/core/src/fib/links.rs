@@ -3,7 +3,10 @@
 //! In: a full picture, then one change after the other. Out: answers to "is this address ours?",
 //! "does this interface carry traffic?", "which address would we use on it?".
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv6Addr},
+};
 
 use bgp::{family::Family, prefix::Prefix};
 
@@ -87,6 +90,15 @@ impl Links {
     #[must_use]
     pub fn addresses(&self, index: u32) -> &[Address] {
         self.links.get(&index).map_or(&[], |entry| &entry.addresses)
+    }
+
+    /// Our first link-local IPv6 address on an interface.
+    #[must_use]
+    pub fn link_local(&self, index: u32) -> Option<Ipv6Addr> {
+        self.addresses(index).iter().find_map(|address| match address.local {
+            IpAddr::V6(v6) if v6.is_unicast_link_local() => Some(v6),
+            IpAddr::V4(_) | IpAddr::V6(_) => None,
+        })
     }
 
     /// True if the interface is there and administratively up.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use bgp::prefix::Prefix;
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
-    address::{AddressAttribute, AddressMessage},
+    address::{AddressAttribute, AddressFlags, AddressMessage},
     link::{LinkAttribute, LinkFlags, LinkMessage},
 };
 use routed_core::fib::links::{Address, Link, LinkEvent};
@@ -17,8 +17,11 @@ pub(super) fn event(message: &RouteNetlinkMessage) -> Option<LinkEvent> {
         RouteNetlinkMessage::DelLink(message) => {
             is_whole(message).then_some(LinkEvent::Gone(message.header.index))?
         }
-        RouteNetlinkMessage::NewAddress(message) => {
+        RouteNetlinkMessage::NewAddress(message) if is_usable(message) => {
             LinkEvent::AddressPresent(message.header.index, address(message)?)
+        }
+        RouteNetlinkMessage::NewAddress(message) => {
+            LinkEvent::AddressGone(message.header.index, address(message)?)
         }
         RouteNetlinkMessage::DelAddress(message) => {
             LinkEvent::AddressGone(message.header.index, address(message)?)
@@ -45,6 +48,15 @@ fn link(message: &LinkMessage) -> Option<Link> {
         name,
         up: message.header.flags.contains(LinkFlags::Up),
         carrier: message.header.flags.contains(LinkFlags::LowerUp),
+    })
+}
+
+/// False for an address that may be somebody else's: one that is being looked for on the link, or was
+/// found there (RFC 4862 §5.4). The kernel uses it for nothing, and reports it again when it may.
+fn is_usable(message: &AddressMessage) -> bool {
+    !message.attributes.iter().any(|attribute| {
+        matches!(attribute, AddressAttribute::Flags(flags)
+            if flags.contains(AddressFlags::Tentative) && !flags.contains(AddressFlags::Optimistic))
     })
 }
 
@@ -90,5 +102,27 @@ mod tests {
             Address { local: "10.0.0.1".parse().unwrap(), on_link: "10.0.0.2/32".parse().unwrap() };
         let seen = event(&RouteNetlinkMessage::NewAddress(message));
         assert_eq!(seen, Some(LinkEvent::AddressPresent(7, expected)));
+    }
+
+    #[test]
+    fn rfc4862_5_4_an_address_is_not_ours_before_it_is_known_to_be_nobody_elses() {
+        let local: IpAddr = "fe80::1".parse().unwrap();
+        let address = Address { local, on_link: "fe80::/64".parse().unwrap() };
+        let permanent = AddressFlags::Permanent;
+        for (flags, expected) in [
+            (permanent, LinkEvent::AddressPresent(7, address)),
+            (permanent | AddressFlags::Tentative, LinkEvent::AddressGone(7, address)),
+            (
+                permanent | AddressFlags::Tentative | AddressFlags::Optimistic,
+                LinkEvent::AddressPresent(7, address),
+            ),
+        ] {
+            let mut message = AddressMessage::default();
+            message.header.index = 7;
+            message.header.prefix_len = 64;
+            message.attributes =
+                vec![AddressAttribute::Address(local), AddressAttribute::Flags(flags)];
+            assert_eq!(event(&RouteNetlinkMessage::NewAddress(message)), Some(expected));
+        }
     }
 }
