@@ -22,7 +22,7 @@ mod speaker;
 mod value;
 
 use std::{
-    fs,
+    fmt, fs,
     io::Read as _,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
@@ -108,13 +108,14 @@ pub struct Speaker {
 /// One `[[peers]]` entry, with what it takes over from `[bgp]`.
 #[derive(Clone, Debug)]
 pub struct Peer {
-    /// Unique name; the address unless given.
+    /// Unique name; the address or interface unless given.
     pub name: Arc<str>,
     /// Where the peer is.
-    pub address: IpAddr,
+    pub address: PeerAddress,
     /// TCP port to dial; never 0.
     pub port: u16,
-    /// Source address of the session, of the peer's family; `None`: the kernel chooses.
+    /// Source address of the session, of the peer's family; `None`: the kernel chooses, as it
+    /// always does for a peer that is found by its interface.
     pub local_address: Option<IpAddr>,
     /// How far away it may be.
     pub ttl: Ttl,
@@ -129,6 +130,59 @@ pub struct Peer {
     pub next_hop_ipv4: Option<Ipv4Addr>,
     /// Next hop to announce for IPv6 prefixes in place of the session's own address.
     pub next_hop_ipv6: Option<Ipv6Addr>,
+}
+
+/// How a peer is found. No two peers have the same.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PeerAddress {
+    /// It has this address.
+    Fixed(IpAddr),
+    /// It is the router on the link of this interface (an unnumbered peer): its link-local address
+    /// is learned from its router advertisements.
+    Learned(Arc<str>),
+}
+
+impl PeerAddress {
+    /// The address, unless it is learned.
+    #[must_use]
+    pub const fn fixed(&self) -> Option<IpAddr> {
+        match self {
+            Self::Fixed(address) => Some(*address),
+            Self::Learned(_) => None,
+        }
+    }
+
+    /// The interface on which it is learned.
+    #[must_use]
+    pub const fn interface(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::Fixed(_) => None,
+            Self::Learned(interface) => Some(interface),
+        }
+    }
+}
+
+/// The address or the interface.
+impl fmt::Display for PeerAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fixed(address) => fmt::Display::fmt(address, f),
+            Self::Learned(interface) => f.write_str(interface),
+        }
+    }
+}
+
+impl Peer {
+    /// True if the peer must be on a link that one of our interfaces is on, so that the session
+    /// ends with the link.
+    #[must_use]
+    pub const fn is_on_link(&self) -> bool {
+        match (&self.address, self.ttl) {
+            (PeerAddress::Learned(_), _) | (PeerAddress::Fixed(_), Ttl::OnLink) => true,
+            (PeerAddress::Fixed(_), Ttl::Security(hops)) => hops.get() == 1,
+            (PeerAddress::Fixed(_), Ttl::Multihop(_) | Ttl::Any) => false,
+        }
+    }
 }
 
 /// `[pods]`.

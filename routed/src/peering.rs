@@ -13,6 +13,7 @@ use tokio::{
 };
 
 mod conn;
+mod discovery;
 mod interfaces;
 pub mod links;
 mod listener;
@@ -24,7 +25,10 @@ mod roster;
 mod socket;
 mod status;
 
-use crate::config::{Config, Mode, Speaker};
+use crate::{
+    config::{Config, Mode, Speaker},
+    kernel::watch::Links,
+};
 use roster::{Entrances, Order, Roster};
 
 pub use self::{
@@ -63,18 +67,21 @@ pub enum PeeringError {
 
 impl Peering {
     /// Starts the RIB, the peers' sessions and the listeners. Peers are numbered in the order
-    /// given. Must be called inside a tokio runtime with I/O and time.
+    /// given; those without an address are searched for on their interfaces among `links`. Must be called inside a tokio runtime with I/O and time.
     ///
     /// # Errors
     ///
     /// [`PeeringError`] if an address cannot be listened on or the RIB gets no thread. Then
     /// nothing is left running.
-    pub fn start(config: &Config) -> Result<(Self, BestChanges), PeeringError> {
+    pub fn start(
+        config: &Config,
+        links: watch::Receiver<Links>,
+    ) -> Result<(Self, BestChanges), PeeringError> {
         let (doors, listeners_doors) = watch::channel(Arc::default());
         let entrances = Entrances::new(config, listeners_doors)?;
         let (rib, best, rib_thread) =
             rib::start(rib_config(config)).map_err(PeeringError::Thread)?;
-        let (task, peers) = Roster::new(config, entrances, doors, rib.clone());
+        let (task, peers) = Roster::new(config, entrances, doors, links, rib.clone());
         let (orders, inbox) = mpsc::channel(ORDERS);
         let mut roster = JoinSet::new();
         roster.spawn(task.run(inbox));

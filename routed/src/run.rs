@@ -52,7 +52,7 @@ pub async fn run(path: PathBuf, config: Config) -> anyhow::Result<()> {
 
     let kernel = Kernel::open(&config)?;
     let node = pods(&config, &metrics, &mut parts)?;
-    let (peering, best) = Peering::start(&config)?;
+    let (peering, best) = Peering::start(&config, kernel.links.clone())?;
     let sources = Sources {
         started,
         peers: peering.peers().clone(),

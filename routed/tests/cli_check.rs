@@ -42,6 +42,7 @@ kernel  learned routes into table 254, protocol 132
 PEER       ADDRESS             AS  DISTANCE  HOLD  FAMILIES   IMPORT    EXPORT
 tor-a      10.1.1.0    4200000001  GTSM 1       9  ipv4 ipv6  from-tor  to-tor
 tor-b      fd00:1:2::    external  on link     90  ipv4 ipv6  from-tor  originated
+eth1       eth1          external  on link     90  ipv4 ipv6  all       originated
 reflector  10.0.0.250    internal  any         90  ipv4 ipv6  all       originated
 ";
     assert_eq!(stdout(&output), format!("{} is valid\n\n{expected}", example()));

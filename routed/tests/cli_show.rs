@@ -22,6 +22,7 @@ use routed::{
     admin::AdminServer,
     config::Config,
     http::HttpServer,
+    kernel::watch::Links,
     metrics::Metrics,
     peering::{Peering, Peers},
     reload::ReloadHandle,
@@ -29,7 +30,7 @@ use routed::{
 };
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::{runtime::Runtime, task::JoinHandle};
+use tokio::{runtime::Runtime, sync::watch, task::JoinHandle};
 
 /// Two speakers, `left` (64512) and `right` (64513), established, each with the faces of a daemon.
 struct Pair {
@@ -95,7 +96,8 @@ impl Node {
     fn start(runtime: &Runtime, socket: &Path, text: &str) -> Self {
         let config = Config::parse(Path::new("routed.toml"), text).unwrap().config;
         runtime.block_on(async {
-            let (peering, _best) = Peering::start(&config).unwrap();
+            let (peering, _best) =
+                Peering::start(&config, watch::channel(Links::default()).1).unwrap();
             let sources = Sources {
                 started: Instant::now(),
                 peers: peering.peers().clone(),

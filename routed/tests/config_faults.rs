@@ -3,8 +3,11 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
-use bgp::config::{PeerAs, Ttl};
-use routed::config::{Config, Invalid, Loaded};
+use bgp::{
+    config::{PeerAs, Ttl},
+    family::{Family, FamilySet},
+};
+use routed::config::{Caution, Config, Invalid, Loaded};
 
 /// A file that is valid and says nothing it need not.
 const LEAST: &str = "
@@ -56,11 +59,12 @@ fn the_example_file_is_valid_and_gives_no_warning() {
     let Loaded { config, warnings } = Config::load(&path).unwrap_or_else(|e| panic!("{e}"));
     assert_eq!(warnings, []);
     assert_eq!(config.node.name, "rack1-node1");
-    let [tor_a, tor_b, reflector] = &config.peers[..] else { panic!("{:?}", config.peers) };
+    let [tor_a, tor_b, eth1, reflector] = &config.peers[..] else { panic!("{:?}", config.peers) };
     assert_eq!((&*tor_a.name, tor_a.session.hold_time.seconds()), ("tor-a", 9));
     assert!(matches!(tor_a.ttl, Ttl::Security(hops) if hops.get() == 1));
     assert_eq!(tor_a.rib.import.as_ref().unwrap().statements.len(), 3);
     assert_eq!((tor_b.session.peer_asn, tor_b.ttl), (PeerAs::External, Ttl::OnLink));
+    assert_eq!((eth1.session.peer_asn, &*eth1.name), (PeerAs::External, "eth1"));
     assert_eq!((reflector.session.peer_asn, reflector.ttl), (PeerAs::Internal, Ttl::Any));
     let pods = config.pods.unwrap();
     assert_eq!((pods.prefixes.len(), pods.ipam.pools.len(), pods.ipam.reserved.len()), (4, 2, 2));
@@ -230,7 +234,75 @@ fn a_name_that_is_another_peers_address_is_refused() {
     let second = "[[peers]]\nname = \"10.1.1.0\"\naddress = \"10.1.1.2\"\nasn = \"internal\"\n";
     assert_eq!(
         faults_of(&format!("{}{second}", peer(""))),
-        ["peers[1].name: \"10.1.1.0\" is the address of another peer; choose another name"]
+        [
+            "peers[1].name: \"10.1.1.0\" is the address or interface of another peer; choose another name"
+        ]
+    );
+}
+
+#[test]
+fn an_interface_is_a_whole_peer() {
+    let least = "[[peers]]\ninterface = \"eth1\"\n";
+    let Loaded { config, warnings } = parse(&format!("{LEAST}{least}")).unwrap();
+    let [peer] = &config.peers[..] else { panic!("{:?}", config.peers) };
+    assert_eq!(peer.address.interface().map(|name| &**name), Some("eth1"));
+    assert_eq!((&*peer.name, peer.session.peer_asn), ("eth1", PeerAs::External));
+    assert_eq!(peer.session.families, FamilySet::ALL);
+    assert!(peer.session.extended_next_hop.contains(Family::Ipv4Unicast));
+    assert!(peer.is_on_link() && peer.rib.next_hops_on_link);
+    assert_eq!(peer.ttl, Ttl::Any, "so that the peer may ask for GTSM");
+    let told: Vec<_> = warnings.iter().map(|warning| &warning.caution).collect();
+    assert_eq!(told, [&Caution::NoImport, &Caution::NoExport], "as for every eBGP peer");
+
+    let more = "asn = \"internal\"\nextended_next_hop = false\nttl_security = 1\n";
+    let config = parse(&format!("{LEAST}{least}{more}")).unwrap().config;
+    let peer = &config.peers[0];
+    assert_eq!(peer.session.extended_next_hop, FamilySet::NONE);
+    assert!(peer.is_on_link() && !peer.rib.next_hops_on_link, "others' next hops come by iBGP");
+    assert!(matches!(peer.ttl, Ttl::Security(hops) if hops.get() == 1));
+}
+
+#[test]
+fn a_peer_has_an_address_or_an_interface_and_what_fits_it() {
+    let interface = |added: &str| {
+        let both = "import = \"all\"\nexport = \"all\"";
+        format!("[[peers]]\ninterface = \"eth1\"\n{both}\n{added}\n")
+    };
+    assert_eq!(
+        faults_of("[[peers]]\nasn = 65001\nimport = \"all\"\nexport = \"all\"\n"),
+        ["peers[0].address: missing; write address = \"10.1.1.0\" or interface = \"eth1\""]
+    );
+    assert_eq!(
+        faults_of(&peer("interface = \"eth1\"")),
+        ["peers[0].interface: excludes address; remove one of them"]
+    );
+    let excluded = "local_address = \"10.1.1.1\"\nmultihop = 2\npassword_file = \"key\"";
+    assert_eq!(
+        faults_of(&interface(excluded)),
+        [
+            "peers[0].local_address: excludes interface; remove one of them",
+            "peers[0].multihop: excludes interface; remove one of them",
+            "peers[0].password_file: excludes interface; remove one of them",
+        ]
+    );
+    assert_eq!(
+        faults_of(&format!("{}{}", interface(""), interface(""))),
+        ["peers[1].interface: the interface eth1 stands in line 8 already; remove one of them"]
+    );
+    for name in ["", "a b", "eth0/1", "an-interface-too-long"] {
+        assert_eq!(
+            faults_of(&interface("").replace("eth1", name)),
+            [format!(
+                "peers[0].interface: {name:?} cannot be an interface; use 1 to 15 characters \
+                 without spaces and slashes"
+            )]
+        );
+    }
+    let link_local = peer("").replace("10.1.1.0", "fe80::1%eth1");
+    assert_eq!(
+        faults_of(&link_local),
+        ["peers[0].address: fe80::1%eth1 is link-local; for a peer write interface = \"eth1\" in \
+          place of address, and its link-local address is learned"]
     );
 }
 

@@ -189,6 +189,13 @@ pub struct Counters {
 }
 
 impl Counters {
+    /// All of them.
+    #[must_use]
+    pub const fn total(&self) -> u64 {
+        let Self { opens, updates, notifications, keepalives, refreshes } = *self;
+        opens + updates + notifications + keepalives + refreshes
+    }
+
     pub(super) const fn count(&mut self, message: &Message) {
         match message {
             Message::Open(_) => self.opens += 1,

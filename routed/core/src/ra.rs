@@ -12,7 +12,7 @@
 //! Reads no clock, opens no socket. Handle an input, then poll outputs until there are none, and
 //! come back at [`Discovery::poll_timeout`].
 
-use std::{collections::VecDeque, fmt, net::Ipv6Addr, num::NonZeroU32, time::Instant};
+use std::{collections::VecDeque, net::Ipv6Addr, num::NonZeroU32, time::Instant};
 
 mod message;
 mod routers;
@@ -243,16 +243,19 @@ impl Discovery {
     }
 }
 
-/// A clause that goes behind "on eth1: ".
-impl fmt::Display for Absence {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Absence {
+    /// For people: that there is no peer on the interface of this name, and why.
+    #[must_use]
+    pub fn on(self, interface: &str) -> String {
         match self {
-            Self::NoInterface => f.write_str("there is no such interface"),
-            Self::LinkDown => f.write_str("the link is down"),
-            Self::NoAddress => f.write_str("the interface has no link-local address"),
-            Self::Silence => f.write_str("no router advertisement heard"),
-            Self::Left(router) => write!(f, "{router} advertises router lifetime 0"),
-            Self::Expired(router) => write!(f, "no more router advertisements from {router}"),
+            Self::NoInterface => format!("there is no interface {interface}"),
+            Self::LinkDown => format!("the link of {interface} is down"),
+            Self::NoAddress => format!("{interface} has no link-local address"),
+            Self::Silence => format!("no router advertisement heard on {interface}"),
+            Self::Left(router) => format!("{router} on {interface} advertises router lifetime 0"),
+            Self::Expired(router) => {
+                format!("no more router advertisements from {router} on {interface}")
+            }
         }
     }
 }

@@ -162,7 +162,8 @@ fn peer_view(
     let families = families.filter(|(family, _)| settings.session.families.contains(*family));
     PeerView {
         name: settings.name.to_string(),
-        address: settings.address,
+        address: status.peer.map(|peer| peer.ip()),
+        interface: settings.address.interface().map(ToString::to_string),
         asn: agreed.map(|agreed| agreed.peer_asn).or(configured).map(|asn| asn.0),
         local_asn: settings.session.local_asn.0,
         router_id: agreed.map(|agreed| agreed.peer_router_id),

@@ -3,11 +3,11 @@
 mod group;
 mod peer;
 
-use std::{collections::BTreeMap, net::IpAddr, path::Path};
+use std::{collections::BTreeMap, path::Path};
 
 use self::{group::Groups, peer::Read};
 use super::{
-    Peer,
+    Peer, PeerAddress,
     fault::Place,
     policies::Policies,
     problem::{Caution, Problem},
@@ -51,22 +51,29 @@ pub(super) fn read_all(root: &mut Section<'_, '_>, context: &Context<'_>) -> Vec
 
 /// Addresses tell sessions apart and names tell people; both must be one peer's only.
 fn check_repeats(root: &mut Section<'_, '_>, peers: &[Read]) {
-    let mut addresses: BTreeMap<IpAddr, &Place> = BTreeMap::new();
+    let mut addresses: BTreeMap<&PeerAddress, &Place> = BTreeMap::new();
     for address in peers.iter().filter_map(|peer| peer.address.as_ref()) {
         if let Some(first) = addresses.get(&address.value) {
-            let what = format!("the address {}", address.value);
+            let what = match &address.value {
+                PeerAddress::Fixed(address) => format!("the address {address}"),
+                PeerAddress::Learned(interface) => format!("the interface {interface}"),
+            };
             let problem = Problem::Repeated { what, first: (*first).clone() };
             root.fault(address.place.clone(), problem);
         } else {
-            addresses.insert(address.value, &address.place);
+            addresses.insert(&address.value, &address.place);
         }
     }
     let mut names: BTreeMap<&str, &Place> = BTreeMap::new();
     for peer in peers {
         let Some(name) = &peer.name else { continue };
-        let own = peer.address.as_ref().map(|address| address.value);
-        let named_address = name.value.parse::<IpAddr>().ok();
-        if named_address.is_some_and(|named| Some(named) != own && addresses.contains_key(&named)) {
+        let own = peer.address.as_ref().map(|address| &address.value);
+        let named = [
+            name.value.parse().ok().map(PeerAddress::Fixed),
+            Some(PeerAddress::Learned((*name.value).into())),
+        ];
+        let is_other = |named: &PeerAddress| Some(named) != own && addresses.contains_key(named);
+        if named.iter().flatten().any(is_other) {
             root.fault(name.place.clone(), Problem::NameIsAddress(name.value.clone()));
         } else if let Some(first) = names.get(&*name.value) {
             let what = format!("the name {:?}", name.value);

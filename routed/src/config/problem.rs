@@ -115,8 +115,14 @@ pub enum Problem {
     #[error("{0} cannot be used here; use a unicast address of a host")]
     NotUnicast(IpAddr),
     /// An IPv6 link-local address needs an interface.
-    #[error("{0} is link-local; such peers are not supported yet, use the peer's global address")]
+    #[error(
+        "{0} is link-local; for a peer write interface = \"eth1\" in place of address, and its \
+         link-local address is learned"
+    )]
     LinkLocal(String),
+    /// Not the name of an interface.
+    #[error("{0:?} cannot be an interface; use 1 to 15 characters without spaces and slashes")]
+    InterfaceName(String),
     /// Not ADDRESS:PORT.
     #[error("{0:?} is not an address with a port; write it as in 0.0.0.0:179 or [::]:179")]
     SocketAddress(String),
@@ -155,7 +161,7 @@ pub enum Problem {
         other: SocketAddr,
     },
     /// The name is another peer's address.
-    #[error("{0:?} is the address of another peer; choose another name")]
+    #[error("{0:?} is the address or interface of another peer; choose another name")]
     NameIsAddress(String),
     /// A peer that is this node itself.
     #[error("{0} is this node's own address; give the peer's")]

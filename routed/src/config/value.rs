@@ -7,6 +7,7 @@ use std::{
     ops::RangeInclusive,
     path::PathBuf,
     str::FromStr,
+    sync::Arc,
     time::Duration,
 };
 
@@ -82,6 +83,16 @@ pub(super) fn name(value: &DeValue<'_>) -> Result<String, Problem> {
         return Err(Problem::Name(text.to_owned()));
     }
     Ok(text.to_owned())
+}
+
+/// The name of an interface, as the kernel would have it.
+pub(super) fn interface(value: &DeValue<'_>) -> Result<Arc<str>, Problem> {
+    let text = text(value)?;
+    let refused = |c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control();
+    if text.is_empty() || text.len() > 15 || [".", ".."].contains(&text) || text.contains(refused) {
+        return Err(Problem::InterfaceName(text.to_owned()));
+    }
+    Ok(text.into())
 }
 
 pub(super) fn prefix(value: &DeValue<'_>) -> Result<Prefix, Problem> {

@@ -58,7 +58,7 @@ impl Interface {
 pub(crate) fn interface_of(address: SocketAddr) -> Option<Interface> {
     let all = list();
     let name = match scope(address) {
-        Some(index) => if_indextoname(index.get()).ok()?.into_string().ok()?,
+        Some(_) => link_of(address)?,
         None => all.iter().find(|entry| entry.address == address.ip())?.name.clone(),
     };
     let index = if_nametoindex(&*name).ok().and_then(NonZeroU32::new);
@@ -70,7 +70,12 @@ pub(crate) fn interface_of(address: SocketAddr) -> Option<Interface> {
     Some(Interface { name, index, addresses })
 }
 
-/// The interface on whose link a link-local address is meant.
+/// The interface on whose link a link-local address is meant, by its name.
+pub(crate) fn link_of(address: SocketAddr) -> Option<String> {
+    if_indextoname(scope(address)?.get()).ok()?.into_string().ok()
+}
+
+/// The same by its index.
 fn scope(address: SocketAddr) -> Option<NonZeroU32> {
     match address {
         SocketAddr::V4(_) => None,

@@ -19,10 +19,47 @@ use tokio::{
     sync::{Semaphore, mpsc, watch},
 };
 
-use super::conn::Conn;
+use super::{conn::Conn, interfaces};
+use crate::config::PeerAddress;
 
 /// Where the connections of each peer go.
-pub(crate) type Doors = BTreeMap<IpAddr, mpsc::Sender<TcpStream>>;
+#[derive(Debug, Default)]
+pub(crate) struct Doors {
+    /// By the peer's address.
+    addresses: BTreeMap<IpAddr, Door>,
+    /// By the interface on whose link the peer is searched for.
+    interfaces: BTreeMap<Arc<str>, Door>,
+}
+
+type Door = mpsc::Sender<TcpStream>;
+
+impl Doors {
+    /// The door of whoever has this address, if anybody.
+    fn of(&self, source: SocketAddr) -> Option<&Door> {
+        let address = source.ip().to_canonical();
+        self.addresses.get(&address).or_else(|| {
+            let link = interfaces::link_of(source)?;
+            self.interfaces.get(&*link)
+        })
+    }
+}
+
+impl<'p> FromIterator<(&'p PeerAddress, Door)> for Doors {
+    fn from_iter<I: IntoIterator<Item = (&'p PeerAddress, Door)>>(peers: I) -> Self {
+        let mut doors = Self::default();
+        for (address, door) in peers {
+            match address {
+                PeerAddress::Fixed(address) => {
+                    doors.addresses.insert(address.to_canonical(), door);
+                }
+                PeerAddress::Learned(interface) => {
+                    doors.interfaces.insert(Arc::clone(interface), door);
+                }
+            }
+        }
+        doors
+    }
+}
 
 /// Accepts connections on one address.
 ///
@@ -52,7 +89,7 @@ impl Listener {
     }
 
     fn admit(&mut self, stream: TcpStream, source: SocketAddr) {
-        let door = self.doors.borrow().get(&source.ip().to_canonical()).cloned();
+        let door = self.doors.borrow().of(source).cloned();
         match door {
             Some(door) => {
                 // A full door means that the peer opens connections faster than its session

@@ -30,12 +30,15 @@ mod advertise;
 mod command;
 mod report;
 mod rib_port;
+mod whereabouts;
 
 pub use command::{LinkEvent, PeerCommand};
 use rib_port::RibPort;
+use whereabouts::Whereabouts;
 
 use super::{
     conn::{Conn, Read, Ready, Write},
+    discovery::Search,
     rib::{PeerEvent, RibHandle, RibStopped},
     socket::{self, Dial, SocketError},
     status::PeerStatus,
@@ -47,11 +50,14 @@ pub(super) struct Inbox {
     pub(super) commands: mpsc::Receiver<PeerCommand>,
     pub(super) accepted: mpsc::Receiver<TcpStream>,
     pub(super) status: watch::Sender<PeerStatus>,
+    /// Of a peer without an address in the configuration.
+    pub(super) search: Option<Search>,
 }
 
 /// The task. Ends by [`PeerCommand::Shutdown`], or when the RIB has ended.
 pub(super) struct PeerTask {
     settings: Arc<Peer>,
+    whereabouts: Whereabouts,
     session: Session,
     /// Open connections: the session keeps at most three, and that for a moment.
     conns: Vec<Conn>,
@@ -79,6 +85,8 @@ struct Dialling {
 /// What the task waited for.
 enum Event {
     Command(PeerCommand),
+    /// The search for the peer has news.
+    Found,
     Accepted(TcpStream),
     Dialled(Result<TcpStream, SocketError>),
     Ready(Ready),
@@ -95,10 +103,11 @@ impl PeerTask {
         id: PeerId,
         settings: Arc<Peer>,
         rib: RibHandle,
-        inbox: Inbox,
+        mut inbox: Inbox,
         seed: u64,
     ) -> Self {
         Self {
+            whereabouts: Whereabouts::new(settings.address.fixed(), inbox.search.take()),
             session: Session::new(settings.session.clone(), seed),
             settings,
             conns: Vec::new(),
@@ -116,7 +125,7 @@ impl PeerTask {
 
     /// Starts the session and serves it until the end.
     pub(super) async fn run(mut self) {
-        self.handle(Input::Start);
+        self.begin();
         while !self.ending {
             self.ask_for_news();
             self.publish();
@@ -150,6 +159,7 @@ impl PeerTask {
                 // Without a sender nobody is left who could want the session.
                 Event::Command(command.unwrap_or(PeerCommand::Shutdown(Cease::Deconfigured)))
             }
+            () = self.whereabouts.changed() => Event::Found,
             Some(stream) = self.inbox.accepted.recv() => Event::Accepted(stream),
             result = dialled => Event::Dialled(result),
             ready = ready => Event::Ready(ready),
@@ -169,6 +179,7 @@ impl PeerTask {
     fn take(&mut self, event: Event) {
         match event {
             Event::Command(command) => self.command(command),
+            Event::Found => self.found(),
             Event::Accepted(stream) => self.accepted(stream),
             Event::Dialled(result) => self.dialled(result),
             Event::Ready(Ready::Read(conn)) => self.read(conn, Conn::read),
@@ -181,8 +192,10 @@ impl PeerTask {
     }
 
     fn accepted(&mut self, stream: TcpStream) {
-        let (address, ttl) = (self.settings.address, self.settings.ttl);
-        if let Err(error) = socket::prepare_accepted(&stream, address, ttl) {
+        let Some(peer) = self.peer_address().filter(|_| self.is_from_peer(&stream)) else {
+            return;
+        };
+        if let Err(error) = socket::prepare_accepted(&stream, peer.ip(), self.settings.ttl) {
             self.warn_once(&error);
             return;
         }
@@ -306,8 +319,10 @@ impl PeerTask {
 
     fn dial(&mut self, conn: ConnId) {
         let settings = &self.settings;
+        // The session runs only while it is known.
+        let Some(peer) = self.peer_address() else { return };
         let dial = Dial {
-            peer: SocketAddr::new(settings.address, settings.port),
+            peer,
             local: settings.local_address,
             ttl: settings.ttl,
             key: settings.password.clone(),

@@ -48,7 +48,8 @@ impl Peers {
     pub fn find(&self, name: &str) -> Option<PeerHandle> {
         let address: Option<IpAddr> = name.parse().ok();
         let is_it = |peer: &&PeerHandle| {
-            *peer.settings.name == *name || Some(peer.settings.address) == address
+            *peer.settings.name == *name
+                || address.is_some() && peer.settings.address.fixed() == address
         };
         self.0.borrow().iter().find(is_it).cloned()
     }

@@ -8,6 +8,8 @@ use bgp::{
     wire::{ErrorCode, Notification},
 };
 
+use routed_core::ra::Absence;
+
 use super::status::LastError;
 
 impl LastError {
@@ -17,6 +19,7 @@ impl LastError {
         match self {
             Self::Socket(_) => None,
             Self::Session(cause) => of_cause(cause),
+            Self::NoPeer(_, absence) => Some(of_absence(*absence)),
         }
     }
 
@@ -26,7 +29,7 @@ impl LastError {
         match self {
             Self::Session(Cause::Sent(notification)) => Some((notification, Side::Ours)),
             Self::Session(Cause::Received(notification)) => Some((notification, Side::Theirs)),
-            Self::Session(_) | Self::Socket(_) => None,
+            Self::Session(_) | Self::Socket(_) | Self::NoPeer(..) => None,
         }
     }
 }
@@ -38,6 +41,26 @@ pub enum Side {
     Ours,
     /// The peer did.
     Theirs,
+}
+
+const fn of_absence(absence: Absence) -> &'static str {
+    match absence {
+        Absence::NoInterface => "it is waited for; `ip link` lists those there are",
+        Absence::LinkDown => {
+            "look at the cable and the other side, or `ip link set up` it if it is off on ours"
+        }
+        Absence::NoAddress => {
+            "if that lasts for seconds, IPv6 is off on it (sysctl disable_ipv6, addr_gen_mode), or \
+             the other side has the same address"
+        }
+        Absence::Silence | Absence::Expired(_) => {
+            "the peer must send router advertisements, as FRR does for `neighbor IFACE interface`; \
+             no firewall may drop ICMPv6"
+        }
+        Absence::Left(_) => {
+            "that says that it is no router; give it a lifetime (FRR: `ipv6 nd ra-lifetime 30`)"
+        }
+    }
 }
 
 fn of_cause(cause: &Cause) -> Option<&'static str> {

@@ -8,7 +8,6 @@ mod entrances;
 use std::{
     collections::{BTreeMap, hash_map::RandomState},
     hash::{BuildHasher, Hasher},
-    net::IpAddr,
     sync::Arc,
 };
 
@@ -24,12 +23,16 @@ use tokio::{
 
 use super::{
     PeerCommand, PeerHandle, PeeringError, Peers, RibHandle,
+    discovery::{Discovery, Link},
     listener::Doors,
     peer::{Inbox, PeerTask},
     rib_config,
     status::PeerStatus,
 };
-use crate::config::{Config, Peer, diff};
+use crate::{
+    config::{Config, Mode, Peer, PeerAddress, diff},
+    kernel::watch::Links,
+};
 
 pub(super) use entrances::Entrances;
 
@@ -46,6 +49,10 @@ pub(super) enum Order {
 pub(super) struct Roster {
     rib: RibHandle,
     router: RibConfig,
+    /// All interfaces, always current.
+    links: watch::Receiver<Links>,
+    /// Whether the kernel's routes are ours to keep clean.
+    guard_routes: bool,
     /// In the order of the configuration.
     members: Vec<Member>,
     published: watch::Sender<Arc<[PeerHandle]>>,
@@ -69,12 +76,15 @@ impl Roster {
         config: &Config,
         entrances: Entrances,
         doors: watch::Sender<Arc<Doors>>,
+        links: watch::Receiver<Links>,
         rib: RibHandle,
     ) -> (Self, Peers) {
         let (published, peers) = watch::channel(Arc::new([]) as Arc<[PeerHandle]>);
         let mut roster = Self {
             rib,
             router: rib_config(config),
+            links,
+            guard_routes: config.node.mode == Mode::Node,
             members: Vec::new(),
             published,
             doors,
@@ -123,8 +133,8 @@ impl Roster {
     async fn apply(&mut self, config: &Config) -> Result<(), PeeringError> {
         self.entrances.change(config).await?;
         let members = std::mem::take(&mut self.members).into_iter();
-        let mut former: BTreeMap<IpAddr, Member> =
-            members.map(|member| (member.handle.settings.address, member)).collect();
+        let mut former: BTreeMap<PeerAddress, Member> =
+            members.map(|member| (member.handle.settings.address.clone(), member)).collect();
         let mut changed = Vec::new();
         for settings in &config.peers {
             let settings = Arc::new(settings.clone());
@@ -162,7 +172,18 @@ impl Roster {
         let (commands, commands_in) = mpsc::channel(COMMANDS);
         let (door, accepted) = mpsc::channel(DOOR);
         let (status_out, status) = watch::channel(PeerStatus::new(id, &settings));
-        let inbox = Inbox { commands: commands_in, accepted, status: status_out };
+        let search = settings.address.interface().map(|interface| {
+            let (task, search) = Discovery::new(Link {
+                interface: Arc::clone(interface),
+                links: self.links.clone(),
+                status: status.clone(),
+                guard_routes: self.guard_routes,
+                seed: seed(),
+            });
+            self.tasks.spawn(task.run());
+            search
+        });
+        let inbox = Inbox { commands: commands_in, accepted, status: status_out, search };
         let task = PeerTask::new(id, Arc::clone(&settings), self.rib.clone(), inbox, seed());
         self.tasks.spawn(task.run());
         Member { handle: PeerHandle { id, settings, commands, status }, door }
@@ -170,9 +191,11 @@ impl Roster {
 
     /// Tells everybody which peers there are.
     fn publish(&self) {
-        let door =
-            |member: &Member| (member.handle.settings.address.to_canonical(), member.door.clone());
-        self.doors.send_replace(Arc::new(self.members.iter().map(door).collect()));
+        let doors = self
+            .members
+            .iter()
+            .map(|member| (&member.handle.settings.address, member.door.clone()));
+        self.doors.send_replace(Arc::new(doors.collect()));
         self.published
             .send_replace(self.members.iter().map(|member| member.handle.clone()).collect());
     }

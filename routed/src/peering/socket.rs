@@ -247,7 +247,12 @@ struct TcpMd5Sig {
 const _: () = assert!(size_of::<TcpMd5Sig>() == 216, "the layout of linux/tcp.h");
 
 /// Sets an option that neither std nor socket2 has a call for. `T` is the kernel's type of it.
-fn set_option<T>(socket: &impl AsFd, level: c_int, name: c_int, value: &T) -> io::Result<()> {
+pub(super) fn set_option<T>(
+    socket: &impl AsFd,
+    level: c_int,
+    name: c_int,
+    value: &T,
+) -> io::Result<()> {
     let len = libc::socklen_t::try_from(size_of::<T>()).expect("options are small");
     // SAFETY: the pointer and the length are those of `value`, which outlives the call; the
     // kernel only reads it.

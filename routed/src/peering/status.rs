@@ -1,16 +1,13 @@
 //! What is known of a peer at this moment, for tables, metrics and health.
 
-use std::{
-    fmt,
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-    time::Instant,
-};
+use std::{fmt, net::SocketAddr, sync::Arc, time::Instant};
 
 use bgp::{
     rib::PeerId,
     session::{Cause, Counters, Established, State},
 };
+
+use routed_core::ra::Absence;
 
 use super::socket::SocketError;
 use crate::config::Peer;
@@ -25,8 +22,8 @@ pub struct PeerStatus {
     pub id: PeerId,
     /// Name from the configuration.
     pub name: Arc<str>,
-    /// Address from the configuration.
-    pub address: IpAddr,
+    /// Where the peer is, as far as known; with its port.
+    pub peer: Option<SocketAddr>,
     /// Whether the operator wants the session.
     pub wanted: bool,
     /// State of the session.
@@ -65,6 +62,8 @@ pub enum LastError {
     Session(Cause),
     /// No connection was to be had.
     Socket(Arc<SocketError>),
+    /// There is nobody to connect to on this interface.
+    NoPeer(Arc<str>, Absence),
 }
 
 impl fmt::Display for LastError {
@@ -72,6 +71,7 @@ impl fmt::Display for LastError {
         match self {
             Self::Session(cause) => fmt::Display::fmt(cause, f),
             Self::Socket(error) => fmt::Display::fmt(error, f),
+            Self::NoPeer(interface, absence) => f.write_str(&absence.on(interface)),
         }
     }
 }
@@ -90,7 +90,7 @@ impl PeerStatus {
         Self {
             id,
             name: Arc::clone(&settings.name),
-            address: settings.address,
+            peer: settings.address.fixed().map(|address| (address, settings.port).into()),
             wanted: true,
             state: State::Idle,
             since: None,

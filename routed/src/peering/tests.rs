@@ -35,7 +35,7 @@ fn start(second: bool) -> (Peering, BestChanges) {
         !second,
     );
     let config = Config::parse(Path::new("test.toml"), &text).unwrap().config;
-    Peering::start(&config).unwrap()
+    Peering::start(&config, watch::channel(Links::default()).1).unwrap()
 }
 
 async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {

@@ -10,7 +10,7 @@ use bgp::{
 use serde::Serialize;
 
 use super::table::{Align, Table};
-use crate::config::{Config, Invalid, Loaded, Mode, Peer, Place, Warning};
+use crate::config::{Config, Invalid, Loaded, Mode, Peer, PeerAddress, Place, Warning};
 
 /// The result for programs.
 #[derive(Debug, Serialize)]
@@ -67,7 +67,7 @@ pub struct Summary {
 pub struct PeerSummary {
     /// Name.
     pub name: String,
-    /// `10.1.1.0` or, with another port than 179, `10.1.1.0:1790`.
+    /// `10.1.1.0` or, with another port than 179, `10.1.1.0:1790`; `eth1` if it is learned there.
     pub address: String,
     /// A number, `external` or `internal`.
     pub asn: String,
@@ -171,9 +171,10 @@ impl PeerSummary {
         ];
         Self {
             name: peer.name.to_string(),
-            address: match peer.port {
-                179 => peer.address.to_string(),
-                port => SocketAddr::new(peer.address, port).to_string(),
+            address: match (&peer.address, peer.port) {
+                (address, 179) => address.to_string(),
+                (PeerAddress::Fixed(address), port) => SocketAddr::new(*address, port).to_string(),
+                (PeerAddress::Learned(interface), port) => format!("{interface} port {port}"),
             },
             asn: match peer.session.peer_asn {
                 PeerAs::Exact(asn) => asn.to_string(),
@@ -181,6 +182,7 @@ impl PeerSummary {
                 PeerAs::Internal => "internal".to_owned(),
             },
             ttl: match peer.ttl {
+                Ttl::Any if peer.is_on_link() => "on link".to_owned(),
                 Ttl::OnLink => "on link".to_owned(),
                 Ttl::Multihop(hops) => format!("TTL {hops}"),
                 Ttl::Security(hops) => format!("GTSM {hops}"),

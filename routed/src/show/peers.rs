@@ -44,7 +44,7 @@ pub(super) fn table(peers: &[PeerView]) -> String {
         };
         table.row([
             peer.name.clone(),
-            peer.address.to_string(),
+            peer.place(),
             peer.asn.map_or_else(|| "external".to_owned(), |asn| asn.to_string()),
             if peer.enabled { peer.state.clone() } else { "Stopped".to_owned() },
             or_dash(peer.since_seconds.map(age)),
@@ -88,7 +88,8 @@ mod tests {
         };
         PeerView {
             name: name.to_owned(),
-            address: "10.1.1.0".parse().unwrap(),
+            address: Some("10.1.1.0".parse().unwrap()),
+            interface: None,
             asn: Some(4_200_000_001),
             local_asn: 4_200_000_011,
             router_id: None,

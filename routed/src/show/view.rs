@@ -17,8 +17,10 @@ pub use why::{HopView, KernelRouteView, PolicyView, StepView, ToldView, WhyPathV
 pub struct PeerView {
     /// Name from the configuration.
     pub name: String,
-    /// Address from the configuration.
-    pub address: IpAddr,
+    /// Its address; `None` for a peer that is searched for on its interface and not found yet.
+    pub address: Option<IpAddr>,
+    /// Interface by which it is configured; `None` if that is by an address.
+    pub interface: Option<String>,
     /// Its AS: as it said itself, else as configured; `None` if only "external" is known.
     pub asn: Option<u32>,
     /// Our AS on the session.
@@ -82,6 +84,19 @@ pub struct NotificationView {
     pub code: u8,
     /// Error subcode.
     pub subcode: u8,
+}
+
+impl PeerView {
+    /// Where it is, for tables: `10.1.1.0`, `fe80::1%eth1`, or `eth1` as long as it is not found.
+    #[must_use]
+    pub fn place(&self) -> String {
+        match (&self.address, &self.interface) {
+            (Some(address), Some(interface)) => format!("{address}%{interface}"),
+            (Some(address), None) => address.to_string(),
+            (None, Some(interface)) => interface.clone(),
+            (None, None) => String::new(),
+        }
+    }
 }
 
 /// Routes of one family that a peer accounts for.

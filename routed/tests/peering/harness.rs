@@ -18,8 +18,10 @@ use bgp::{
 };
 use routed::{
     config::Config,
+    kernel::watch::Links,
     peering::{BestChanges, PeerHandle, PeerStatus, Peering},
 };
+use tokio::sync::watch;
 
 /// Port on which everybody listens: the addresses keep tests apart.
 pub(crate) const PORT: u16 = 1790;
@@ -129,7 +131,8 @@ impl Plan {
     }
 
     pub(crate) fn start(self) -> Speaker {
-        let (peering, best) = Peering::start(&self.config()).unwrap();
+        let (peering, best) =
+            Peering::start(&self.config(), watch::channel(Links::default()).1).unwrap();
         Speaker { peering, best }
     }
 }

@@ -382,15 +382,15 @@ fn rfc4861_6_2_5_our_last_word_has_lifetime_zero() {
 }
 
 #[test]
-fn every_absence_is_a_short_clause() {
+fn every_absence_says_where_and_why() {
     for (absence, text) in [
-        (Absence::NoInterface, "there is no such interface"),
-        (Absence::LinkDown, "the link is down"),
-        (Absence::NoAddress, "the interface has no link-local address"),
-        (Absence::Silence, "no router advertisement heard"),
-        (Absence::Left(router(1)), "fe80::1 advertises router lifetime 0"),
-        (Absence::Expired(router(1)), "no more router advertisements from fe80::1"),
+        (Absence::NoInterface, "there is no interface eth1"),
+        (Absence::LinkDown, "the link of eth1 is down"),
+        (Absence::NoAddress, "eth1 has no link-local address"),
+        (Absence::Silence, "no router advertisement heard on eth1"),
+        (Absence::Left(router(1)), "fe80::1 on eth1 advertises router lifetime 0"),
+        (Absence::Expired(router(1)), "no more router advertisements from fe80::1 on eth1"),
     ] {
-        assert_eq!(absence.to_string(), text);
+        assert_eq!(absence.on("eth1"), text);
     }
 }

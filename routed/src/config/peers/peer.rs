@@ -16,7 +16,7 @@ use bgp::{
 
 use super::Context;
 use crate::config::{
-    Password, Peer, password,
+    Password, Peer, PeerAddress, password,
     policies::{self, Direction},
     problem::{Caution, Problem},
     section::{At, Section},
@@ -30,7 +30,7 @@ const BGP_PORT: u16 = 179;
 /// A table as far as it was understood.
 pub(in crate::config) struct Read {
     pub(super) name: Option<At<String>>,
-    pub(super) address: Option<At<IpAddr>>,
+    pub(super) address: Option<At<PeerAddress>>,
     /// `None` if it cannot stand; the faults are recorded.
     pub(super) peer: Option<Peer>,
 }
@@ -50,27 +50,25 @@ pub(super) fn read(
     defaults: &PolicyDefaults,
 ) -> Read {
     let name = section.optional("name", value::name);
-    let address = section.required("address", "address = \"10.1.1.0\"", value::host);
-    let asn =
-        section.required("asn", "asn = 4200000001, \"external\" or \"internal\"", value::peer_as);
-    let internal = asn.as_ref().map(|asn| is_internal(asn.value, context.speaker.asn));
-    if let Some(address) = &address {
-        check_address(section, address, context);
-    }
+    let address = address(section, context);
+    // Even if its value cannot stand: what follows from it is clear.
+    let unnumbered = section.has("interface");
+    let asn = peer_as(section, unnumbered);
+    let internal = asn.map(|asn| is_internal(asn, context.speaker.asn));
     let local_address = local_address(section, address.as_ref());
     let port = section.or("port", BGP_PORT, value::port);
-    let ttl = ttl(section, internal);
-    let password = password(section, context);
-    let session = session(section, context, asn.as_ref().map(|asn| asn.value));
-    let rib = rib(section, context, defaults, internal, ttl);
+    let ttl = ttl(section, internal, unnumbered);
+    let password = password(section, context, unnumbered);
+    let session = session(section, context, asn, unnumbered);
+    let rib = rib(section, context, defaults, internal);
     let families = session.as_ref().map_or(FamilySet::ALL, |session| session.families);
     let (next_hop_ipv4, next_hop_ipv6) = next_hops(section, families);
     let peer = address.as_ref().zip(session).map(|(address, session)| {
         let given = name.as_ref().map(|name| name.value.clone());
         let name: Arc<str> = given.unwrap_or_else(|| address.value.to_string()).into();
-        Peer {
+        let mut peer = Peer {
             name: Arc::clone(&name),
-            address: address.value,
+            address: address.value.clone(),
             port,
             local_address,
             ttl,
@@ -79,9 +77,44 @@ pub(super) fn read(
             rib: RibPeerConfig { name, ..rib },
             next_hop_ipv4,
             next_hop_ipv6,
-        }
+        };
+        peer.rib.next_hops_on_link = peer.is_on_link() && internal == Some(false);
+        peer
     });
     Read { name, address, peer }
+}
+
+/// `address` or `interface`.
+fn address(section: &mut Section<'_, '_>, context: &Context<'_>) -> Option<At<PeerAddress>> {
+    let address = section.optional("address", value::host);
+    let interface = section.optional("interface", value::interface);
+    if let Some(address) = &address {
+        check_address(section, address, context);
+    }
+    match (section.has("address"), section.has("interface")) {
+        (true, true) => {
+            section.fault(section.place_of("interface"), Problem::Excludes("address"));
+        }
+        (false, false) => {
+            let example = "address = \"10.1.1.0\" or interface = \"eth1\"";
+            section.fault(section.place_of("address"), Problem::Missing(example));
+        }
+        (true, false) | (false, true) => {}
+    }
+    let fixed = address.map(|At { value, place }| At { value: PeerAddress::Fixed(value), place });
+    let learned =
+        interface.map(|At { value, place }| At { value: PeerAddress::Learned(value), place });
+    fixed.or(learned)
+}
+
+/// `asn`. Who is at the other end of an unnumbered link is known by the cabling: any other AS will
+/// do.
+fn peer_as(section: &mut Section<'_, '_>, unnumbered: bool) -> Option<PeerAs> {
+    if unnumbered && !section.has("asn") {
+        return Some(PeerAs::External);
+    }
+    let example = "asn = 4200000001, \"external\" or \"internal\"";
+    section.required("asn", example, value::peer_as).map(|asn| asn.value)
 }
 
 /// Whether the session stays inside our AS.
@@ -106,9 +139,12 @@ fn check_address(section: &mut Section<'_, '_>, address: &At<IpAddr>, context: &
     }
 }
 
-fn local_address(section: &mut Section<'_, '_>, peer: Option<&At<IpAddr>>) -> Option<IpAddr> {
+fn local_address(section: &mut Section<'_, '_>, peer: Option<&At<PeerAddress>>) -> Option<IpAddr> {
     let At { value: local, place } = section.optional("local_address", value::host)?;
-    let peer = peer?.value;
+    let Some(peer) = peer?.value.fixed() else {
+        section.fault(place, Problem::Excludes("interface"));
+        return None;
+    };
     if local == peer {
         section.fault(place, Problem::OwnAddress(peer));
     } else if local.is_ipv4() != peer.is_ipv4() {
@@ -118,28 +154,46 @@ fn local_address(section: &mut Section<'_, '_>, peer: Option<&At<IpAddr>>) -> Op
 }
 
 /// `multihop`, `ttl_security`, or what fits the kind of session.
-fn ttl(section: &mut Section<'_, '_>, internal: Option<bool>) -> Ttl {
+///
+/// An unnumbered peer is on the link whatever the hop limit: link-local addresses go no farther. With
+/// the highest one the peer may check ours (RFC 5082) without our knowing.
+fn ttl(section: &mut Section<'_, '_>, internal: Option<bool>, unnumbered: bool) -> Ttl {
     let hops = |most| move |value: &toml::de::DeValue<'_>| value::number(1..=most)(value);
     let multihop = section.optional("multihop", hops(255));
     let security = section.optional("ttl_security", hops(254));
     let nonzero = |at: At<u8>| NonZeroU8::new(at.value);
     match (multihop, security) {
+        (Some(multihop), _) if unnumbered => {
+            section.fault(multihop.place, Problem::Excludes("interface"));
+            Ttl::Any
+        }
         (Some(multihop), Some(_)) => {
             section.fault(multihop.place, Problem::Excludes("ttl_security"));
             Ttl::Any
         }
         (Some(multihop), None) => nonzero(multihop).map_or(Ttl::OnLink, Ttl::Multihop),
         (None, Some(security)) => nonzero(security).map_or(Ttl::OnLink, Ttl::Security),
-        (None, None) if internal == Some(true) => Ttl::Any,
+        (None, None) if internal == Some(true) || unnumbered => Ttl::Any,
         (None, None) => Ttl::OnLink,
     }
 }
 
-fn password(section: &mut Section<'_, '_>, context: &Context<'_>) -> Option<Password> {
+/// An unnumbered peer cannot have one yet: the listeners would need the key of an address that is
+/// only learned.
+// TODO(rfc2385): give the listeners the key when the address is learned.
+fn password(
+    section: &mut Section<'_, '_>,
+    context: &Context<'_>,
+    unnumbered: bool,
+) -> Option<Password> {
     let file = section.optional("password_file", |value| match value::text(value)? {
         "" => Err(Problem::EmptyValue("write the path of a file, or remove the key")),
         path => Ok(PathBuf::from(path)),
     })?;
+    if unnumbered {
+        section.fault(file.place, Problem::Excludes("interface"));
+        return None;
+    }
     password::read(section, &file, context.folder)
 }
 
@@ -148,6 +202,7 @@ fn session(
     section: &mut Section<'_, '_>,
     context: &Context<'_>,
     peer_asn: Option<PeerAs>,
+    unnumbered: bool,
 ) -> Option<SessionConfig> {
     let defaults = &context.speaker.defaults;
     let timers = Timers::read(section);
@@ -160,12 +215,15 @@ fn session(
         section.fault(passive.place.clone(), Problem::PassiveWithoutListener);
     }
     let families = families(section);
+    let extended_next_hop = section.or("extended_next_hop", unnumbered, value::flag);
+    let ipv4 = [Family::Ipv4Unicast].into_iter().filter(|_| extended_next_hop);
     Some(SessionConfig {
         hold_time,
         keepalive_time: timers.keepalive_time.or(defaults.keepalive_time),
         connect_retry: timers.connect_retry.unwrap_or(defaults.connect_retry),
         passive: passive.is_some(),
         families,
+        extended_next_hop: ipv4.collect(),
         ..SessionConfig::new(context.speaker.asn?, context.speaker.router_id?, peer_asn?)
     })
 }
@@ -185,7 +243,6 @@ fn rib(
     context: &Context<'_>,
     defaults: &PolicyDefaults,
     internal: Option<bool>,
-    ttl: Ttl,
 ) -> RibPeerConfig {
     let import = policy(section, Direction::Import, context, &defaults.import);
     let export = policy(section, Direction::Export, context, &defaults.export);
@@ -216,11 +273,7 @@ fn rib(
         route_server_client: server.is_some(),
         next_hop_self: section.or("next_hop_self", false, value::flag),
         enforce_first_as: section.or("enforce_first_as", true, value::flag),
-        next_hops_on_link: match ttl {
-            Ttl::OnLink => true,
-            Ttl::Security(hops) => hops == NonZeroU8::MIN,
-            Ttl::Multihop(_) | Ttl::Any => false,
-        },
+        next_hops_on_link: false,
         ..RibPeerConfig::default()
     }
 }

@@ -10,7 +10,7 @@ fn peer(name: &str, state: State, established_count: u64) -> PeerStatus {
     PeerStatus {
         id: PeerId(0),
         name: Arc::from(name),
-        address: "10.1.1.0".parse().unwrap(),
+        peer: Some("10.1.1.0:179".parse().unwrap()),
         wanted: true,
         state,
         since: None,

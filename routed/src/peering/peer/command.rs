@@ -3,7 +3,6 @@
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use bgp::{
-    config::Ttl,
     family::Family,
     session::{Cease, Input, State},
 };
@@ -51,7 +50,7 @@ impl PeerTask {
         match command {
             PeerCommand::Start => {
                 self.wanted(true);
-                self.handle(Input::Start);
+                self.begin();
             }
             PeerCommand::Stop(text) => {
                 self.wanted(false);
@@ -60,7 +59,7 @@ impl PeerTask {
             PeerCommand::Reset(text) => {
                 self.wanted(true);
                 self.handle(Input::Stop(Cease::AdminReset(text)));
-                self.handle(Input::Start);
+                self.begin();
             }
             PeerCommand::Refresh(family) => {
                 if !self.session.request_refresh(family, Instant::now()) {
@@ -78,6 +77,9 @@ impl PeerTask {
 
     pub(super) fn shut_down(&mut self, cease: Cease) {
         self.wanted(false);
+        if cease == Cease::Deconfigured {
+            self.whereabouts.leave();
+        }
         self.handle(Input::Stop(cease));
         self.ending = true;
     }
@@ -99,30 +101,31 @@ impl PeerTask {
             Effect::None => (),
             Effect::Soft | Effect::Reset | Effect::Restart => self.tell_settings(),
         }
-        if anew && self.inbox.status.borrow().wanted {
-            self.handle(Input::Start);
+        if anew {
+            self.begin();
         }
     }
 
     /// Ends a session whose link is gone at once instead of after the hold time, and tries at
-    /// once when the link is back.
+    /// once when the link is back. A peer that is searched for on its link is lost with it anyway.
     fn link(&mut self, event: &LinkEvent) {
+        let Some(address) = self.settings.address.fixed() else { return };
         let name = &self.settings.name;
         let state = self.session.state();
         let established = state == State::Established;
         let concerned = match event {
             LinkEvent::Down(ifname) => {
-                established && is_on_link(&self.settings) && self.interface.as_ref() == Some(ifname)
+                established && self.settings.is_on_link() && self.interface.as_ref() == Some(ifname)
             }
-            LinkEvent::AddressGone(address) => {
-                established && self.local().is_some_and(|local| local.ip() == *address)
+            LinkEvent::AddressGone(gone) => {
+                established && self.local().is_some_and(|local| local.ip() == *gone)
             }
             LinkEvent::Up(ifname) => {
                 // A handshake under way shows that the link is fine.
                 state < State::OpenSent
                     && self.inbox.status.borrow().wanted
-                    && is_on_link(&self.settings)
-                    && interfaces::interface_towards(self.settings.address).as_ref() == Some(ifname)
+                    && self.settings.is_on_link()
+                    && interfaces::interface_towards(address).as_ref() == Some(ifname)
             }
         };
         if concerned {
@@ -130,15 +133,5 @@ impl PeerTask {
             self.handle(Input::Stop(Cease::LinkDown));
             self.handle(Input::Start);
         }
-    }
-}
-
-/// True if the peer must be on a network that one of our interfaces is on, so that the session
-/// ends with the link.
-pub(super) const fn is_on_link(settings: &Peer) -> bool {
-    match settings.ttl {
-        Ttl::OnLink => true,
-        Ttl::Security(hops) => hops.get() == 1,
-        Ttl::Multihop(_) | Ttl::Any => false,
     }
 }

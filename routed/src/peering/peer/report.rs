@@ -100,7 +100,8 @@ impl PeerTask {
                 status.since = session.since();
                 status.established_count = session.established_count();
                 status.failed_at = self.failed_at;
-                status.last_error = session.last_error().and_then(|cause| self.failure(cause));
+                let failure = || session.last_error().and_then(|cause| self.failure(cause));
+                status.last_error = self.whereabouts.absence.clone().or_else(failure);
                 status.negotiated = established.map(|(_, agreed)| Box::new(agreed.clone()));
                 status.local = conn.and_then(|conn| conn.stream().local_addr().ok());
                 status.remote = conn.and_then(|conn| conn.stream().peer_addr().ok());

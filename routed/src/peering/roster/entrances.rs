@@ -41,7 +41,7 @@ struct Entrance {
 /// The keys of a configuration.
 pub(super) fn keys(config: &Config) -> Keys {
     let key = |peer: &crate::config::Peer| {
-        Some((Prefix::host(peer.address.to_canonical()), peer.password.clone()?))
+        Some((Prefix::host(peer.address.fixed()?.to_canonical()), peer.password.clone()?))
     };
     config.peers.iter().filter_map(key).collect()
 }

@@ -39,6 +39,12 @@ pub enum SocketError {
         /// The kernel's answer.
         source: io::Error,
     },
+    /// Router advertisements cannot be listened for.
+    #[error("cannot open a socket for router advertisements: {source}; {}", link_remedy(source))]
+    Link {
+        /// The kernel's answer.
+        source: io::Error,
+    },
     /// The peer cannot be reached or refuses.
     #[error("cannot connect to {peer}: {source}; {}", remedy(source))]
     Connect {
@@ -160,5 +166,14 @@ fn remedy(source: &io::Error) -> &'static str {
         Some(libc::EMFILE | libc::ENFILE) => "raise the limit of open files (LimitNOFILE)",
         Some(libc::EINVAL) => "the source address and the peer's must be of one family",
         _ => "it is tried again",
+    }
+}
+
+/// The same about raw sockets.
+fn link_remedy(source: &io::Error) -> &'static str {
+    match source.raw_os_error() {
+        Some(libc::EACCES | libc::EPERM) => "run as root or with CAP_NET_RAW",
+        Some(libc::EAFNOSUPPORT) => "this kernel is built or started without IPv6",
+        _ => remedy(source),
     }
 }

@@ -14,7 +14,7 @@ pub(in crate::show) fn details(peers: &[PeerView]) -> String {
 }
 
 fn one(peer: &PeerView) -> String {
-    let mut text = format!("{}  {}\n", printable(&peer.name), peer.address);
+    let mut text = format!("{}  {}\n", printable(&peer.name), peer.place());
     for (title, line) in facts(peer) {
         if !line.is_empty() {
             text.push_str(&format!("  {title:<13}{}\n", printable(&line)));

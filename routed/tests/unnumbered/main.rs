@@ -1,0 +1,9 @@
+//! Unnumbered peers in the real kernel: daemons in network namespaces that are told of their peers
+//! by interface alone. Needs root; the routers at the other end are `routed` itself and FRR.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics where it stands")]
+
+mod lab;
+mod links;
+mod routes;
+mod scripted;
