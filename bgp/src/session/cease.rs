@@ -86,9 +86,13 @@ impl Cease {
     pub(super) fn ending(&self, agreed: bool) -> Ending {
         match (self.notification(), self.loss(agreed)) {
             (Some(notification), Loss::Hard) if agreed => Ending::Tell(notification.hard_reset()),
-            (Some(notification), Loss::Hard | Loss::Notified) => Ending::Tell(notification),
+            (Some(notification), Loss::Hard | Loss::Notified | Loss::Collision) => {
+                Ending::Tell(notification)
+            }
             (Some(_) | None, Loss::Silent) => Ending::Abort(Cause::Stopped),
-            (None, Loss::Hard | Loss::Notified) => Ending::Quietly(Cause::Stopped),
+            (None, Loss::Hard | Loss::Notified | Loss::Collision) => {
+                Ending::Quietly(Cause::Stopped)
+            }
         }
     }
 

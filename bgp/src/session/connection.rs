@@ -120,8 +120,11 @@ impl Ending {
     pub(super) fn loss(&self) -> Loss {
         match self {
             Self::Tell(notification) | Self::Quietly(Cause::Received(notification)) => {
-                let hard = notification.error() == ErrorCode::HARD_RESET;
-                if hard { Loss::Hard } else { Loss::Notified }
+                match notification.error() {
+                    ErrorCode::HARD_RESET => Loss::Hard,
+                    ErrorCode::COLLISION => Loss::Collision,
+                    _ => Loss::Notified,
+                }
             }
             Self::Gone | Self::Abort(Cause::PeerRestarted) => Loss::Silent,
             Self::Quietly(_) | Self::Abort(_) => Loss::Notified,

@@ -34,6 +34,8 @@ pub(super) struct Restart {
     awaited: FamilySet,
     /// What the peer asked for in the session that was lost last.
     stale_times: Vec<LongLived>,
+    /// When the restart time after that loss ends.
+    restart_ends: Option<Instant>,
     /// Our forwarding state outlasted the last loss of the session in these families.
     survived: FamilySet,
     ours: Option<OurRestart>,
@@ -66,6 +68,9 @@ pub(super) enum Loss {
     /// By a NOTIFICATION of either side or an expired timer: graceful only if both sides want it
     /// (RFC 8538 §4).
     Notified,
+    /// Because the peer has kept another connection in a collision (RFC 4271 §6.8): to it this
+    /// session never stood, so it is no second loss after an earlier one.
+    Collision,
     /// By a hard reset, or because the operator wants no session: never graceful.
     Hard,
 }
@@ -80,6 +85,7 @@ impl Restart {
             spent: FamilySet::NONE,
             awaited: FamilySet::NONE,
             stale_times: Vec::new(),
+            restart_ends: None,
             survived: FamilySet::NONE,
             ours: restarted.map(|restarted| OurRestart {
                 restarted,
@@ -179,8 +185,12 @@ impl Restart {
         let retain = self.retained(terms, loss);
         // Of two losses in a row, what was stale before the second is deleted (RFC 4724 §4.2).
         // Long-lived time just runs on, whatever happens before the End-of-RIB (RFC 9494 §4.2).
-        let runs_on = self.long_lived.intersection(retain);
-        let mut outputs = Vec::from_iter(self.give_up(self.stale.difference(runs_on), timers));
+        let stays = if loss == Loss::Collision { self.stale } else { self.long_lived };
+        let stays = stays.intersection(retain);
+        let mut outputs = Vec::from_iter(self.give_up(self.stale.difference(stays), timers));
+        if self.waiting().is_empty() {
+            self.restart_ends = None;
+        }
         timers.stop(Timer::StalePath);
         self.stale = retain;
         (self.awaited, self.spent) = (FamilySet::NONE, FamilySet::NONE);
@@ -192,8 +202,8 @@ impl Restart {
             Some(_) | None => FamilySet::NONE,
         };
         outputs.push(Output::Down { retain });
-        if !runs_on.is_empty() {
-            outputs.push(Output::LongLived(runs_on));
+        if !self.long_lived.is_empty() {
+            outputs.push(Output::LongLived(self.long_lived));
         }
         outputs.extend(self.await_return(terms, timers, now));
         if loss == Loss::Hard {
@@ -273,7 +283,8 @@ impl Restart {
         }
     }
 
-    /// Sets the deadlines for a peer that has just been lost. A family without graceful restart
+    /// Sets the deadlines for a peer that has just been lost: if it is still lost from an earlier
+    /// time, the restart time is that of then. A family without graceful restart
     /// but with long-lived stale routes has a restart time of zero.
     fn await_return(
         &mut self,
@@ -286,7 +297,8 @@ impl Restart {
         let patient = if patience.is_zero() { FamilySet::NONE } else { theirs.families };
         let outputs = self.outlast(self.waiting().difference(patient), timers, now);
         if !self.waiting().is_empty() {
-            timers.set(Timer::Restart, now + patience);
+            let ends = *self.restart_ends.get_or_insert(now + patience);
+            timers.set(Timer::Restart, ends);
         }
         outputs
     }
@@ -334,7 +346,7 @@ impl Restart {
 /// May routes be kept over this loss?
 fn is_graceful(terms: &Established, loss: Loss) -> bool {
     terms.graceful_restart.is_some_and(|theirs| match loss {
-        Loss::Silent => true,
+        Loss::Silent | Loss::Collision => true,
         Loss::Notified => theirs.notification,
         Loss::Hard => false,
     })

@@ -214,6 +214,28 @@ fn rfc4724_4_2_a_second_loss_before_end_of_rib_deletes_what_was_stale_before() {
 }
 
 #[test]
+fn rfc4271_6_8_a_session_that_loses_a_collision_is_no_second_loss() {
+    let unaware = |restarted, kept| Capability::GracefulRestart {
+        restarted,
+        notification: false,
+        time: 60,
+        families: list(&[(V4, kept), (V6, kept)]),
+    };
+    let mut bench = Bench::bereft(graceful(), &open_with([unaware(false, false)]));
+    bench.pass(secs(30));
+    let conn = bench.comes_back(&open_with([unaware(true, true)]));
+    bench.hear(conn, end_of(V4));
+    bench.outputs.clear();
+    bench.hear(conn, cease(7));
+    assert_eq!(bench.about_stale_routes(), [down(&[V4, V6])], "IPv6 stays as it was");
+    // The time is still that of the loss.
+    bench.pass(secs(29));
+    assert_eq!(bench.about_stale_routes().len(), 1);
+    bench.pass(secs(1));
+    assert_eq!(bench.about_stale_routes()[1..], [expired(&[V4, V6])]);
+}
+
+#[test]
 fn rfc8538_4_a_notification_and_a_silent_peer_are_losses_like_others_if_both_agree() {
     type Loss = fn(&mut Bench, ConnId);
     let losses: [Loss; 5] = [
