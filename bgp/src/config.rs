@@ -188,6 +188,8 @@ pub struct RibPeerConfig {
     pub private_as: PrivateAs,
     /// What is different if our AS on this session is not our own.
     pub local_as: LocalAs,
+    /// Of which paths the peer is told in families in which it can be told of several (RFC 7911).
+    pub add_path: AddPath,
     /// The session with this peer is about to be taken down: everything that it is told is
     /// marked with GRACEFUL_SHUTDOWN, and what comes from it by eBGP is the last choice
     /// (RFC 8326 §4.2).
@@ -222,6 +224,7 @@ impl Default for RibPeerConfig {
             as_override: false,
             private_as: PrivateAs::Keep,
             local_as: LocalAs::default(),
+            add_path: AddPath::All,
             drain: false,
             send_blackhole: false,
             enforce_first_as: true,
@@ -252,4 +255,17 @@ pub struct LocalAs {
     pub no_prepend: bool,
     /// Do not show our own AS behind it in what the peer is told.
     pub replace_as: bool,
+}
+
+/// Of how many paths to one prefix a peer is told that can be told of several (RFC 7911): the best
+/// of those that it may be told at all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AddPath {
+    /// Every eligible one.
+    #[default]
+    All,
+    /// Those that this router uses itself, by multipath.
+    Used,
+    /// At most this many.
+    Best(NonZeroU8),
 }

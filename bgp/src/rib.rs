@@ -46,7 +46,7 @@ pub use self::{
     nexthop::{NextHopInterest, Resolution},
     peer::{Opening, PeerCounts, PeerId, PeerUp, RibConfig, SessionOptions},
     tables::RibSizes,
-    verdict::{Freshness, Ineligible, NotAdvertised, PathView, Step, Verdict},
+    verdict::{Freshness, Ineligible, NotAdvertised, PathView, Step, ToldView, Verdict},
     view::{View, ViewSet},
     why::{Why, WhyPath, WhyTold},
 };
@@ -78,6 +78,8 @@ pub struct Rib {
     loc: Loc,
     peers: BTreeMap<PeerId, Peer>,
     next_hops: NextHops,
+    /// Peers to which it matters which paths there are besides the best.
+    onlookers: usize,
     /// Peers that may have something to pull, each once.
     ready: VecDeque<PeerId>,
     monitors: Monitors,
@@ -97,6 +99,7 @@ impl Rib {
             loc: Loc::default(),
             peers: BTreeMap::new(),
             next_hops: NextHops::default(),
+            onlookers: 0,
             ready: VecDeque::new(),
             deferred_for: BTreeSet::new(),
             monitors: Monitors::default(),
@@ -128,17 +131,14 @@ impl Rib {
         }
     }
 
-    /// The peer wants a family's routes again (RFC 2918).
+    /// The peer wants a family's routes again (RFC 2918). If it knows of enhanced route refresh,
+    /// the answer is marked at its beginning and end, and comes after End-of-RIB (RFC 7313 §4).
     pub fn refresh(&mut self, peer: PeerId, family: Family) {
         let Some(state) = self.peers.get_mut(&peer) else { return };
-        let Some(out) = &mut state.out else { return };
-        let told: Vec<_> = out.told().collect();
-        for id in told {
-            if self.loc.get(id).prefix.family() == family {
-                out.mark_again(&mut self.loc, id);
-            }
+        if let Some(out) = &mut state.out {
+            out.refresh(&mut self.loc, family);
+            state.list(peer, &mut self.ready);
         }
-        state.list(peer, &mut self.ready);
     }
 
     /// New settings: what they concern is evaluated anew, without a session reset.
@@ -158,6 +158,7 @@ impl Rib {
         if effects.export {
             self.offer_all(peer);
         }
+        self.count_onlookers();
     }
 
     /// New settings of the router itself: everything is evaluated anew, without a session reset.
@@ -225,8 +226,8 @@ impl Rib {
         None
     }
 
-    /// What the peer must be told next, at most about `budget` prefixes; empty when it is up to
-    /// date. Any order of applying the pieces of one call has the same result.
+    /// What the peer must be told next, at most about `budget` paths, in this order; empty when it
+    /// is up to date.
     pub fn poll_advertisements(&mut self, peer: PeerId, budget: usize) -> Vec<Advertisement> {
         let state = self.peers.get_mut(&peer);
         let Some(mut out) = state.and_then(|state| state.out.take()) else { return Vec::new() };
@@ -236,8 +237,7 @@ impl Rib {
         let share = |new| attrs.intern(Arc::new(new));
         let us = Us { config, deferring };
         let mut exporter = Exporter::new(us, (peer, &peers[&peer].up), share);
-        let pulled =
-            out.pull(loc, budget, |dest| exporter.export(dest.prefix, judge.best(dest)?).ok());
+        let pulled = out.pull(loc, budget, |dest, wanted| exporter.tell(judge, dest, wanted));
         if let Some(state) = self.peers.get_mut(&peer) {
             state.out = Some(out);
             state.pulled(peer, &mut self.ready);

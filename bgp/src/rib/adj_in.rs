@@ -12,6 +12,7 @@ use super::{
     verdict::{Freshness, Ineligible},
 };
 use crate::{
+    aspath::Asn,
     attrs::Attrs,
     community::Community,
     policy::{Context, Explanation, Outcome},
@@ -40,6 +41,7 @@ pub(super) fn screen(us: &RibConfig, up: &PeerUp, attrs: &Attrs) -> Result<(), I
     if !nexthop::is_valid(attrs.next_hop, &up.config.local_addresses) {
         return Err(Ineligible::NextHopInvalid);
     }
+    otc(up, attrs)?;
     if external && up.config.import.is_none() {
         return Err(Ineligible::NoImportPolicy);
     }
@@ -56,7 +58,7 @@ pub(super) fn import(
     attrs: &Arc<Attrs>,
     freshness: Freshness,
 ) -> Result<Arc<Attrs>, Ineligible> {
-    let attrs = before_policy(us, up, attrs);
+    let attrs = before_policy(us, up, attrs)?;
     let mut attrs = match &up.config.import {
         None => attrs,
         Some(policy) => match policy.apply(&context(up, prefix), &attrs) {
@@ -94,17 +96,34 @@ pub(super) fn explain(
     attrs: &Arc<Attrs>,
 ) -> Option<Explanation> {
     let policy = up.config.import.as_ref()?;
-    Some(policy.explain(&context(up, prefix), &before_policy(us, up, attrs)))
+    let attrs = before_policy(us, up, attrs).ok()?;
+    Some(policy.explain(&context(up, prefix), &attrs))
 }
 
-/// The path as the policy sees it: with the AS that we pretend to be to this peer.
-fn before_policy(us: &RibConfig, up: &PeerUp, attrs: &Arc<Attrs>) -> Arc<Attrs> {
+/// The path as the policy sees it: with the AS that we pretend to be to this peer, and OTC.
+fn before_policy(
+    us: &RibConfig,
+    up: &PeerUp,
+    attrs: &Arc<Attrs>,
+) -> Result<Arc<Attrs>, Ineligible> {
     let mut attrs = Arc::clone(attrs);
     if up.is_external() && up.local_asn != us.asn && !up.config.local_as.no_prepend {
         let path = attrs.as_path.prepended(up.local_asn, 1);
         Arc::make_mut(&mut attrs).as_path = path;
     }
-    attrs
+    let marked = otc(up, &attrs)?;
+    if attrs.otc != marked {
+        Arc::make_mut(&mut attrs).otc = marked;
+    }
+    Ok(attrs)
+}
+
+/// The OTC that a path of the peer has from here on (RFC 9234 §5, ingress).
+fn otc(up: &PeerUp, attrs: &Attrs) -> Result<Option<Asn>, Ineligible> {
+    match up.options.role.filter(|_| up.is_external()) {
+        Some(role) => role.receive(attrs.otc, up.peer_asn).map_err(Ineligible::RouteLeak),
+        None => Ok(attrs.otc),
+    }
 }
 
 /// What an import policy is asked about besides the attributes.

@@ -1,24 +1,25 @@
 //! One peer's Adj-RIB-Out: what it was told, and what it must be told next.
 //!
-//! In: destinations whose best path changed. Out: advertisements, made when they are pulled
+//! In: destinations where something changed. Out: advertisements, made when they are pulled
 //! from what the Loc-RIB holds at that moment. A peer that does not pull costs one bit for
 //! each destination that changed, however often it changed.
 
+mod batch;
+mod told;
+
 use std::sync::Arc;
 
-use foldhash::fast::RandomState;
-use hashbrown::HashMap;
-
+use self::{batch::Batch, told::Told};
 use super::{
-    dense::{DestId, DestMap, DestSet},
+    dense::{DestId, DestSet},
     dest::Dest,
+    export::ToldPath,
     loc::Loc,
     peer::PerFamily,
 };
 use crate::{
     attrs::Attrs,
     family::{Family, FamilySet},
-    prefix::Prefix,
     wire::Nlri,
 };
 
@@ -48,28 +49,66 @@ pub enum Advertisement {
 }
 
 /// What one peer was told and must be told.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct AdjOut {
     /// Destinations to look at, each with one claim on it.
     pending: DestSet,
     /// Of these, the ones to be told again even if nothing changed (RFC 2918).
     repeat: DestSet,
-    /// What it was told, each with one claim on its destination.
-    told: DestMap<Arc<Attrs>>,
-    told_counts: PerFamily<usize>,
+    repeat_left: PerFamily<usize>,
+    /// What it was told, each destination with one claim on it.
+    told: Told,
     /// Where the next pull goes on. Reaching the end once completes the initial transfer.
     cursor: DestId,
     /// Families whose initial transfer is not complete.
     initial: FamilySet,
     /// It cannot be completed yet: some routes are held back.
     deferring: bool,
+    /// Whether answers to route refreshes are marked (RFC 7313).
+    marks_refreshes: bool,
+    refreshes: PerFamily<Refreshing>,
+}
+
+/// How far a marked answer to a route refresh has come (RFC 7313 §4.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Refreshing {
+    #[default]
+    No,
+    /// The initial transfer comes first.
+    Later,
+    /// The beginning is to be marked next.
+    Begins,
+    /// What is to be repeated goes out; then the end is marked.
+    Runs,
+}
+
+/// What a peer's Adj-RIB-Out depends on besides its routes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Manner {
+    /// Families that the peer is told of.
+    pub(super) families: FamilySet,
+    /// Of these, the ones in which it is told of several paths (RFC 7911).
+    pub(super) add_path: FamilySet,
+    /// Whether answers to route refreshes are marked (RFC 7313).
+    pub(super) marks_refreshes: bool,
+    /// Whether some routes are held back until [`AdjOut::end_deferral`].
+    pub(super) deferring: bool,
 }
 
 impl AdjOut {
-    /// For a peer that has just come up and is owed everything; `deferring` if some of that will
-    /// be held back until [`Self::end_deferral`].
-    pub(super) fn new(families: FamilySet, deferring: bool) -> Self {
-        Self { initial: families, deferring, ..Self::default() }
+    /// For a peer that has just come up and is owed everything.
+    pub(super) fn new(manner: Manner) -> Self {
+        Self {
+            pending: DestSet::default(),
+            repeat: DestSet::default(),
+            repeat_left: PerFamily::default(),
+            told: Told::new(manner.add_path),
+            cursor: DestId::FIRST,
+            initial: manner.families,
+            deferring: manner.deferring,
+            marks_refreshes: manner.marks_refreshes,
+            refreshes: PerFamily::default(),
+        }
     }
 
     /// Nothing is held back any more. The caller marks everything that it may have been.
@@ -78,64 +117,82 @@ impl AdjOut {
         self.cursor = DestId::FIRST;
     }
 
-    /// The best path of the destination changed, or what the peer may see of it.
+    /// The paths of the destination changed, or what the peer may see of them.
     pub(super) fn mark(&mut self, loc: &mut Loc, id: DestId) {
-        if loc.get(id).best().is_some() || self.told.get(id).is_some() {
+        if loc.get(id).best().is_some() || self.told.contains(loc.get(id).prefix.family(), id) {
             if self.pending.insert(id) {
                 loc.claim(id);
             }
         } else if self.pending.remove(id) {
             // Came and went before the peer heard of it.
-            self.repeat.remove(id);
+            self.repeated(id, loc.get(id).prefix.family());
             loc.release(id);
         }
     }
 
-    /// The peer wants to be told again what it was told of this destination.
-    pub(super) fn mark_again(&mut self, loc: &mut Loc, id: DestId) {
-        self.repeat.insert(id);
-        self.mark(loc, id);
-    }
-
-    /// Destinations that the peer was told.
-    pub(super) fn told(&self) -> impl Iterator<Item = DestId> {
-        self.told.ids()
+    /// The peer wants to be told again all that it was told of a family (RFC 2918).
+    pub(super) fn refresh(&mut self, loc: &mut Loc, family: Family) {
+        let refreshing = self.refreshes.get_mut(family);
+        if self.marks_refreshes && self.initial.contains(family) {
+            *refreshing = Refreshing::Later;
+            return;
+        }
+        if self.marks_refreshes {
+            *refreshing = Refreshing::Begins;
+        }
+        for id in self.told.destinations(family) {
+            if self.repeat.insert(id) {
+                *self.repeat_left.get_mut(family) += 1;
+            }
+            self.mark(loc, id);
+        }
     }
 
     /// What the peer was told of a destination.
-    pub(super) fn told_of(&self, id: DestId) -> Option<&Arc<Attrs>> {
-        self.told.get(id)
+    pub(super) fn told_of(&self, family: Family, id: DestId) -> impl Iterator<Item = ToldPath> {
+        self.told.of(family, id)
     }
 
-    /// How many prefixes of the family the peer was told.
+    /// Destinations that the peer was told of.
+    pub(super) fn told(&self) -> Vec<DestId> {
+        Family::ALL.into_iter().flat_map(|family| self.told.destinations(family)).collect()
+    }
+
+    /// How many paths of the family the peer was told.
     pub(super) const fn told_count(&self, family: Family) -> usize {
-        *self.told_counts.get(family)
+        self.told.count(family)
     }
 
-    /// Is there anything to look at?
-    pub(super) const fn has_work(&self) -> bool {
-        !self.pending.is_empty() || self.may_complete()
+    /// Is there anything to tell?
+    pub(super) fn has_work(&self) -> bool {
+        let marks = Family::ALL.into_iter().any(|family| match self.refreshes.get(family) {
+            Refreshing::No | Refreshing::Later => false,
+            Refreshing::Begins | Refreshing::Runs => true,
+        });
+        !self.pending.is_empty() || self.may_complete() || marks
     }
 
     /// Lets go of every destination: the session ended.
     pub(super) fn clear(self, loc: &mut Loc) {
-        self.pending.iter().chain(self.told.ids()).for_each(|id| loc.release(id));
+        self.told().into_iter().chain(self.pending.iter()).for_each(|id| loc.release(id));
     }
 
-    /// What to tell next, at most `budget` prefixes, withdrawals first; `export` says what the
-    /// peer shall know of a destination. Empty only if the peer is up to date.
+    /// What to tell next, at most about `budget` paths; `export` says what the peer shall know of
+    /// a destination. Empty only if the peer is up to date.
     pub(super) fn pull(
         &mut self,
         loc: &mut Loc,
         budget: usize,
-        mut export: impl FnMut(&Dest) -> Option<Arc<Attrs>>,
+        mut export: impl FnMut(&Dest, &mut Vec<ToldPath>),
     ) -> Vec<Advertisement> {
         let mut batch = Batch::default();
-        while batch.prefixes < budget.max(1) {
+        let mut wanted = Vec::new();
+        self.begin_refreshes(&mut batch);
+        while batch.paths() < budget.max(1) {
             let Some(id) = self.pending.next_from(self.cursor) else {
                 self.cursor = DestId::FIRST;
                 if self.may_complete() {
-                    batch.complete = std::mem::take(&mut self.initial);
+                    batch.complete(std::mem::take(&mut self.initial));
                     break;
                 }
                 if self.pending.is_empty() {
@@ -145,88 +202,49 @@ impl AdjOut {
             };
             self.cursor = id.next();
             let dest = loc.get(id);
-            let (prefix, wanted) = (dest.prefix, export(dest));
-            let again = self.repeat.remove(id);
-            self.tell(loc, id, prefix, wanted, again, &mut batch);
+            let prefix = dest.prefix;
+            export(dest, &mut wanted);
+            let again = self.repeated(id, prefix.family());
+            self.told.replace(loc, (id, prefix), &mut wanted, again, &mut batch);
             self.pending.remove(id);
             loc.release(id);
         }
+        self.end_refreshes(loc, &mut batch);
         batch.into_advertisements()
+    }
+
+    fn begin_refreshes(&mut self, batch: &mut Batch) {
+        for family in Family::ALL {
+            let refreshing = self.refreshes.get_mut(family);
+            if *refreshing == Refreshing::Begins {
+                *refreshing = Refreshing::Runs;
+                batch.refresh_begins(family);
+            }
+        }
+    }
+
+    fn end_refreshes(&mut self, loc: &mut Loc, batch: &mut Batch) {
+        for family in Family::ALL {
+            let refreshing = self.refreshes.get_mut(family);
+            match refreshing {
+                Refreshing::Runs if *self.repeat_left.get(family) == 0 => {
+                    *refreshing = Refreshing::No;
+                    batch.refresh_ends(family);
+                }
+                Refreshing::Later if !self.initial.contains(family) => self.refresh(loc, family),
+                Refreshing::No | Refreshing::Later | Refreshing::Begins | Refreshing::Runs => {}
+            }
+        }
+    }
+
+    /// The destination needs to be repeated no more. True if it had to be.
+    fn repeated(&mut self, id: DestId, family: Family) -> bool {
+        let was_due = self.repeat.remove(id);
+        *self.repeat_left.get_mut(family) -= usize::from(was_due);
+        was_due
     }
 
     const fn may_complete(&self) -> bool {
         !self.initial.is_empty() && !self.deferring
-    }
-
-    /// Makes what the peer was told into what is wanted.
-    fn tell(
-        &mut self,
-        loc: &mut Loc,
-        id: DestId,
-        prefix: Prefix,
-        wanted: Option<Arc<Attrs>>,
-        again: bool,
-        batch: &mut Batch,
-    ) {
-        let family = prefix.family();
-        let Some(attrs) = wanted else {
-            if self.told.remove(id).is_some() {
-                *self.told_counts.get_mut(family) -= 1;
-                loc.release(id);
-                batch.withdraw(prefix);
-            }
-            return;
-        };
-        match self.told.insert(id, Arc::clone(&attrs)) {
-            Some(old) if old == attrs && !again => return,
-            Some(_) => {}
-            None => {
-                *self.told_counts.get_mut(family) += 1;
-                loc.claim(id);
-            }
-        }
-        batch.reach(prefix, attrs);
-    }
-}
-
-/// Advertisements being gathered: a prefix stands in at most one of them, so that their order
-/// does not matter.
-#[derive(Default)]
-struct Batch {
-    prefixes: usize,
-    withdrawn: PerFamily<Vec<Nlri>>,
-    reach: Vec<(Arc<Attrs>, Vec<Nlri>)>,
-    /// Where in `reach` a set of attributes (by address: `reach` keeps it alive) stands.
-    groups: HashMap<(Family, *const Attrs), usize, RandomState>,
-    complete: FamilySet,
-}
-
-impl Batch {
-    fn withdraw(&mut self, prefix: Prefix) {
-        self.withdrawn.get_mut(prefix.family()).push(prefix.into());
-        self.prefixes += 1;
-    }
-
-    fn reach(&mut self, prefix: Prefix, attrs: Arc<Attrs>) {
-        let at = *self.groups.entry((prefix.family(), Arc::as_ptr(&attrs))).or_insert_with(|| {
-            self.reach.push((attrs, Vec::new()));
-            self.reach.len() - 1
-        });
-        self.reach[at].1.push(prefix.into());
-        self.prefixes += 1;
-    }
-
-    fn into_advertisements(mut self) -> Vec<Advertisement> {
-        let mut all = Vec::with_capacity(self.reach.len() + 4);
-        for family in Family::ALL {
-            let prefixes = std::mem::take(self.withdrawn.get_mut(family));
-            if !prefixes.is_empty() {
-                all.push(Advertisement::Withdraw(prefixes));
-            }
-        }
-        let reach = self.reach.into_iter();
-        all.extend(reach.map(|(attrs, prefixes)| Advertisement::Reach { attrs, prefixes }));
-        all.extend(self.complete.iter().map(Advertisement::EndOfRib));
-        all
     }
 }

@@ -31,6 +31,8 @@ pub(super) enum Origination {
         router_id: Ipv4Addr,
         /// The peer's address.
         address: IpAddr,
+        /// The peer's number for the path (RFC 7911).
+        path_id: u32,
     },
 }
 
@@ -55,15 +57,16 @@ pub(super) struct Contender {
     router_id: Ipv4Addr,
     clusters: usize,
     address: Option<IpAddr>,
+    path_id: u32,
 }
 
 impl Contender {
     /// `cost` is that of reaching the next hop.
     pub(super) fn new(index: usize, attrs: &Attrs, from: Origination, cost: u32) -> Self {
-        let (local, external, router_id, address) = match from {
-            Origination::Local => (true, false, Ipv4Addr::UNSPECIFIED, None),
-            Origination::Peer { external, router_id, address } => {
-                (false, external, router_id, Some(address))
+        let (local, external, router_id, address, path_id) = match from {
+            Origination::Local => (true, false, Ipv4Addr::UNSPECIFIED, None, 0),
+            Origination::Peer { external, router_id, address, path_id } => {
+                (false, external, router_id, Some(address), path_id)
             }
         };
         Self {
@@ -82,17 +85,21 @@ impl Contender {
             router_id: attrs.originator_id.unwrap_or(router_id),
             clusters: attrs.cluster_list.len(),
             address,
+            path_id,
         }
     }
 
     /// Order among paths that are equal up to step e: lower wins.
-    const fn tie_break(&self) -> (Ipv4Addr, usize, Option<IpAddr>) {
-        (self.router_id, self.clusters, self.address)
+    const fn tie_break(&self) -> (Ipv4Addr, usize, Option<IpAddr>, u32) {
+        (self.router_id, self.clusters, self.address, self.path_id)
     }
 }
 
 /// Sorts the paths best first and gives how many of them, at most `multipath`, are used. The
-/// paths after those have their `lost` set and stand in the order in which they would win.
+/// paths after those have their `lost` set; those that lost at a later step come first. That is
+/// not the order in which they would win if the best were gone (see [`Judge::ranked`]).
+///
+/// [`Judge::ranked`]: super::judge::Judge::ranked
 pub(super) fn decide(paths: &mut [Contender], multipath: usize) -> usize {
     let mut left = paths.len();
     left = keep_lowest(&mut paths[..left], Step::LongLivedStale, |path| path.long_lived);
@@ -146,7 +153,8 @@ fn losers_last(paths: &mut [Contender]) -> usize {
     left
 }
 
-/// Steps f and g, and the multipath limit.
+/// Steps f and g, and the multipath limit. Of several paths of one peer (RFC 7911), the one with
+/// the lowest number comes first, so that the order does not depend on that of arrival.
 fn break_tie(paths: &mut [Contender], multipath: usize) -> usize {
     paths.sort_unstable_by_key(Contender::tie_break);
     let used = paths.len().min(multipath);
@@ -156,7 +164,8 @@ fn break_tie(paths: &mut [Contender], multipath: usize) -> usize {
         path.lost = Some(match multipath {
             1 if path.router_id != best.router_id => Step::RouterId,
             1 if path.clusters != best.clusters => Step::ClusterListLength,
-            1 => Step::PeerAddress,
+            1 if path.address != best.address => Step::PeerAddress,
+            1 => Step::PathId,
             _ => Step::MultipathLimit,
         });
     }

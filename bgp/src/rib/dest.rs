@@ -52,6 +52,8 @@ pub(super) struct Path {
     pub(super) marks: Marks,
     /// What came of it; kept by [`Dest::arrange`].
     standing: Standing,
+    /// Our own number for it, given by [`Dest::put`]; see [`Self::told_as`].
+    told_as: u32,
 }
 
 /// When a path came, and whether its peer still stands by it.
@@ -80,7 +82,7 @@ impl Path {
         imported: Result<Arc<Attrs>, Box<Ineligible>>,
         marks: Marks,
     ) -> Self {
-        Self { key, received, imported, marks, standing: Standing::Ineligible }
+        Self { key, received, imported, marks, standing: Standing::Ineligible, told_as: 0 }
     }
 
     /// The next hop that must be reached to use it, if there is one.
@@ -89,6 +91,12 @@ impl Path {
             (Ok(attrs), Some(_)) => Some(attrs.next_hop),
             (Ok(_), None) | (Err(_), _) => None,
         }
+    }
+
+    /// The number by which peers are told of it where they are told of several (RFC 7911): not 0,
+    /// no other path of the destination has it, and it stays when the path is replaced.
+    pub(super) const fn told_as(&self) -> u32 {
+        self.told_as
     }
 
     /// What its peer accounts for by it.
@@ -103,10 +111,10 @@ impl Path {
 pub(super) struct Dest {
     /// Its prefix.
     pub(super) prefix: Prefix,
-    /// Its paths: those in use, best first, then the other eligible ones in the order in which
-    /// they would win, then the rest.
+    /// Its paths: those in use, best first, then the other eligible ones, then the rest.
     paths: Vec<Path>,
     used: usize,
+    eligible: usize,
     /// How many Adj-RIBs-Out mention it: pending and told count one each.
     pub(super) claims: u32,
     /// It stands in the queue of changes.
@@ -118,7 +126,15 @@ pub(super) struct Dest {
 impl Dest {
     /// One that nothing is known of yet.
     pub(super) const fn new(prefix: Prefix) -> Self {
-        Self { prefix, paths: Vec::new(), used: 0, claims: 0, unread: false, reported: false }
+        Self {
+            prefix,
+            paths: Vec::new(),
+            used: 0,
+            eligible: 0,
+            claims: 0,
+            unread: false,
+            reported: false,
+        }
     }
 
     /// All its paths, the used ones first.
@@ -129,6 +145,11 @@ impl Dest {
     /// The paths in use, best first.
     pub(super) fn in_use(&self) -> &[Path] {
         &self.paths[..self.used]
+    }
+
+    /// The paths in use, best first, and those that could be.
+    pub(super) fn eligible(&self) -> &[Path] {
+        &self.paths[..self.eligible]
     }
 
     /// The best path.
@@ -175,10 +196,14 @@ impl Dest {
 
     /// Adds the path, or puts it in place of the one with its key, which is given back. The
     /// caller arranges the paths afterwards.
-    pub(super) fn put(&mut self, path: Path) -> Option<Path> {
+    pub(super) fn put(&mut self, mut path: Path) -> Option<Path> {
         match self.path_mut(path.key) {
-            Some(other) => Some(std::mem::replace(other, path)),
+            Some(other) => {
+                path.told_as = other.told_as;
+                Some(std::mem::replace(other, path))
+            }
             None => {
+                path.told_as = self.free_number();
                 self.paths.push(path);
                 None
             }
@@ -189,6 +214,7 @@ impl Dest {
     pub(super) fn take(&mut self, key: PathKey) -> Option<Path> {
         let at = self.paths.iter().position(|path| path.key == key)?;
         self.used -= usize::from(at < self.used);
+        self.eligible -= usize::from(at < self.eligible);
         Some(self.paths.remove(at))
     }
 
@@ -207,6 +233,7 @@ impl Dest {
             self.paths.extend(old.into_iter().flatten());
         }
         self.used = used;
+        self.eligible = decided.len();
         for (at, path) in self.paths.iter_mut().enumerate() {
             let standing = if at < used {
                 Standing::InUse
@@ -221,6 +248,22 @@ impl Dest {
             if old != new {
                 moved(path.key.from, old, new);
             }
+        }
+    }
+
+    /// The lowest number from 1 that no path has. Used again once its path is gone: to those who
+    /// were told, the new path then takes the place of the old one.
+    fn free_number(&self) -> u32 {
+        let mut low = 1;
+        loop {
+            // The next 64 numbers, one bit each: one round for all but the largest crowds.
+            let numbers = self.paths.iter().filter_map(|path| path.told_as.checked_sub(low));
+            let taken =
+                numbers.filter(|bit| *bit < u64::BITS).fold(0_u64, |set, bit| set | 1 << bit);
+            if taken != u64::MAX {
+                return low + taken.trailing_ones();
+            }
+            low += u64::BITS;
         }
     }
 

@@ -1,34 +1,37 @@
-//! Export: what a peer is told of a best path, if anything.
+//! Export: what a peer is told of a path, if anything.
 //!
-//! In: a prefix, its best path with the peer it came from, and the peer to tell. Out: the
+//! In: a prefix, a path with the peer it came from, and the peer to tell. Out: the
 //! attributes as that peer must see them, or why it is not told (RFC 4271 §9.1.3, RFC 4456,
 //! RFC 7947, RFC 8212). Keeps nothing but the last result, since neighbouring prefixes mostly
 //! share their attributes.
 
 mod as_path;
 mod marks;
+mod select;
 
 use std::{net::IpAddr, sync::Arc};
 
+pub(super) use self::select::ToldPath;
 use super::{
     peer::{PeerId, PeerUp, RibConfig},
     verdict::NotAdvertised,
 };
 use crate::{
+    aspath::Asn,
     attrs::{Attrs, DEFAULT_LOCAL_PREF, NextHop},
     family::Family,
     policy::{Accepted, Context, Explanation, NextHopChoice, Outcome, Source},
     prefix::Prefix,
 };
 
-/// A best path and whom it came from: `None` is this router.
+/// A path and whom it came from: `None` is this router.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Best<'a> {
+pub(super) struct Candidate<'a> {
     pub(super) from: Option<(PeerId, &'a PeerUp)>,
     pub(super) attrs: &'a Arc<Attrs>,
 }
 
-impl Best<'_> {
+impl Candidate<'_> {
     fn source(&self) -> Source {
         self.from.map_or(Source::Local, |(_, up)| up.source())
     }
@@ -69,20 +72,20 @@ impl<'a, F: FnMut(Attrs) -> Arc<Attrs>> Exporter<'a, F> {
     pub(super) fn export(
         &mut self,
         prefix: Prefix,
-        best: Best<'_>,
+        path: Candidate<'_>,
     ) -> Result<Arc<Attrs>, NotAdvertised> {
-        self.may_tell(prefix, best)?;
-        let accepted = self.apply_policy(prefix, best)?;
-        self.rewrite(prefix.family(), accepted, best)
+        self.may_tell(prefix, path)?;
+        let accepted = self.apply_policy(prefix, path)?;
+        self.rewrite(prefix.family(), accepted, path)
     }
 
     /// The rules that no policy can overrule.
-    fn may_tell(&self, prefix: Prefix, best: Best<'_>) -> Result<(), NotAdvertised> {
+    fn may_tell(&self, prefix: Prefix, path: Candidate<'_>) -> Result<(), NotAdvertised> {
         let (to_id, to) = self.to;
         if !to.families.contains(prefix.family()) {
             return Err(NotAdvertised::Family);
         }
-        if let Some((id, from)) = best.from {
+        if let Some((id, from)) = path.from {
             if self.us.deferring {
                 return Err(NotAdvertised::Deferred);
             }
@@ -95,10 +98,11 @@ impl<'a, F: FnMut(Attrs) -> Arc<Attrs>> Exporter<'a, F> {
             }
         }
         // Between its clients a route server does not act on communities (RFC 7947 §2.2.4).
-        if !self.is_transparent(best) {
-            marks::forbid(best.attrs, best.source(), to)?;
+        if !self.is_transparent(path) {
+            marks::forbid(path.attrs, path.source(), to)?;
         }
-        marks::forbid_long_lived(best.attrs, prefix.family(), to)?;
+        marks::forbid_long_lived(path.attrs, prefix.family(), to)?;
+        self.otc(path.attrs)?;
         if to.is_external() && to.config.export.is_none() {
             return Err(NotAdvertised::NoExportPolicy);
         }
@@ -107,21 +111,21 @@ impl<'a, F: FnMut(Attrs) -> Arc<Attrs>> Exporter<'a, F> {
 
     /// A route server passes paths between eBGP peers as they are (RFC 7947 §2.2). What it
     /// originates itself goes out as from any router.
-    fn is_transparent(&self, best: Best<'_>) -> bool {
+    fn is_transparent(&self, path: Candidate<'_>) -> bool {
         let (_, to) = self.to;
-        to.is_external() && to.config.route_server_client && best.source() == Source::Ebgp
+        to.is_route_server_client() && path.source() == Source::Ebgp
     }
 
     /// Export policy sees the path as the Loc-RIB has it, without the MED that another AS meant
     /// for us (RFC 4271 §5.1.4); a MED that the policy sets goes out.
-    fn apply_policy(&self, prefix: Prefix, best: Best<'_>) -> Result<Accepted, NotAdvertised> {
-        let attrs = self.before_policy(best);
+    fn apply_policy(&self, prefix: Prefix, path: Candidate<'_>) -> Result<Accepted, NotAdvertised> {
+        let attrs = self.before_policy(path);
         let Some(policy) = &self.to.1.config.export else {
             return Ok(Accepted { attrs, next_hop: NextHopChoice::Usual });
         };
-        match policy.apply(&self.context(prefix, best), &attrs) {
+        match policy.apply(&self.context(prefix, path), &attrs) {
             Outcome::Accepted(mut accepted) => {
-                marks::keep(best.attrs, &mut accepted.attrs);
+                marks::keep(path.attrs, &mut accepted.attrs);
                 Ok(accepted)
             }
             Outcome::Rejected(rejection) => Err(NotAdvertised::Rejected(rejection)),
@@ -130,33 +134,33 @@ impl<'a, F: FnMut(Attrs) -> Arc<Attrs>> Exporter<'a, F> {
 
     /// How the export policy came to what it makes of the path; `None` if there is none, or if a
     /// rule forbids the path before.
-    pub(super) fn explain(&self, prefix: Prefix, best: Best<'_>) -> Option<Explanation> {
-        self.may_tell(prefix, best).ok()?;
+    pub(super) fn explain(&self, prefix: Prefix, path: Candidate<'_>) -> Option<Explanation> {
+        self.may_tell(prefix, path).ok()?;
         let policy = self.to.1.config.export.as_ref()?;
-        Some(policy.explain(&self.context(prefix, best), &self.before_policy(best)))
+        Some(policy.explain(&self.context(prefix, path), &self.before_policy(path)))
     }
 
-    fn before_policy(&self, best: Best<'_>) -> Arc<Attrs> {
-        let mut attrs = Arc::clone(best.attrs);
-        let learned = best.source() != Source::Local;
+    fn before_policy(&self, path: Candidate<'_>) -> Arc<Attrs> {
+        let mut attrs = Arc::clone(path.attrs);
+        let learned = path.source() != Source::Local;
         let external = self.to.1.is_external();
-        if external && learned && attrs.med.is_some() && !self.is_transparent(best) {
+        if external && learned && attrs.med.is_some() && !self.is_transparent(path) {
             Arc::make_mut(&mut attrs).med = None;
         }
         attrs
     }
 
-    fn context<'c>(&self, prefix: Prefix, best: Best<'c>) -> Context<'c>
+    fn context<'c>(&self, prefix: Prefix, path: Candidate<'c>) -> Context<'c>
     where
         'a: 'c,
     {
         let (_, to) = self.to;
         Context {
             prefix,
-            source: best.source(),
+            source: path.source(),
             local_asn: to.local_asn,
             peer: to.as_seen_by_policies(),
-            from: best.from.map(|(_, from)| from.as_seen_by_policies()),
+            from: path.from.map(|(_, from)| from.as_seen_by_policies()),
         }
     }
 
@@ -165,9 +169,9 @@ impl<'a, F: FnMut(Attrs) -> Arc<Attrs>> Exporter<'a, F> {
         &mut self,
         family: Family,
         accepted: Accepted,
-        best: Best<'_>,
+        path: Candidate<'_>,
     ) -> Result<Arc<Attrs>, NotAdvertised> {
-        let from = best.from.map(|(id, _)| id);
+        let from = path.from.map(|(id, _)| id);
         if let Some(last) = &self.last
             && (last.family, last.from) == (family, from)
             && last.before == accepted
@@ -175,19 +179,20 @@ impl<'a, F: FnMut(Attrs) -> Arc<Attrs>> Exporter<'a, F> {
             return Ok(Arc::clone(&last.after));
         }
         let attrs = Attrs { weight: 0, ..Attrs::clone(&accepted.attrs) };
-        let attrs = if self.next_hop_is_ours(accepted.next_hop, best, attrs.next_hop) {
+        let attrs = if self.next_hop_is_ours(accepted.next_hop, path, attrs.next_hop) {
             self.with_our_next_hop(family, attrs)?
         } else {
             self.with_kept_next_hop(family, attrs)?
         };
-        let mut attrs = match (self.to.1.is_external(), best.from) {
-            (true, _) if self.is_transparent(best) => Self::for_external(attrs),
+        let mut attrs = match (self.to.1.is_external(), path.from) {
+            (true, _) if self.is_transparent(path) => Self::for_external(attrs),
             (true, _) => self.for_other_as(attrs),
             (false, Some((_, from))) if !from.is_external() => {
                 self.for_own_as(self.reflected(attrs, from))
             }
             (false, Some(_) | None) => self.for_own_as(attrs),
         };
+        attrs.otc = self.otc(&attrs)?;
         marks::add(&mut attrs, family, self.us.config, self.to.1);
         let after = (self.share)(attrs);
         self.last = Some(Rewritten { family, from, before: accepted, after: Arc::clone(&after) });
@@ -195,17 +200,32 @@ impl<'a, F: FnMut(Attrs) -> Arc<Attrs>> Exporter<'a, F> {
     }
 
     /// Whether the peer is to send its traffic to us (RFC 4271 §5.1.3), or to whom the path says.
-    fn next_hop_is_ours(&self, choice: NextHopChoice, best: Best<'_>, next_hop: NextHop) -> bool {
+    fn next_hop_is_ours(
+        &self,
+        choice: NextHopChoice,
+        path: Candidate<'_>,
+        next_hop: NextHop,
+    ) -> bool {
         let (_, to) = self.to;
         match choice {
             NextHopChoice::Own => true,
             // A peer is never told itself.
             NextHopChoice::AsItIs => next_hop.addr == to.address,
-            NextHopChoice::Usual => match (to.is_external(), best.from) {
-                (true, _) => !self.is_transparent(best),
+            NextHopChoice::Usual => match (to.is_external(), path.from) {
+                (true, _) => !self.is_transparent(path),
                 (false, None) => true,
                 (false, Some(_)) => to.config.next_hop_self,
             },
+        }
+    }
+
+    /// The OTC with which a path goes out, if it may (RFC 9234 §5, egress). Without a role it is
+    /// passed on as it is.
+    fn otc(&self, attrs: &Attrs) -> Result<Option<Asn>, NotAdvertised> {
+        let (_, to) = self.to;
+        match to.options.role.filter(|_| to.is_external()) {
+            Some(role) => role.send(attrs.otc, to.local_asn).map_err(NotAdvertised::CustomersOnly),
+            None => Ok(attrs.otc),
         }
     }
 

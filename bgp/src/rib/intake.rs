@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::{
-    BestPath, Freshness, PeerId, Rib, adj_in,
+    BestPath, Freshness, PeerId, PeerUp, Rib, adj_in,
     dense::DestId,
     dest::{Marks, Path, PathKey},
 };
@@ -149,27 +149,41 @@ impl Rib {
             }
         });
         let unchanged = dest.unchanged_since(before);
-        if unchanged < before.len().max(dest.in_use().len()) {
+        let changed = unchanged < before.len().max(dest.in_use().len());
+        if changed {
             self.loc.changed(id, !before.is_empty());
-            if unchanged == 0 {
-                self.offer(id);
-                self.monitors.best_changed(&mut self.loc, id);
-            }
+        }
+        if changed && unchanged == 0 {
+            self.offer(id);
+            self.monitors.best_changed(&mut self.loc, id);
+        } else if self.onlookers > 0 {
+            self.offer_to(id, PeerUp::looks_beyond_best);
         }
         self.loc.retire(id);
     }
 
     /// Has every peer look at a destination.
     pub(super) fn offer(&mut self, id: DestId) {
+        self.offer_to(id, |_| true);
+    }
+
+    fn offer_to(&mut self, id: DestId, concerned: impl Fn(&PeerUp) -> bool) {
         let family = self.loc.get(id).prefix.family();
         for (peer, state) in &mut self.peers {
             if let Some(out) = &mut state.out
                 && state.up.families.contains(family)
+                && concerned(&state.up)
             {
                 out.mark(&mut self.loc, id);
                 state.list(*peer, &mut self.ready);
             }
         }
+    }
+
+    /// A peer came, went or has other settings.
+    pub(super) fn count_onlookers(&mut self) {
+        let up = self.peers.values().filter(|state| state.is_up());
+        self.onlookers = up.filter(|state| state.up.looks_beyond_best()).count();
     }
 
     /// Has every peer look at every destination.

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{
     decide::{self, Contender, Origination},
     dest::{Dest, Path, PathKey},
-    export::Best,
+    export::Candidate,
     nexthop::{self, NextHops},
     peer::{Peer, PeerId, RibConfig},
     verdict::{Ineligible, PathView, Verdict},
@@ -26,15 +26,13 @@ pub(super) struct Judge<'a> {
 impl<'a> Judge<'a> {
     /// The eligible paths in the order of the decision, and how many of them are used.
     pub(super) fn decide(&self, dest: &Dest) -> (Vec<Contender>, usize) {
-        let paths = dest.paths().iter().enumerate();
-        let mut contenders: Vec<_> =
-            paths.filter_map(|(at, path)| self.contender(at, path).ok()).collect();
+        let mut contenders = self.contenders(dest);
         let used = decide::decide(&mut contenders, self.config.multipath);
         (contenders, used)
     }
 
-    /// Every path with its verdict, in the order in which they would win; paths that take no
-    /// part come last, by peer.
+    /// Every path with its verdict: the used ones, best first, then those that lost, latest first;
+    /// paths that take no part come last, by peer.
     pub(super) fn verdicts(&self, dest: &Dest) -> Vec<PathView> {
         let (contenders, _) = self.decide(dest);
         let eligible = contenders.iter().enumerate().map(|(place, contender)| {
@@ -55,17 +53,39 @@ impl<'a> Judge<'a> {
         views
     }
 
-    /// The best path of a destination with its origin.
-    pub(super) fn best(&self, dest: &'a Dest) -> Option<Best<'a>> {
-        let path = dest.best()?;
+    /// The eligible paths in the order in which each would be the best if those before it were
+    /// not there. Costs a decision for each after the first, when it is asked for.
+    pub(super) fn ranked<'d>(self, dest: &'d Dest) -> impl Iterator<Item = &'d Path> + use<'a, 'd> {
+        let rest = move || {
+            let mut contenders = self.contenders(dest);
+            std::iter::from_fn(move || {
+                decide::decide(&mut contenders, 1);
+                let best = (!contenders.is_empty()).then(|| contenders.remove(0))?;
+                Some(&dest.paths()[best.index])
+            })
+        };
+        // The first is known; the others are mostly not wanted.
+        dest.best().into_iter().chain(std::iter::once_with(rest).flatten().skip(1))
+    }
+
+    /// An accepted path with its origin.
+    pub(super) fn candidate<'b>(&self, path: &'b Path) -> Option<Candidate<'b>>
+    where
+        'a: 'b,
+    {
         let attrs = path.imported.as_ref().ok()?;
         let from = path.key.from.map(|id| (id, &self.peers[&id].up));
-        Some(Best { from, attrs })
+        Some(Candidate { from, attrs })
+    }
+
+    fn contenders(&self, dest: &Dest) -> Vec<Contender> {
+        let paths = dest.paths().iter().enumerate();
+        paths.filter_map(|(at, path)| self.contender(at, path).ok()).collect()
     }
 
     fn contender(&self, index: usize, path: &Path) -> Result<Contender, Ineligible> {
         let attrs: &Attrs = path.imported.as_ref().map_err(|reason| Ineligible::clone(reason))?;
-        let Some(peer) = path.key.from else {
+        let PathKey { from: Some(peer), path_id } = path.key else {
             return Ok(Contender::new(index, attrs, Origination::Local, 0));
         };
         let up = &self.peers[&peer].up;
@@ -79,7 +99,7 @@ impl<'a> Judge<'a> {
             0
         };
         let (router_id, address) = (up.router_id, up.address);
-        let from = Origination::Peer { external, router_id, address };
+        let from = Origination::Peer { external, router_id, address, path_id };
         Ok(Contender::new(index, attrs, from, cost))
     }
 }

@@ -8,7 +8,11 @@
 use std::collections::btree_map::Entry;
 
 use super::{
-    Freshness, PeerId, PeerUp, Rib, adj_out::AdjOut, dense::DestId, dest::PathKey, peer::Peer,
+    Freshness, PeerId, PeerUp, Rib,
+    adj_out::{AdjOut, Manner},
+    dense::DestId,
+    dest::PathKey,
+    peer::Peer,
 };
 use crate::{
     community::Community,
@@ -27,7 +31,12 @@ impl Rib {
             self.peer_down(peer, FamilySet::NONE, &Cause::Handshake, up.opening.at);
         }
         let families = up.families;
-        let out = AdjOut::new(families, self.is_deferring());
+        let out = AdjOut::new(Manner {
+            families,
+            add_path: up.options.add_path_send,
+            marks_refreshes: up.options.enhanced_refresh,
+            deferring: self.is_deferring(),
+        });
         let state = match self.peers.entry(peer) {
             Entry::Occupied(entry) => {
                 let state = entry.into_mut();
@@ -43,6 +52,7 @@ impl Rib {
             rib.import_again(id, key);
             rib.offer(id);
         });
+        self.count_onlookers();
         self.offer_all(peer);
     }
 
@@ -56,6 +66,7 @@ impl Rib {
         out.clear(&mut self.loc);
         self.monitors.peer_down(&mut self.loc, peer, why, at);
         self.ready.retain(|other| *other != peer);
+        self.count_onlookers();
         self.remove_all(peer, |family, _| !retain.contains(family));
         self.for_each_path(peer, |rib, id, key| {
             rib.mark(id, key, |marks| {
@@ -90,7 +101,7 @@ impl Rib {
     /// The peer begins to announce all of a family again. Ignored before the End-of-RIB of a peer
     /// that sends one for sure (RFC 7313 §4).
     pub fn refresh_begin(&mut self, peer: PeerId, family: Family) {
-        let Some(state) = self.peers.get_mut(&peer) else { return };
+        let Some(state) = self.peers.get_mut(&peer).filter(|state| state.is_up()) else { return };
         let inbound = state.inbound.get_mut(family);
         if !inbound.ended && state.up.options.graceful_restart {
             return;

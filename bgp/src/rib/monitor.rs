@@ -146,9 +146,10 @@ impl Monitors {
             return;
         }
         for advertisement in news {
-            let (prefixes, told) = match advertisement {
-                Advertisement::Reach { prefixes, .. } => (prefixes, true),
-                Advertisement::Withdraw(prefixes) => (prefixes, false),
+            let prefixes = match advertisement {
+                Advertisement::Reach { prefixes, .. } | Advertisement::Withdraw(prefixes) => {
+                    prefixes
+                }
                 Advertisement::EndOfRib(_)
                 | Advertisement::RefreshBegin(_)
                 | Advertisement::RefreshEnd(_) => continue,
@@ -156,7 +157,8 @@ impl Monitors {
             for nlri in prefixes {
                 // A destination that is gone is one that no station knows of.
                 if let Some(id) = loc.find(nlri.prefix) {
-                    self.mark(loc, source, id, told);
+                    // Of a withdrawn path too: there may be others of the same prefix.
+                    self.mark(loc, source, id, true);
                 }
             }
         }

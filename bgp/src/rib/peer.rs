@@ -13,6 +13,7 @@ use bytes::Bytes;
 use super::{
     adj_out::AdjOut,
     dense::{DestId, DestSet},
+    dest::Path,
     monitor::Monitored,
 };
 use crate::{
@@ -21,6 +22,7 @@ use crate::{
     config::RibPeerConfig,
     family::{Family, FamilySet},
     policy::{PeerRef, Source},
+    role::Role,
     session::Established,
     timestamp::Timestamp,
 };
@@ -104,8 +106,12 @@ pub struct SessionOptions {
     pub long_lived: FamilySet,
     /// Families whose prefixes the peer announces with path identifiers (RFC 7911).
     pub add_path_receive: FamilySet,
-    /// Families whose prefixes it is told with path identifiers.
+    /// Families whose prefixes it is told with path identifiers: it can be told of several paths.
     pub add_path_send: FamilySet,
+    /// The answer to a route refresh is marked at its beginning and end (RFC 7313).
+    pub enhanced_refresh: bool,
+    /// Our role towards the peer (RFC 9234).
+    pub role: Option<Role>,
 }
 
 impl From<&Established> for SessionOptions {
@@ -115,6 +121,8 @@ impl From<&Established> for SessionOptions {
             long_lived: terms.long_lived_families(),
             add_path_receive: terms.codec.add_path_receive,
             add_path_send: terms.codec.add_path_send,
+            enhanced_refresh: terms.enhanced_refresh,
+            role: terms.role,
         }
     }
 }
@@ -152,6 +160,21 @@ impl PeerUp {
     /// Is the peer in another AS?
     pub(super) fn is_external(&self) -> bool {
         self.peer_asn != self.local_asn
+    }
+
+    /// Is it a client of our route server?
+    pub(super) fn is_route_server_client(&self) -> bool {
+        self.is_external() && self.config.route_server_client
+    }
+
+    /// The number by which it is told of a path: 0 where it is told of one at most.
+    pub(super) const fn number_told(&self, path: &Path, family: Family) -> u32 {
+        if self.options.add_path_send.contains(family) { path.told_as() } else { 0 }
+    }
+
+    /// Does it matter to it which paths there are besides the best?
+    pub(super) fn looks_beyond_best(&self) -> bool {
+        !self.options.add_path_send.is_empty() || self.is_route_server_client()
     }
 
     /// Who it is to policies.

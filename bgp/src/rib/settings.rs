@@ -31,6 +31,7 @@ impl Effects {
             as_override,
             private_as,
             local_as: LocalAs { no_prepend, replace_as },
+            add_path,
             drain,
             send_blackhole,
             enforce_first_as,
@@ -57,6 +58,7 @@ impl Effects {
                 || *private_as != new.private_as
                 || *replace_as != new.local_as.replace_as
                 || *drain != new.drain
+                || *add_path != new.add_path
                 || *send_blackhole != new.send_blackhole
                 || addresses
                 || identity

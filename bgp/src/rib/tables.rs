@@ -6,9 +6,9 @@
 use std::sync::Arc;
 
 use super::{
-    NotAdvertised, PathView, PeerCounts, PeerId, Rib, dest::PathKey, export::Exporter, peer::Peer,
+    PathView, PeerCounts, PeerId, Rib, ToldView, dest::PathKey, export::Exporter, peer::Peer,
 };
-use crate::{attrs::Attrs, family::Family, prefix::Prefix};
+use crate::{family::Family, prefix::Prefix};
 
 /// How much a RIB holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,17 +50,24 @@ impl Rib {
     }
 
     /// The peer's Adj-RIB-Out in prefix order: what it was or is about to be told, and for best
-    /// paths that it is not told, why.
+    /// paths that it is not told, why; in families with several paths the same for each of them.
     #[must_use]
-    pub fn advertised(&self, peer: PeerId) -> Vec<(Prefix, Result<Arc<Attrs>, NotAdvertised>)> {
+    pub fn advertised(&self, peer: PeerId) -> Vec<ToldView> {
         let Some(state) = self.peers.get(&peer) else { return Vec::new() };
         let judge = self.judge();
         let mut exporter = Exporter::new(self.us(), (peer, &state.up), Arc::new);
         let dests = self.loc.sorted(|dest| dest.best().is_some());
-        dests
-            .into_iter()
-            .filter_map(|dest| Some((dest.prefix, exporter.export(dest.prefix, judge.best(dest)?))))
-            .collect()
+        let mut all = Vec::new();
+        for dest in dests {
+            let shown = exporter.shown(judge, dest).into_iter();
+            all.extend(shown.map(|(path, outcome)| ToldView {
+                prefix: dest.prefix,
+                path_id: state.up.number_told(path, dest.prefix.family()),
+                peer: path.key.from,
+                outcome,
+            }));
+        }
+        all
     }
 
     /// Counts of a peer for one family.

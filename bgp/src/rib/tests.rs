@@ -7,6 +7,7 @@ mod lifetime;
 mod model;
 mod monitor;
 mod outputs;
+mod several;
 mod why;
 
 use std::net::Ipv4Addr;
@@ -115,7 +116,7 @@ fn told(rib: &mut Rib, n: u32) -> Attrs {
 /// Why the single route of the Loc-RIB is not announced to the peer.
 fn untold(rib: &Rib, n: u32) -> NotAdvertised {
     let routes = rib.advertised(PeerId(n));
-    let [(_, Err(reason))] = &routes[..] else { panic!("{routes:?}") };
+    let [ToldView { outcome: Err(reason), .. }] = &routes[..] else { panic!("{routes:?}") };
     reason.clone()
 }
 

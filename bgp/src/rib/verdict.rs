@@ -5,7 +5,12 @@
 use std::{fmt, sync::Arc};
 
 use super::peer::PeerId;
-use crate::{attrs::Attrs, policy::Rejection};
+use crate::{
+    attrs::Attrs,
+    policy::Rejection,
+    prefix::Prefix,
+    role::{CustomersOnly, RouteLeak},
+};
 
 /// One path of a prefix with what became of it: the answer to "why (not) this one?".
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +37,19 @@ pub enum Freshness {
     Stale,
     /// The same after the restart time, as the last choice (RFC 9494 §4.2).
     LongLived,
+}
+
+/// What a peer is told of a path, or why it is not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ToldView {
+    /// The prefix.
+    pub prefix: Prefix,
+    /// Our number for the path where the peer is told of several (RFC 7911), else 0.
+    pub path_id: u32,
+    /// Whose path it is; `None` if this router originates it.
+    pub peer: Option<PeerId>,
+    /// The attributes as the peer sees them.
+    pub outcome: Result<Arc<Attrs>, NotAdvertised>,
 }
 
 /// What became of a path.
@@ -85,6 +103,8 @@ pub enum Step {
     ClusterListLength,
     /// Another comes from a lower peer address (g).
     PeerAddress,
+    /// Another of the same peer has a lower path identifier (ours; RFC 7911 leaves it open).
+    PathId,
     /// As good as the best, but the multipath limit is reached.
     MultipathLimit,
 }
@@ -104,6 +124,7 @@ impl fmt::Display for Step {
             Self::RouterId => "higher router id",
             Self::ClusterListLength => "longer cluster list",
             Self::PeerAddress => "higher peer address",
+            Self::PathId => "higher path identifier of the same peer",
             Self::MultipathLimit => "multipath limit reached",
         })
     }
@@ -122,6 +143,8 @@ pub enum Ineligible {
     ClusterLoop,
     /// Its next hop is one of our own addresses, or none that traffic can be sent to.
     NextHopInvalid,
+    /// By the roles of both sides it should not have come from this peer (RFC 9234 §5).
+    RouteLeak(RouteLeak),
     /// eBGP without an import policy (RFC 8212).
     NoImportPolicy,
     /// The import policy rejected it.
@@ -143,6 +166,7 @@ impl fmt::Display for Ineligible {
             Self::OriginatorLoop => "loop: we are its originator",
             Self::ClusterLoop => "loop: our cluster id is in the cluster list",
             Self::NextHopInvalid => "next hop is our own address or not usable",
+            Self::RouteLeak(leak) => return write!(f, "{leak}"),
             Self::NoImportPolicy => "eBGP peer without import policy (RFC 8212)",
             Self::Rejected(rejection) => return write!(f, "rejected by {rejection}"),
             Self::NoLongLived => "stale, and not to be kept for long (NO_LLGR)",
@@ -170,10 +194,14 @@ pub enum NotAdvertised {
     /// It is long-lived stale, and the peer is external and does not know of such routes
     /// (RFC 9494 §4.3).
     LongLivedStale,
+    /// It is for customers only, which the peer is not (RFC 9234 §5).
+    CustomersOnly(CustomersOnly),
     /// eBGP without an export policy (RFC 8212).
     NoExportPolicy,
     /// The export policy rejected it.
     Rejected(Rejection),
+    /// The peer is told of as many better paths as it shall be.
+    Enough,
     /// We have no address of the family to be the next hop on this session.
     NoNextHop,
 }
@@ -188,8 +216,10 @@ impl fmt::Display for NotAdvertised {
             Self::Community => "a community forbids it",
             Self::Blackhole => "a blackhole is not announced to other ASes",
             Self::LongLivedStale => "long-lived stale, which the peer does not know",
+            Self::CustomersOnly(mark) => return write!(f, "{mark}"),
             Self::NoExportPolicy => "eBGP peer without export policy (RFC 8212)",
             Self::Rejected(rejection) => return write!(f, "rejected by {rejection}"),
+            Self::Enough => "better paths are announced instead",
             Self::NoNextHop => "no own address of the family on this session",
         })
     }

@@ -14,7 +14,7 @@ use crate::{attrs::Attrs, policy::Explanation, prefix::Prefix};
 pub struct Why {
     /// The most specific prefix known that covers the one asked for.
     pub prefix: Prefix,
-    /// Its paths, in the order in which they would win.
+    /// Its paths, the used ones first, best first.
     pub paths: Vec<WhyPath>,
     /// What peers are told of it, by peer. Empty if there is no best path.
     pub told: Vec<WhyTold>,
@@ -31,11 +31,15 @@ pub struct WhyPath {
     pub import: Option<Explanation>,
 }
 
-/// What one peer is told.
+/// What one peer is told of one path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WhyTold {
     /// The peer.
     pub peer: PeerId,
+    /// Our number for the path where the peer is told of several (RFC 7911), else 0.
+    pub path_id: u32,
+    /// Whose path it is; `None` if this router originates it.
+    pub from: Option<PeerId>,
     /// The attributes that it sees, or why it is not told.
     pub outcome: Result<Arc<Attrs>, NotAdvertised>,
     /// What export policy made of it; `None` if there is none, or if it did not come to that.
@@ -63,13 +67,19 @@ impl Rib {
             Some(WhyPath { view, received, import })
         });
         let paths = paths.collect();
-        let best = judge.best(dest);
-        let told = self.peers.iter().filter_map(|(peer, state)| {
-            let best = best.filter(|_| to.is_none_or(|to| to == *peer))?;
+        let asked = |peer: &PeerId| to.is_none_or(|to| to == *peer);
+        let up = self.peers.iter().filter(|(peer, state)| asked(peer) && state.is_up());
+        let told = up.flat_map(|(peer, state)| {
             let mut exporter = Exporter::new(self.us(), (*peer, &state.up), Arc::new);
-            let outcome = exporter.export(dest.prefix, best);
-            let export = exporter.explain(dest.prefix, best);
-            Some(WhyTold { peer: *peer, outcome, export })
+            let shown = exporter.shown(judge, dest).into_iter();
+            let told = shown.map(|(path, outcome)| WhyTold {
+                peer: *peer,
+                path_id: state.up.number_told(path, dest.prefix.family()),
+                from: path.key.from,
+                outcome,
+                export: judge.candidate(path).and_then(|it| exporter.explain(dest.prefix, it)),
+            });
+            told.collect::<Vec<_>>()
         });
         Some(Why { prefix: dest.prefix, paths, told: told.collect() })
     }

@@ -90,11 +90,12 @@ pub(super) async fn advertised(
 ) -> Result<Vec<AdvertisedView>, Refusal> {
     let peer = find_peer(sources, peer)?;
     let advertised = in_time(sources.rib.advertised(peer.id)).await.map_err(of_part("RIB"))?;
-    let views = advertised.into_iter().map(|(prefix, outcome)| AdvertisedView {
-        prefix: prefix.into(),
-        advertised: outcome.is_ok(),
-        reason: outcome.as_ref().err().map(ToString::to_string),
-        attributes: outcome.ok().map(|attrs| attrs_view(&attrs, true)),
+    let views = advertised.into_iter().map(|view| AdvertisedView {
+        prefix: view.prefix.into(),
+        path_id: view.path_id,
+        advertised: view.outcome.is_ok(),
+        reason: view.outcome.as_ref().err().map(ToString::to_string),
+        attributes: view.outcome.ok().map(|attrs| attrs_view(&attrs, true)),
     });
     Ok(views.collect())
 }

@@ -15,8 +15,8 @@ use bgp::{
     family::{Family, FamilySet},
     prefix::Prefix,
     rib::{
-        Advertisement, BestChange, NotAdvertised, PathView, PeerCounts, PeerId, PeerUp, Resolution,
-        Rib, RibConfig, RibSizes, Why,
+        Advertisement, BestChange, PathView, PeerCounts, PeerId, PeerUp, Resolution, Rib,
+        RibConfig, RibSizes, ToldView, Why,
     },
     wire::Update,
 };
@@ -209,10 +209,7 @@ impl RibHandle {
     /// # Errors
     ///
     /// [`RibStopped`].
-    pub async fn advertised(
-        &self,
-        peer: PeerId,
-    ) -> Result<Vec<(Prefix, Result<Arc<Attrs>, NotAdvertised>)>, RibStopped> {
+    pub async fn advertised(&self, peer: PeerId) -> Result<Vec<ToldView>, RibStopped> {
         self.look(move |rib| rib.advertised(peer)).await
     }
 

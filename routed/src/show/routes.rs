@@ -106,6 +106,7 @@ pub(super) fn advertised(routes: &[AdvertisedView]) -> String {
     }
     let mut table = Table::new()
         .column("PREFIX", Align::Left)
+        .optional("PATH", Align::Right)
         .column("NEXT HOP", Align::Left)
         .column("AS PATH", Align::Left)
         .column("ORIGIN", Align::Left)
@@ -119,13 +120,18 @@ pub(super) fn advertised(routes: &[AdvertisedView]) -> String {
             None => vec![String::new(); 6],
         };
         table.row(
-            [route.prefix.to_string()]
+            [route.prefix.to_string(), number(route.path_id)]
                 .into_iter()
                 .chain(cells)
                 .chain([route.reason.clone().unwrap_or_default()]),
         );
     }
     table.to_string()
+}
+
+/// A path's number, if it has one.
+fn number(path_id: u32) -> String {
+    if path_id == 0 { String::new() } else { path_id.to_string() }
 }
 
 pub(super) const fn marker(status: PathStatus) -> &'static str {

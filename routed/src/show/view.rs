@@ -216,6 +216,8 @@ pub struct ReceivedView {
 pub struct AdvertisedView {
     /// The destination.
     pub prefix: IpNetwork,
+    /// Our number for the path where the peer is told of several (RFC 7911), else 0.
+    pub path_id: u32,
     /// Whether the peer is told.
     pub advertised: bool,
     /// Why not, if not.

@@ -63,8 +63,8 @@ async fn a_family_without_an_own_address_is_not_announced_and_it_is_told_why() {
 
     b.best_are(&["10.244.1.0/24"]).await;
     let advertised = a.peering.rib().advertised(a.peer(2).id).await.unwrap();
-    assert!(advertised[0].1.is_ok());
-    assert_eq!(advertised[1].1, Err(NotAdvertised::NoNextHop));
+    assert!(advertised[0].outcome.is_ok());
+    assert_eq!(advertised[1].outcome, Err(NotAdvertised::NoNextHop));
     a.stop().await;
     b.stop().await;
 }

@@ -17,13 +17,23 @@ fn sample(n: u8) -> Sample {
     let address = Ipv4Addr::new(192, 0, 2, n);
     let mut attrs = Attrs::originated(NextHop::new(address.into()));
     attrs.as_path = AsPath::sequence([65001, 65009]);
-    let from = Origination::Peer { external: true, router_id: address, address: address.into() };
+    let from = Origination::Peer {
+        external: true,
+        router_id: address,
+        address: address.into(),
+        path_id: 0,
+    };
     Sample { attrs, from, cost: 10 }
 }
 
 fn internal(n: u8) -> Sample {
     let address = Ipv4Addr::new(192, 0, 2, n);
-    let from = Origination::Peer { external: false, router_id: address, address: address.into() };
+    let from = Origination::Peer {
+        external: false,
+        router_id: address,
+        address: address.into(),
+        path_id: 0,
+    };
     Sample { from, ..sample(n) }
 }
 
@@ -128,6 +138,7 @@ fn rfc4271_9_1_2_2_c_med_does_not_depend_on_the_order_of_arrival() {
         external: true,
         router_id: Ipv4Addr::new(192, 0, 2, 9),
         address: Ipv4Addr::new(192, 0, 2, 9).into(),
+        path_id: 0,
     };
     c.attrs.as_path = AsPath::sequence([65002, 65009]); // beats b by its id, loses it to a
     let expected = [(2, None), (1, Some(Step::RouterId)), (0, Some(Step::Med))];
@@ -158,7 +169,7 @@ fn rfc4271_9_1_2_2_f_lower_router_id_wins_whatever_the_address() {
     second_wins(Step::RouterId, |_, second| {
         let router_id = Ipv4Addr::new(1, 0, 0, 1);
         let address = Ipv4Addr::new(203, 0, 113, 1).into();
-        second.from = Origination::Peer { external: true, router_id, address };
+        second.from = Origination::Peer { external: true, router_id, address, path_id: 0 };
     });
 }
 
@@ -185,7 +196,18 @@ fn rfc4271_9_1_2_2_g_lower_peer_address_decides_last() {
         let router_id = Ipv4Addr::new(7, 7, 7, 7);
         for (sample, n) in [(first, 5), (second, 4)] {
             let address = Ipv4Addr::new(192, 0, 2, n).into();
-            sample.from = Origination::Peer { external: true, router_id, address };
+            sample.from = Origination::Peer { external: true, router_id, address, path_id: 0 };
+        }
+    });
+}
+
+#[test]
+fn of_several_paths_of_one_peer_the_lowest_number_decides_after_everything_else() {
+    second_wins(Step::PathId, |first, second| {
+        let router_id = Ipv4Addr::new(7, 7, 7, 7);
+        for (sample, path_id) in [(first, 5), (second, 4)] {
+            let address = Ipv4Addr::new(192, 0, 2, 1).into();
+            sample.from = Origination::Peer { external: true, router_id, address, path_id };
         }
     });
 }
@@ -220,7 +242,8 @@ fn any_sample(n: u8) -> impl Strategy<Value = Sample> {
             sample.attrs.cluster_list = vec![router_id(99); clusters];
             sample.cost = cost;
             let address = Ipv4Addr::new(192, 0, 2, n).into();
-            sample.from = Origination::Peer { external, router_id: router_id(id), address };
+            sample.from =
+                Origination::Peer { external, router_id: router_id(id), address, path_id: 0 };
             sample
         },
     )

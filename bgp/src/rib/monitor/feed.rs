@@ -90,8 +90,9 @@ impl Source {
                 best.map(other).into_iter().collect()
             }
             Self::AdjRibOut(peer) => {
-                let told = peers[&peer].out.as_ref().and_then(|out| out.told_of(id));
-                told.map(|attrs| other(Arc::clone(attrs))).into_iter().collect()
+                let family = dest.prefix.family();
+                let told = peers[&peer].out.iter().flat_map(|out| out.told_of(family, id));
+                told.map(|(path_id, attrs)| Route { path_id, attrs, learned: None }).collect()
             }
         }
     }

@@ -6,6 +6,7 @@ use super::*;
 use crate::{
     community::{Community, ExtCommunity},
     policy::{Action, Adjust, Decision, Edit, NextHopAction, Statement},
+    role::{CustomersOnly, Role},
 };
 
 /// A router with peer 1, which announces, and peer 2, which listens.
@@ -496,4 +497,55 @@ fn rfc7999_3_2_a_blackhole_of_our_own_is_announced() {
     attrs.add(Community::BLACKHOLE);
     rib.originate(prefix("10.9.0.1/32"), Arc::new(attrs));
     assert_eq!(told(&mut rib, 2).communities, [Community::BLACKHOLE]);
+}
+
+fn in_role(mut up: PeerUp, role: Role) -> PeerUp {
+    up.options.role = Some(role);
+    up
+}
+
+#[test]
+fn rfc9234_5_what_comes_from_a_provider_goes_to_customers_only() {
+    for (role, told) in [
+        (Role::Provider, true),
+        (Role::RouteServer, true),
+        (Role::Customer, false),
+        (Role::Peer, false),
+        (Role::RouteServerClient, false),
+    ] {
+        let mut rib =
+            between(in_role(peer(1, 65001), Role::Customer), in_role(peer(2, 65002), role));
+        rib.update(PeerId(1), &announce(&["10.1.0.0/16"], path(1, &[65001])));
+        if told {
+            assert_eq!(super::told(&mut rib, 2).otc, Some(Asn(65001)), "{role}");
+        } else {
+            let mark = CustomersOnly { otc: Asn(65001) };
+            assert_eq!(untold(&rib, 2), NotAdvertised::CustomersOnly(mark), "{role}");
+        }
+    }
+}
+
+#[test]
+fn rfc9234_5_what_we_tell_downwards_and_sideways_is_marked_with_our_as() {
+    for (role, otc) in [
+        (Role::Provider, Some(US)),
+        (Role::RouteServer, Some(US)),
+        (Role::Peer, Some(US)),
+        (Role::Customer, None),
+        (Role::RouteServerClient, None),
+    ] {
+        let mut rib = between(peer(1, 65001), in_role(peer(2, 65002), role));
+        rib.originate(prefix("10.9.0.0/16"), Arc::new(Attrs::originated(hop("0.0.0.0"))));
+        assert_eq!(told(&mut rib, 2).otc, otc, "{role}");
+    }
+}
+
+#[test]
+fn rfc9234_5_inside_the_as_and_without_a_role_otc_is_left_alone() {
+    for to in [peer(2, 65002), in_role(peer(2, US.0), Role::Customer)] {
+        let mut rib = between(peer(1, 65001), to);
+        let attrs = Attrs { otc: Some(Asn(65009)), ..path(1, &[65001]) };
+        rib.update(PeerId(1), &announce(&["10.1.0.0/16"], attrs));
+        assert_eq!(told(&mut rib, 2).otc, Some(Asn(65009)));
+    }
 }

@@ -4,6 +4,7 @@ use super::*;
 use crate::{
     community::Community,
     policy::{Action, Adjust, Condition, Decision, NextHopAction, PeerTest, Rejection, Statement},
+    role::{Role, RouteLeak},
 };
 
 /// What becomes of a path from this peer (number 1).
@@ -302,4 +303,19 @@ fn policies_know_the_peer_by_its_name_and_a_new_name_is_judged_anew() {
     up.config.name = "tor-a".into();
     rib.set_policies(PeerId(1), up.config);
     assert_eq!(verdict(&rib, 1), Verdict::Best);
+}
+
+#[test]
+fn rfc9234_5_a_leaked_route_takes_no_part_and_shows_why() {
+    let mut up = peer(1, 65001);
+    let marked = Attrs { otc: Some(Asn(65009)), ..path(1, &[65001]) };
+    let leak = Ineligible::RouteLeak(RouteLeak { otc: Asn(65009) });
+    for role in [Role::Provider, Role::RouteServer, Role::Peer] {
+        up.options.role = Some(role);
+        assert_eq!(refused(up.clone(), marked.clone()), leak, "{role}");
+    }
+    up.options.role = Some(Role::Customer);
+    assert_eq!(fate(up.clone(), marked.clone()), Verdict::Best);
+    up.options.role = None;
+    assert_eq!(fate(up, marked), Verdict::Best, "nobody said what it is");
 }

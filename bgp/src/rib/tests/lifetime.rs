@@ -278,7 +278,7 @@ fn rfc4724_4_1_after_a_restart_our_own_routes_go_out_at_once_and_others_when_all
     for n in [1, 2] {
         assert_eq!(heard(&mut rib, n), (vec!["10.9.0.0/16".to_owned()], false));
     }
-    assert_eq!(rib.advertised(PeerId(2))[0].1, Err(NotAdvertised::Deferred));
+    assert_eq!(rib.advertised(PeerId(2))[0].outcome, Err(NotAdvertised::Deferred));
     while rib.poll_ready().is_some() {}
     rib.deferral_over(PeerId(1));
     rib.deferral_over(PeerId(1));

@@ -443,9 +443,12 @@ fn truth(rib: &Rib) -> BTreeMap<(Option<PeerId>, View), BTreeMap<Nlri, Attrs>> {
             }
         }
         for dest in out.told() {
-            let attrs = Attrs::clone(out.told_of(dest).unwrap());
             let prefix = rib.loc.get(dest).prefix;
-            all.entry((Some(*id), View::AdjRibOut)).or_default().insert(prefix.into(), attrs);
+            for (path_id, attrs) in out.told_of(prefix.family(), dest) {
+                let nlri = Nlri { prefix, path_id };
+                let told = all.entry((Some(*id), View::AdjRibOut)).or_default();
+                told.insert(nlri, Attrs::clone(&attrs));
+            }
         }
     }
     for dest in rib.loc.ids().into_iter().map(|dest| rib.loc.get(dest)) {

@@ -167,6 +167,89 @@ fn rfc2918_a_refresh_tells_one_family_again_and_no_other() {
     assert_eq!(pull(&mut rib, 2), []);
 }
 
+fn refreshing(graceful_restart: bool) -> Rib {
+    let mut rib = two_peers();
+    rib.update(PeerId(1), &announce(&["10.1.0.0/16", "10.2.0.0/16"], path(1, &[65001])));
+    let mut up = peer(3, 65003);
+    up.options.enhanced_refresh = true;
+    up.options.graceful_restart = graceful_restart;
+    rib.peer_up(PeerId(3), up);
+    rib
+}
+
+#[test]
+fn rfc7313_4_1_the_answer_to_a_refresh_is_marked_at_both_ends() {
+    let mut rib = refreshing(false);
+    pull(&mut rib, 3);
+    rib.refresh(PeerId(3), Family::Ipv4Unicast);
+    let marks = [
+        Advertisement::RefreshBegin(Family::Ipv4Unicast),
+        Advertisement::RefreshEnd(Family::Ipv4Unicast),
+    ];
+    let first = rib.poll_advertisements(PeerId(3), 1);
+    assert!(matches!(&first[..], [begin, Advertisement::Reach { .. }] if *begin == marks[0]));
+    // A change in between goes out as well, and what was withdrawn need not be repeated.
+    rib.update(PeerId(1), &announce(&["10.3.0.0/16"], path(1, &[65001])));
+    rib.update(PeerId(1), &withdraw(&["10.2.0.0/16"]));
+    let second = rib.poll_advertisements(PeerId(3), 10);
+    let [Advertisement::Withdraw(gone), Advertisement::Reach { prefixes, .. }, end] = &second[..]
+    else {
+        panic!("{second:?}")
+    };
+    assert_eq!(
+        (gone, prefixes, end),
+        (&vec![nlri("10.2.0.0/16")], &vec![nlri("10.3.0.0/16")], &marks[1])
+    );
+    assert_eq!(rib.poll_advertisements(PeerId(3), 10), []);
+    // Of nothing there is a beginning and an end too.
+    rib.refresh(PeerId(3), Family::Ipv6Unicast);
+    while rib.poll_ready().is_some_and(|peer| peer != PeerId(3)) {}
+    let both = [Advertisement::RefreshBegin, Advertisement::RefreshEnd]
+        .map(|mark| mark(Family::Ipv6Unicast));
+    assert_eq!(rib.poll_advertisements(PeerId(3), 10), both);
+}
+
+#[test]
+fn rfc7313_4_a_refresh_waits_for_the_end_of_the_first_transfer() {
+    let mut rib = refreshing(true);
+    rib.poll_advertisements(PeerId(3), 1);
+    rib.refresh(PeerId(3), Family::Ipv4Unicast);
+    let mut news = Vec::new();
+    loop {
+        let some = rib.poll_advertisements(PeerId(3), 1);
+        if some.is_empty() {
+            break;
+        }
+        news.extend(some);
+    }
+    let place = |wanted: &Advertisement| news.iter().position(|piece| piece == wanted).unwrap();
+    let ends = place(&Advertisement::EndOfRib(Family::Ipv4Unicast));
+    let begins = place(&Advertisement::RefreshBegin(Family::Ipv4Unicast));
+    assert!(ends < begins);
+    let repeated = news[begins..].iter().map(|piece| match piece {
+        Advertisement::Reach { prefixes, .. } => prefixes.len(),
+        _ => 0,
+    });
+    assert_eq!(repeated.sum::<usize>(), 2);
+    assert_eq!(news.last(), Some(&Advertisement::RefreshEnd(Family::Ipv4Unicast)));
+}
+
+#[test]
+fn rfc7313_4_1_a_second_request_starts_the_answer_over() {
+    let mut rib = refreshing(false);
+    pull(&mut rib, 3);
+    rib.refresh(PeerId(3), Family::Ipv4Unicast);
+    rib.poll_advertisements(PeerId(3), 1);
+    rib.refresh(PeerId(3), Family::Ipv4Unicast);
+    let again = rib.poll_advertisements(PeerId(3), 10);
+    let [begin, Advertisement::Reach { prefixes, .. }, end] = &again[..] else {
+        panic!("{again:?}")
+    };
+    assert_eq!(*begin, Advertisement::RefreshBegin(Family::Ipv4Unicast));
+    assert_eq!(prefixes.len(), 2);
+    assert_eq!(*end, Advertisement::RefreshEnd(Family::Ipv4Unicast));
+}
+
 #[test]
 fn a_lost_peer_takes_its_routes_along_and_the_next_best_stands_in() {
     let mut rib = two_peers();

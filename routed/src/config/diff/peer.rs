@@ -1,6 +1,8 @@
 //! The settings of one peer, and what changing each of them does to its session.
 
-use bgp::config::{GracefulRestart, LocalAs, PeerAs, PrivateAs, RibPeerConfig, SessionConfig, Ttl};
+use bgp::config::{
+    AddPath, GracefulRestart, LocalAs, PeerAs, PrivateAs, RibPeerConfig, SessionConfig, Ttl,
+};
 
 use super::{
     Change,
@@ -148,6 +150,7 @@ fn of_rib(rib: &RibPeerConfig) -> Vec<Field<'_>> {
         as_override,
         private_as,
         local_as: LocalAs { no_prepend, replace_as },
+        add_path,
         drain,
         send_blackhole,
         enforce_first_as,
@@ -161,6 +164,11 @@ fn of_rib(rib: &RibPeerConfig) -> Vec<Field<'_>> {
         PrivateAs::Remove => "remove",
         PrivateAs::Replace => "replace",
     };
+    let add_path = match add_path {
+        AddPath::All => "all".to_owned(),
+        AddPath::Used => "used".to_owned(),
+        AddPath::Best(most) => format!("best {most}"),
+    };
     vec![
         Field::policy("import", import.as_deref()),
         Field::policy("export", export.as_deref()),
@@ -173,6 +181,7 @@ fn of_rib(rib: &RibPeerConfig) -> Vec<Field<'_>> {
         Field::new("private_as", Soft, private_as),
         Field::new("local_as.no_prepend", Soft, no_prepend),
         Field::new("local_as.replace_as", Soft, replace_as),
+        Field::new("add_path", Soft, &add_path),
         Field::new("drain", Soft, drain),
         Field::new("send_blackhole", Soft, send_blackhole),
         Field::new("enforce_first_as", Soft, enforce_first_as),

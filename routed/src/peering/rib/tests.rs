@@ -196,7 +196,8 @@ async fn questions_are_answered_from_the_state_that_earlier_commands_made() {
     let counts = rib.rib.peer_counts(vec![PEER, PeerId(99)]).await.unwrap();
     assert_eq!((counts[0][0].received, counts[1][0].received), (2, 0));
     let advertised = rib.rib.advertised(PEER).await.unwrap();
-    let why = |text| advertised.iter().find(|(p, _)| *p == prefix(text)).unwrap().1.clone();
+    let why =
+        |text| advertised.iter().find(|view| view.prefix == prefix(text)).unwrap().outcome.clone();
     assert_eq!(why("fd00:1::/64"), Err(NotAdvertised::NoNextHop));
     assert_eq!(why("192.0.2.0/24"), Err(NotAdvertised::SplitHorizon));
 }

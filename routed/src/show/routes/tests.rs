@@ -101,12 +101,14 @@ fn received_routes_have_their_verdict() {
 #[test]
 fn advertised_routes_have_their_attributes_or_the_reason_why_not() {
     let told = AdvertisedView {
+        path_id: 0,
         prefix: "10.244.1.0/24".parse().unwrap(),
         advertised: true,
         reason: None,
         attributes: Some(attrs(Some("10.1.1.1"), "4200000011")),
     };
     let kept = AdvertisedView {
+        path_id: 0,
         prefix: "10.244.2.0/24".parse().unwrap(),
         advertised: false,
         reason: Some("came from this peer".to_owned()),

@@ -1,0 +1,83 @@
+//! Advertisements being gathered for one pull: a path stands in at most one of them, so that the
+//! order among announcements and withdrawals does not matter.
+
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+
+use super::Advertisement;
+use crate::{
+    attrs::Attrs,
+    family::{Family, FamilySet},
+    rib::peer::PerFamily,
+    wire::Nlri,
+};
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Batch {
+    paths: usize,
+    begun: FamilySet,
+    withdrawn: PerFamily<Vec<Nlri>>,
+    reach: Vec<(Arc<Attrs>, Vec<Nlri>)>,
+    /// Where in `reach` a set of attributes (by address: `reach` keeps it alive) stands.
+    groups: HashMap<(Family, *const Attrs), usize, RandomState>,
+    complete: FamilySet,
+    ended: FamilySet,
+}
+
+impl Batch {
+    /// Paths announced and withdrawn so far.
+    pub(super) const fn paths(&self) -> usize {
+        self.paths
+    }
+
+    /// The path is gone.
+    pub(super) fn withdraw(&mut self, nlri: Nlri) {
+        self.withdrawn.get_mut(nlri.family()).push(nlri);
+        self.paths += 1;
+    }
+
+    /// The path now has these attributes.
+    pub(super) fn reach(&mut self, nlri: Nlri, attrs: Arc<Attrs>) {
+        let group = (nlri.family(), Arc::as_ptr(&attrs));
+        let at = *self.groups.entry(group).or_insert_with(|| {
+            self.reach.push((attrs, Vec::new()));
+            self.reach.len() - 1
+        });
+        self.reach[at].1.push(nlri);
+        self.paths += 1;
+    }
+
+    /// The initial transfer of these families is complete.
+    pub(super) const fn complete(&mut self, families: FamilySet) {
+        self.complete = families;
+    }
+
+    /// The answer to a route refresh begins.
+    pub(super) const fn refresh_begins(&mut self, family: Family) {
+        self.begun.insert(family);
+    }
+
+    /// It is complete.
+    pub(super) const fn refresh_ends(&mut self, family: Family) {
+        self.ended.insert(family);
+    }
+
+    /// All of it: marks around the routes that they are about, withdrawals first.
+    pub(super) fn into_advertisements(mut self) -> Vec<Advertisement> {
+        let mut all: Vec<_> = self.begun.iter().map(Advertisement::RefreshBegin).collect();
+        for family in Family::ALL {
+            let prefixes = std::mem::take(self.withdrawn.get_mut(family));
+            if !prefixes.is_empty() {
+                all.push(Advertisement::Withdraw(prefixes));
+            }
+        }
+        let reach = self.reach.into_iter();
+        all.extend(reach.map(|(attrs, prefixes)| Advertisement::Reach { attrs, prefixes }));
+        all.extend(self.complete.iter().map(Advertisement::EndOfRib));
+        all.extend(self.ended.iter().map(Advertisement::RefreshEnd));
+        all
+    }
+}
