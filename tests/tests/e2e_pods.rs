@@ -29,7 +29,7 @@ fn add_check_del_do_what_they_say_and_leave_the_kernel_as_it_was() {
     assert_eq!(result["ips"][1]["address"], "fd00:10:244:11::1/128");
     assert_eq!(result["interfaces"][1]["sandbox"], "/run/netns/c1");
     result_is_true(&fabric, &result);
-    assert_eq!(pods(&fabric), ["c1"]);
+    pods_are(&fabric, &["c1"]);
     let check = with_prev_result(&result);
     assert_eq!(
         Call::new(NODE, "CHECK", "c1").configured(&check).run(&fabric).result(),
@@ -44,7 +44,7 @@ fn add_check_del_do_what_they_say_and_leave_the_kernel_as_it_was() {
 
     kernel::settles_to(&fabric, NODE, &before);
     kernel::is_still(&fabric, "node1/c1", &pod_before);
-    assert!(pods(&fabric).is_empty());
+    pods_are(&fabric, &[]);
     let gone = Call::new(NODE, "CHECK", "c1").configured(&check).run(&fabric);
     assert!(gone.refusal(code::UNKNOWN_CONTAINER).contains("send ADD first"));
     // DEL of what is gone succeeds, with and without the namespace.
@@ -92,7 +92,7 @@ fn result_has_the_form_of_the_version_that_the_conflist_names() {
         let del = Call::new(NODE, "DEL", &pod).configured(&configuration(version).to_string());
         assert_eq!(del.run(&fabric).result(), Value::Null);
     }
-    assert!(pods(&fabric).is_empty());
+    pods_are(&fabric, &[]);
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn gc_and_status_and_version_are_served_by_the_real_daemon() {
     valid["cni.dev/valid-attachments"] = json!([{ "containerID": "c2", "ifname": "eth0" }]);
     let gc = Call::new(NODE, "GC", "").configured(&valid.to_string());
     assert_eq!(gc.run(&fabric).result(), Value::Null);
-    assert_eq!(pods(&fabric), ["c2"]);
+    pods_are(&fabric, &["c2"]);
     let version = Call::new(NODE, "VERSION", "").run(&fabric).result();
     assert_eq!(version["cniVersion"], "1.1.0");
 }
@@ -205,7 +205,7 @@ fn wrong_calls_get_one_document_with_the_specs_code_and_change_nothing() {
     }
     kernel::is_still(&fabric, NODE, &before);
     kernel::is_still(&fabric, "node1/c1", &pod_before);
-    assert!(pods(&fabric).is_empty());
+    pods_are(&fabric, &[]);
     let _ = add().run(&fabric).result();
 }
 
@@ -241,11 +241,11 @@ fn without_a_daemon_del_succeeds_and_is_made_good_while_add_and_status_say_how_t
     fabric.start(NODE).expect("the daemon starts");
     // The pod of the DEL is gone, of which the daemon only now hears; its address is free.
     kernel::settles_to(&fabric, NODE, &before);
-    assert!(pods(&fabric).is_empty());
+    pods_are(&fabric, &[]);
     let owed = fabric.ask(NODE, &["ls", "/run/slash32/owed-detaches"]);
     assert_eq!(owed, "", "the note is gone");
     let _ = add.run(&fabric).result();
-    assert_eq!(pods(&fabric), ["c2"]);
+    pods_are(&fabric, &["c2"]);
 }
 
 #[test]
@@ -259,7 +259,7 @@ fn pods_outlive_a_killed_daemon_and_the_next_one_knows_them() {
 
     fabric.start(NODE).expect("the daemon starts");
 
-    assert_eq!(pods(&fabric), ["c1"]);
+    pods_are(&fabric, &["c1"]);
     let check = Call::new(NODE, "CHECK", "c1").configured(&with_prev_result(&result));
     assert_eq!(check.run(&fabric).result(), Value::Null);
     kernel::is_still(&fabric, NODE, &with_pod);
@@ -291,7 +291,7 @@ fn half_written_configuration_keeps_the_daemon_from_starting_and_names_the_place
 
     std::fs::write(&file, whole).expect("it can be written");
     fabric.start(NODE).expect("the daemon starts");
-    assert_eq!(pods(&fabric), ["c1"]);
+    pods_are(&fabric, &["c1"]);
 }
 
 #[test]
@@ -333,11 +333,18 @@ pods = ["{ipv4}", "{ipv6}"]
     )
 }
 
-/// Container ids of the pods that the daemon knows.
-fn pods(fabric: &Fabric) -> Vec<String> {
-    let pods = fabric.ask_json(NODE, &["routed", "show", "pods", "-o", "json"]);
-    let pods = pods.as_array().into_iter().flatten();
-    pods.filter_map(|pod| pod["container_id"].as_str().map(str::to_owned)).collect()
+/// Waits until the daemon knows exactly the pods of these container ids: DEL and GC are answered
+/// before the last of a pod is gone.
+fn pods_are(fabric: &Fabric, container_ids: &[&str]) {
+    eventually(
+        "the pods that the daemon knows",
+        || -> Vec<String> {
+            let pods = fabric.ask_json(NODE, &["routed", "show", "pods", "-o", "json"]);
+            let pods = pods.as_array().into_iter().flatten();
+            pods.filter_map(|pod| pod["container_id"].as_str().map(str::to_owned)).collect()
+        },
+        |seen| seen == container_ids,
+    );
 }
 
 /// The configuration of CHECK and DEL: with what ADD has returned.
