@@ -12,7 +12,7 @@
 //! DelayOpen is not: an OPEN goes out as soon as there is a connection. Departures, each
 //! explained where it is made: a failed dial leads to Active, not Idle; the large hold timer
 //! keeps watch in OpenConfirm when the hold time is off; a peer that connects anew while its
-//! session stands gets the old connection probed.
+//! session stands gets the old connection probed, or has restarted once its OPEN is here.
 
 use std::time::{Duration, Instant};
 
@@ -115,7 +115,7 @@ impl Session {
             (Mode::Resting, Input::Start) => self.begin(Cause::Started, now),
             (Mode::Running, Input::Start) => {}
             // One after which the session was to go on may have come before.
-            (Mode::Stopped, Input::Stop(cease)) if cease.loss(true) != Loss::Hard => {}
+            (Mode::Stopped, Input::Stop(cease)) if !cease.is_final() => {}
             (Mode::Stopped | Mode::Resting | Mode::Running, Input::Stop(cease)) => {
                 self.stop(&cease, now);
             }
@@ -187,8 +187,14 @@ impl Session {
             self.links.remove(conn);
             self.links.part(conn, cease.ending(agreed));
             self.lost(&terms, cease.loss(agreed), now);
-        } else if cease.loss(true) == Loss::Hard {
-            self.links.outputs.extend(self.restart.forget(&mut self.links.timers));
+        } else {
+            match cease.loss(true) {
+                Loss::Hard => {
+                    self.links.outputs.extend(self.restart.forget(&mut self.links.timers));
+                }
+                Loss::Leaving => self.restart.leave(&mut self.links.timers),
+                Loss::Silent | Loss::Notified | Loss::Collision => {}
+            }
         }
         self.links.part_with_all(&cease.ending(false));
         self.links.timers.stop(Timer::IdleHold);

@@ -39,7 +39,9 @@ pub enum Cease {
     /// The link to the peer is gone: closed without a NOTIFICATION that nobody could receive.
     LinkDown,
     /// This speaker goes and will be back soon: closed without a NOTIFICATION, so that the peer
-    /// keeps our routes if it does graceful restart (RFC 4724 §4).
+    /// keeps our routes if it does graceful restart (RFC 4724 §4). We give up none of the peer's
+    /// either, with or without graceful restart, and nothing expires afterwards: what forwards by
+    /// them outlasts us.
     GracefulStop,
 }
 
@@ -72,25 +74,30 @@ impl Cease {
             | Self::AdminShutdown(_)
             | Self::Deconfigured
             | Self::OutOfResources
-            | Self::BfdDown { hard: true }
-            | Self::GracefulStop => Loss::Hard,
+            | Self::BfdDown { hard: true } => Loss::Hard,
             Self::BfdDown { hard: false } if !agreed => Loss::Silent,
             Self::AdminReset(_) | Self::ConfigChange | Self::BfdDown { hard: false } => {
                 Loss::Notified
             }
             Self::LinkDown => Loss::Silent,
+            Self::GracefulStop => Loss::Leaving,
         }
+    }
+
+    /// False for a reason after which the session is to go on as soon as it can.
+    pub(super) const fn is_final(&self) -> bool {
+        matches!(self.loss(true), Loss::Hard | Loss::Leaving)
     }
 
     /// How a connection ends by it; `agreed` as above, and false for one that is not established.
     pub(super) fn ending(&self, agreed: bool) -> Ending {
         match (self.notification(), self.loss(agreed)) {
             (Some(notification), Loss::Hard) if agreed => Ending::Tell(notification.hard_reset()),
-            (Some(notification), Loss::Hard | Loss::Notified | Loss::Collision) => {
+            (Some(notification), Loss::Hard | Loss::Notified | Loss::Collision | Loss::Leaving) => {
                 Ending::Tell(notification)
             }
             (Some(_) | None, Loss::Silent) => Ending::Abort(Cause::Stopped),
-            (None, Loss::Hard | Loss::Notified | Loss::Collision) => {
+            (None, Loss::Hard | Loss::Notified | Loss::Collision | Loss::Leaving) => {
                 Ending::Quietly(Cause::Stopped)
             }
         }

@@ -70,8 +70,8 @@ pub enum Output {
     /// No longer established: the peer's routes are no longer its word.
     Down {
         /// Families whose routes are kept as stale, since the peer is expected back (RFC 4724
-        /// §4.2); the routes of all others are gone. What was stale before is gone already: a
-        /// [`Self::StaleExpired`] came first.
+        /// §4.2), or since this speaker goes itself; the routes of all others are gone. So is by
+        /// now what was stale before and is to go: a [`Self::StaleExpired`] came first.
         retain: FamilySet,
     },
     /// What is still stale of these families is gone: the peer did not come back in time, it came

@@ -73,6 +73,9 @@ pub(super) enum Loss {
     Collision,
     /// By a hard reset, or because the operator wants no session: never graceful.
     Hard,
+    /// Because this speaker goes and will be back: nothing that it has learned is given up, since
+    /// what forwards by it goes on.
+    Leaving,
 }
 
 impl Restart {
@@ -182,6 +185,11 @@ impl Restart {
         timers: &mut Timers,
         now: Instant,
     ) -> Vec<Output> {
+        if loss == Loss::Leaving {
+            self.leave(timers);
+            self.stale = terms.families;
+            return vec![Output::Down { retain: self.stale }];
+        }
         let retain = self.retained(terms, loss);
         // Of two losses in a row, what was stale before the second is deleted (RFC 4724 §4.2).
         // Long-lived time just runs on, whatever happens before the End-of-RIB (RFC 9494 §4.2).
@@ -220,6 +228,16 @@ impl Restart {
         let mut outputs = Vec::from_iter(self.give_up(self.stale, timers));
         outputs.extend(self.end_deferral(timers));
         outputs
+    }
+
+    /// This speaker goes: nothing expires any more.
+    pub(super) fn leave(&mut self, timers: &mut Timers) {
+        for timer in [Timer::Restart, Timer::StalePath, Timer::Deferral] {
+            timers.stop(timer);
+        }
+        for family in Family::ALL {
+            timers.stop(Timer::LongLived(family));
+        }
     }
 
     /// Our restart is over, whatever peers still have to say.
@@ -348,7 +366,7 @@ fn is_graceful(terms: &Established, loss: Loss) -> bool {
     terms.graceful_restart.is_some_and(|theirs| match loss {
         Loss::Silent | Loss::Collision => true,
         Loss::Notified => theirs.notification,
-        Loss::Hard => false,
+        Loss::Hard | Loss::Leaving => false,
     })
 }
 

@@ -309,6 +309,26 @@ fn an_operator_who_wants_no_session_any_more_is_heard_while_the_link_is_down() {
 }
 
 #[test]
+fn a_speaker_that_goes_gives_up_no_route_of_anybody() {
+    // Neither of a session that stands nor of one that is being waited for, whatever was agreed.
+    for (ours, theirs) in [(graceful(), peer()), (long_lived(), peer()), (config(), open())] {
+        let (mut bench, _) = Bench::established_with(ours.clone(), &theirs);
+        bench.give(Input::Stop(Cease::GracefulStop));
+        assert_eq!(bench.about_stale_routes(), [down(&[V4, V6])]);
+        assert_eq!(bench.session.poll_timeout(), None);
+    }
+    let mut bench = Bench::bereft(graceful(), &peer());
+    bench.outputs.clear();
+    bench.give(Input::Stop(Cease::GracefulStop));
+    bench.pass(secs(1000));
+    assert_eq!(bench.about_stale_routes(), []);
+    let mut bench = Bench::started(reborn());
+    bench.give(Input::Stop(Cease::GracefulStop));
+    bench.pass(secs(1000));
+    assert_eq!(bench.about_stale_routes(), [], "nor is a deferral over");
+}
+
+#[test]
 fn the_restart_time_also_ends_while_the_link_is_down() {
     let (mut bench, _) = Bench::established_with(graceful(), &peer());
     bench.give(Input::Stop(Cease::LinkDown));
