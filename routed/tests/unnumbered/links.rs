@@ -108,3 +108,16 @@ fn of_several_routers_on_a_link_the_one_with_the_session_stays_and_another_follo
     until("the other follows", || a.is_established() && a.peer()["address"] == *third);
     assert_eq!(a.peer()["asn"], 65_003);
 }
+
+#[test]
+fn a_peer_that_leaves_the_configuration_is_told_that_we_are_no_router() {
+    let (a, b) = established();
+    let address = a.link_local("eth1").unwrap();
+    let path = a.path("routed.toml");
+    let config = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, config.replace(PEER, "")).unwrap();
+    signal(&a, Signal::SIGHUP);
+    let left = format!("{address} on eth1 advertises router lifetime 0");
+    until("told", || b.reason() == left);
+    assert!(!b.is_established());
+}

@@ -5,7 +5,7 @@ use crate::lab::{Host, cable, pair, until};
 const PEER: &str = "[[peers]]\ninterface = \"eth1\"\n";
 
 #[test]
-fn an_interface_is_all_that_two_routers_need_to_reach_each_others_ranges() {
+fn an_interface_is_all_that_two_routers_need_to_reach_each_others_ranges_in_both_families() {
     let (mut a, mut b) = pair();
     a.routed(1, PEER);
     b.routed(2, PEER);
@@ -16,9 +16,11 @@ fn an_interface_is_all_that_two_routers_need_to_reach_each_others_ranges() {
     assert_eq!(peer["asn"], 65_002);
     for (near, far, number) in [(&a, &b, 2), (&b, &a, 1)] {
         let gateway = far.link_local("eth1").unwrap();
-        let six = format!("fd00:10:244:{number}::/64");
+        let (four, six) = (format!("10.244.{number}.0/24"), format!("fd00:10:244:{number}::/64"));
         until("IPv6 in the kernel", || near.route(&six) == [format!("{gateway} eth1")]);
+        until("IPv4 by IPv6", || near.route(&four) == [format!("inet6 {gateway} eth1")]);
     }
+    until("IPv4 reaches", || a.reaches("10.244.1.1", "10.244.2.1"));
     until("IPv6 reaches", || b.reaches("fd00:10:244:2::1", "fd00:10:244:1::1"));
     // The kernel of neither has taken a default route from the other's advertisements.
     for host in [&a, &b] {
@@ -44,7 +46,11 @@ fn two_links_with_the_same_link_local_address_at_the_far_end_are_two_ways() {
     for (number, interface) in [(2, "eth1"), (3, "eth2")] {
         let six = format!("fd00:10:244:{number}::/64");
         until("its own link", || node.route(&six) == [format!("fe80::1 {interface}")]);
+        let four = format!("10.244.{number}.0/24");
+        until("IPv4 too", || node.route(&four) == [format!("inet6 fe80::1 {interface}")]);
     }
     // What is learned from the one is told to the other, with the node as next hop.
-    until("through the node", || left.reaches("fd00:10:244:2::1", "fd00:10:244:3::1"));
+    until("through the node", || left.reaches("10.244.2.1", "10.244.3.1"));
+    let shown = node.show("routes")[0]["paths"][0]["attributes"].clone();
+    assert!(shown["next_hop"].is_string() || shown["next_hop"].is_null(), "{shown}");
 }
