@@ -14,7 +14,7 @@ use tokio::{
 
 mod conn;
 mod discovery;
-mod interfaces;
+pub(crate) mod interfaces;
 pub mod links;
 mod listener;
 mod peer;

@@ -14,6 +14,7 @@ use super::{
     answer::{find_peer, of_part},
 };
 use crate::{
+    peering::interfaces,
     show::view::{AdvertisedView, AttrsView, PathStatus, PathView, ReceivedView, RouteView},
     sources::{Sources, in_time},
 };
@@ -127,6 +128,7 @@ pub(super) fn attrs_view(attrs: &Attrs, learned: bool) -> AttrsView {
     AttrsView {
         next_hop: learned.then_some(attrs.next_hop.addr),
         next_hop_link_local: attrs.next_hop.link_local.filter(|_| learned),
+        next_hop_interface: attrs.next_hop.scope.and_then(interfaces::name),
         as_path: attrs.as_path.to_string(),
         origin: attrs.origin.to_string(),
         local_preference: attrs.local_pref,

@@ -72,7 +72,12 @@ pub(crate) fn interface_of(address: SocketAddr) -> Option<Interface> {
 
 /// The interface on whose link a link-local address is meant, by its name.
 pub(crate) fn link_of(address: SocketAddr) -> Option<String> {
-    if_indextoname(scope(address)?.get()).ok()?.into_string().ok()
+    name(scope(address)?)
+}
+
+/// The name of the interface with this index, if there is one at this moment.
+pub(crate) fn name(index: NonZeroU32) -> Option<String> {
+    if_indextoname(index.get()).ok()?.into_string().ok()
 }
 
 /// The same by its index.

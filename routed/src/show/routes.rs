@@ -155,7 +155,7 @@ fn attrs_cells(attrs: &AttrsView) -> [String; 5] {
     let as_path = if attrs.as_path.is_empty() { "-".to_owned() } else { attrs.as_path.clone() };
     let number = |number: Option<u32>| number.map(|number| number.to_string()).unwrap_or_default();
     [
-        or_dash(attrs.next_hop),
+        or_dash(attrs.shown_next_hop()),
         as_path,
         attrs.origin.clone(),
         number(attrs.local_preference),

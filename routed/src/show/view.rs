@@ -178,6 +178,8 @@ pub struct AttrsView {
     pub next_hop: Option<IpAddr>,
     /// The link-local address that came with an IPv6 next hop.
     pub next_hop_link_local: Option<Ipv6Addr>,
+    /// The interface on whose link the link-local one of these is meant.
+    pub next_hop_interface: Option<String>,
     /// AS path, nearest first; a set in braces.
     pub as_path: String,
     /// `igp`, `egp` or `incomplete`.
@@ -196,6 +198,19 @@ pub struct AttrsView {
     pub originator_id: Option<Ipv4Addr>,
     /// CLUSTER_LIST.
     pub cluster_list: Vec<Ipv4Addr>,
+}
+
+impl AttrsView {
+    /// The next hop for tables: `10.1.1.0`, or `fe80::1%eth1`.
+    #[must_use]
+    pub fn shown_next_hop(&self) -> Option<String> {
+        let addr = self.next_hop?;
+        let is_link_local = matches!(addr, IpAddr::V6(v6) if v6.is_unicast_link_local());
+        Some(match &self.next_hop_interface {
+            Some(interface) if is_link_local => format!("{addr}%{interface}"),
+            Some(_) | None => addr.to_string(),
+        })
+    }
 }
 
 /// One route as a peer announced it.

@@ -83,7 +83,7 @@ fn policy_lines(direction: &str, view: &PolicyView, lines: &mut Vec<String>) {
 fn attributes(attrs: &AttrsView) -> String {
     let path = if attrs.as_path.is_empty() { "empty" } else { &attrs.as_path };
     let mut parts = vec![format!("AS path {path}")];
-    parts.extend(attrs.next_hop.as_ref().map(|hop| format!("next hop {hop}")));
+    parts.extend(attrs.shown_next_hop().map(|hop| format!("next hop {hop}")));
     parts.push(format!("origin {}", attrs.origin));
     parts.extend(attrs.local_preference.map(|value| format!("local preference {value}")));
     parts.extend(attrs.med.map(|value| format!("MED {value}")));

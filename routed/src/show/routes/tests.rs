@@ -6,6 +6,7 @@ fn attrs(next_hop: Option<&str>, as_path: &str) -> AttrsView {
     AttrsView {
         next_hop: next_hop.map(|next_hop| next_hop.parse().unwrap()),
         next_hop_link_local: None,
+        next_hop_interface: None,
         as_path: as_path.to_owned(),
         origin: "igp".to_owned(),
         local_preference: None,
