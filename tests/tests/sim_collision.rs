@@ -10,6 +10,7 @@ use std::{
 };
 
 use bgp::{
+    config::{GracefulRestart, SessionConfig},
     rib::RibConfig,
     session::{ConnId, Input, Output, Session, State},
 };
@@ -38,7 +39,7 @@ struct World {
     sessions: [Session; 2],
     wires: Vec<Wire>,
     now: Instant,
-    configs: [RibConfig; 2],
+    configs: [SessionConfig; 2],
     /// Sides that have not begun to dial.
     asleep: [bool; 2],
     /// How often a side's process may still die and be started again.
@@ -58,7 +59,7 @@ enum Choice {
 
 impl World {
     /// Both are about to dial. Each side's process may die so many times.
-    fn new(configs: &[RibConfig; 2], crashes: [usize; 2], now: Instant) -> Self {
+    fn new(configs: &[SessionConfig; 2], crashes: [usize; 2], now: Instant) -> Self {
         Self {
             sessions: [0, 1].map(|side| session(configs, side, 0)),
             wires: Vec::new(),
@@ -204,9 +205,17 @@ impl World {
 }
 
 /// A session of one side; `life` makes its jitter differ from that of its earlier lives.
-fn session(configs: &[RibConfig; 2], side: usize, life: usize) -> Session {
+fn session(configs: &[SessionConfig; 2], side: usize, life: usize) -> Session {
     let seed = u64::try_from(2 * life + side).expect("few lives");
-    Session::new(session_config(&configs[side], &configs[1 - side]), seed)
+    Session::new(configs[side].clone(), seed)
+}
+
+/// What two routers know of each other, with graceful restart or without.
+fn settings(routers: [RibConfig; 2], graceful: bool) -> [SessionConfig; 2] {
+    [0, 1].map(|side| SessionConfig {
+        graceful_restart: graceful.then(GracefulRestart::default),
+        ..session_config(&routers[side], &routers[1 - side])
+    })
 }
 
 /// What became of all orders.
@@ -259,10 +268,12 @@ fn judge(mut world: World, outcome: &mut Outcome) {
 
 #[test]
 fn every_order_of_a_simultaneous_open_ends_with_one_session() {
+    let external = || [router_config(0, 65001), router_config(1, 65002)];
     for (name, configs) in [
-        ("external", [router_config(0, 65001), router_config(1, 65002)]),
-        ("internal", [router_config(0, 65000), router_config(1, 65000)]),
-        ("equal identifiers", [router_config(0, 65001), router_config(0, 65002)]),
+        ("external", settings(external(), false)),
+        ("internal", settings([router_config(0, 65000), router_config(1, 65000)], false)),
+        ("equal identifiers", settings([router_config(0, 65001), router_config(0, 65002)], false)),
+        ("graceful restart", settings(external(), true)),
     ] {
         let outcome = explore(World::new(&configs, [0, 0], Instant::now()));
         println!("{name}: {outcome:?}");
@@ -273,10 +284,10 @@ fn every_order_of_a_simultaneous_open_ends_with_one_session() {
 
 #[test]
 fn a_process_that_dies_at_any_moment_of_the_handshake_gets_its_session_in_the_end() {
-    let configs = [router_config(0, 65001), router_config(1, 65002)];
-    for crashes in [[1, 0], [0, 1]] {
+    for (graceful, crashes) in [(false, [1, 0]), (false, [0, 1]), (true, [1, 0]), (true, [0, 1])] {
+        let configs = settings([router_config(0, 65001), router_config(1, 65002)], graceful);
         let outcome = explore(World::new(&configs, crashes, Instant::now()));
-        println!("crashes {crashes:?}: {outcome:?}");
+        println!("graceful restart {graceful}, crashes {crashes:?}: {outcome:?}");
         assert!(outcome.states > 4000, "the search is no search: {outcome:?}");
     }
 }
