@@ -54,8 +54,8 @@ const fn of_absence(absence: Absence) -> &'static str {
              the other side has the same address"
         }
         Absence::Silence | Absence::Expired(_) => {
-            "the peer must send router advertisements, as FRR does for `neighbor IFACE interface`; \
-             no firewall may drop ICMPv6"
+            "the peer must send router advertisements, as FRR does for `neighbor IFACE interface` \
+             and BIRD by `protocol radv`; no firewall may drop ICMPv6"
         }
         Absence::Left(_) => {
             "that says that it is no router; give it a lifetime (FRR: `ipv6 nd ra-lifetime 30`)"
