@@ -53,8 +53,10 @@ impl Readme {
         let links = self.text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
         let links = links.filter(|link| !link.contains("://") && !self.leads_somewhere(link));
         let words = self.text.split('`').filter(|word| is_path(word));
+        // The RFC table leaves out endings.
+        let there = |path: PathBuf| path.exists() || path.with_extension("rs").exists();
         let words =
-            words.filter(|word| !root().join(word).exists() && !self.folder.join(word).exists());
+            words.filter(|word| !there(root().join(word)) && !there(self.folder.join(word)));
         links.chain(words).map(str::to_owned).collect()
     }
 

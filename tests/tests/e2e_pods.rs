@@ -283,6 +283,13 @@ fn half_written_configuration_keeps_the_daemon_from_starting_and_names_the_place
     let said = String::from_utf8_lossy(&check.stderr).into_owned();
     assert!(said.contains(&format!("{path}:{line}")), "{said}");
     assert!(said.contains("was it written to its end?"), "{said}");
+    let reload = fabric.exec(NODE, &["routed", "reload"]).expect("testbed starts");
+    assert_eq!(reload.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&reload.stderr).into_owned();
+    assert!(said.contains("nothing has changed"), "{said}");
+    assert!(said.contains(&format!("{path}:{line}")), "{said}");
+    assert_eq!(routed::peer(&fabric, NODE, "tor1")["established_count"], 1);
+    fabric.pings(NODE, &["10.244.11.1", "fd00:10:244:11::1"]);
     let refused = fabric.restart(NODE).expect_err("a daemon without configuration");
     let refused = format!("{refused:#}");
     assert!(refused.contains(&format!("{path}:{line}")), "{refused}");

@@ -72,6 +72,27 @@ fn gobgp_and_we_hold_each_others_routes_until_they_are_withdrawn() {
     ours_go_with_the_daemon_and_return(&fabric, ours);
 }
 
+#[test]
+fn range_that_goes_from_the_configuration_is_withdrawn_and_nothing_else_happens() {
+    let fabric = Fabric::established(&pair("bird", BIRD_ROUTES));
+    let ours = |fabric: &Fabric| bird::learned(fabric, "tor1", "node1");
+    ours_arrive(&fabric, ours);
+    let file = fabric.path_of("node1", "/etc/slash32/routed.toml").expect("a router's own file");
+    let whole = std::fs::read_to_string(&file).expect("it is there");
+    let without = whole.replace("ipv6 = [\"fd00:10:244:11::/64\"]\n", "");
+    assert_ne!(whole, without);
+
+    std::fs::write(&file, &without).expect("it can be written");
+    let _ = fabric.ask("node1", &["routed", "reload"]);
+
+    eventually("only IPv4 is left", || ours(&fabric), |held| *held == expected_of_ours()[..1]);
+    fabric.kernel_leads("node1", &THEIRS, &["tor1"]);
+    std::fs::write(&file, &whole).expect("it can be written");
+    let _ = fabric.ask("node1", &["routed", "reload"]);
+    eventually("both are back", || ours(&fabric), |held| *held == expected_of_ours());
+    assert_eq!(routed::peer(&fabric, "node1", "tor1")["established_count"], 1);
+}
+
 /// The other side holds exactly what our tool says that we have told it.
 fn ours_arrive(fabric: &Fabric, held: impl Fn(&Fabric) -> Vec<Seen>) {
     let held = eventually("our routes on the ToR", || held(fabric), |held| held.len() == 2);
