@@ -211,7 +211,7 @@ fn session(configs: &[SessionConfig; 2], side: usize, life: usize) -> Session {
 }
 
 /// What two routers know of each other, with graceful restart or without.
-fn settings(routers: [RibConfig; 2], graceful: bool) -> [SessionConfig; 2] {
+fn settings(routers: &[RibConfig; 2], graceful: bool) -> [SessionConfig; 2] {
     [0, 1].map(|side| SessionConfig {
         graceful_restart: graceful.then(GracefulRestart::default),
         ..session_config(&routers[side], &routers[1 - side])
@@ -270,10 +270,10 @@ fn judge(mut world: World, outcome: &mut Outcome) {
 fn every_order_of_a_simultaneous_open_ends_with_one_session() {
     let external = || [router_config(0, 65001), router_config(1, 65002)];
     for (name, configs) in [
-        ("external", settings(external(), false)),
-        ("internal", settings([router_config(0, 65000), router_config(1, 65000)], false)),
-        ("equal identifiers", settings([router_config(0, 65001), router_config(0, 65002)], false)),
-        ("graceful restart", settings(external(), true)),
+        ("external", settings(&external(), false)),
+        ("internal", settings(&[router_config(0, 65000), router_config(1, 65000)], false)),
+        ("equal identifiers", settings(&[router_config(0, 65001), router_config(0, 65002)], false)),
+        ("graceful restart", settings(&external(), true)),
     ] {
         let outcome = explore(World::new(&configs, [0, 0], Instant::now()));
         println!("{name}: {outcome:?}");
@@ -285,7 +285,7 @@ fn every_order_of_a_simultaneous_open_ends_with_one_session() {
 #[test]
 fn a_process_that_dies_at_any_moment_of_the_handshake_gets_its_session_in_the_end() {
     for (graceful, crashes) in [(false, [1, 0]), (false, [0, 1]), (true, [1, 0]), (true, [0, 1])] {
-        let configs = settings([router_config(0, 65001), router_config(1, 65002)], graceful);
+        let configs = settings(&[router_config(0, 65001), router_config(1, 65002)], graceful);
         let outcome = explore(World::new(&configs, crashes, Instant::now()));
         println!("graceful restart {graceful}, crashes {crashes:?}: {outcome:?}");
         assert!(outcome.states > 4000, "the search is no search: {outcome:?}");
