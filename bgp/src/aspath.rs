@@ -174,6 +174,47 @@ impl fmt::Display for AsPath {
     }
 }
 
+/// As it is printed: `65001 64086.59905 {65002,65003}`.
+impl FromStr for AsPath {
+    type Err = BadAsPath;
+
+    fn from_str(text: &str) -> Result<Self, BadAsPath> {
+        let bad = || BadAsPath(text.to_owned());
+        let mut segments: Vec<Segment> = Vec::new();
+        let mut rest = text.trim_start();
+        while let Some(first) = rest.chars().next() {
+            let enclosed = match first {
+                '{' => Some((SegmentKind::Set, '}')),
+                '(' => Some((SegmentKind::ConfedSequence, ')')),
+                '[' => Some((SegmentKind::ConfedSet, ']')),
+                _ => None,
+            };
+            let (kind, inside, after) = match enclosed {
+                Some((kind, close)) => {
+                    let (inside, after) = rest[1..].split_once(close).ok_or_else(bad)?;
+                    (kind, inside, after)
+                }
+                None => {
+                    let end = rest.find(['{', '(', '[']).unwrap_or(rest.len());
+                    let (inside, after) = rest.split_at(end);
+                    (SegmentKind::Sequence, inside, after)
+                }
+            };
+            let numbers = inside.split([' ', ',']).filter(|number| !number.is_empty());
+            let asns = numbers.map(str::parse).collect::<Result<Vec<Asn>, _>>();
+            let asns = asns.ok().filter(|asns| !asns.is_empty()).ok_or_else(bad)?;
+            segments.push(Segment { kind, asns });
+            rest = after.trim_start();
+        }
+        Ok(Self { segments })
+    }
+}
+
+/// Text that is no AS path.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not an AS path; write it as in \"65001 65002\" or \"65001 {{65002,65003}}\"")]
+pub struct BadAsPath(String);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,5 +248,16 @@ mod tests {
         assert_eq!("1.10".parse::<Asn>(), Ok(Asn(65546)));
         assert!("65536.1".parse::<Asn>().is_err());
         assert!("-1".parse::<Asn>().is_err());
+    }
+
+    #[test]
+    fn paths_are_read_as_they_are_shown() {
+        for text in ["", "65001", "65001 65002", "1 {2,3}", "{2} 4", "(7 8) 1 [5,6] 9"] {
+            assert_eq!(text.parse::<AsPath>().unwrap().to_string(), text);
+        }
+        assert_eq!(" 1.1  2 ".parse(), Ok(AsPath::sequence([65537, 2])));
+        for text in ["x", "1 {2", "1 2}", "{}", "1,x", "65536.1", "4294967296"] {
+            assert!(text.parse::<AsPath>().is_err(), "{text}");
+        }
     }
 }
