@@ -20,6 +20,7 @@ pub use self::{
     control::{Direction, PeerAction, ReloadRow},
     server::{AdminError, AdminServer},
 };
+pub(crate) use self::{routes::attrs_view, why::policy_view};
 
 /// What can be asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

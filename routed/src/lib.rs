@@ -11,6 +11,7 @@ pub mod kernel;
 pub mod metrics;
 pub mod node;
 pub mod peering;
+pub mod policy_test;
 pub mod reload;
 pub mod run;
 pub mod show;

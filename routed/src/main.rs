@@ -1,7 +1,8 @@
 //! The command line of the node daemon.
 //!
 //! In: arguments. Out: a running daemon, or text on stdout with errors on stderr. Exit code 0 is
-//! success, 1 a failure that was explained, 2 a wrong command line.
+//! success, 1 a failure that was explained, 2 a wrong command line, 3 a tested path that is
+//! rejected.
 
 mod control;
 
@@ -18,7 +19,7 @@ use ipnetwork::IpNetwork;
 use routed::{
     admin::Selection,
     config::{Config, DEFAULT_ADMIN, DEFAULT_PATH, Loaded},
-    ipam, run,
+    ipam, policy_test, run,
     show::{self, Format, Show, check::CheckView},
 };
 use tracing_subscriber::EnvFilter;
@@ -48,6 +49,8 @@ enum Command {
     Why(WhyArgs),
     /// Addresses of pods
     Ipam(IpamArgs),
+    /// Import and export policies
+    Policy(PolicyArgs),
     /// Print the version
     Version,
 }
@@ -84,6 +87,28 @@ struct ShowArgs {
 struct IpamArgs {
     #[command(subcommand)]
     what: IpamCommand,
+}
+
+#[derive(Debug, Args)]
+struct PolicyArgs {
+    #[command(subcommand)]
+    what: PolicyCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum PolicyCommand {
+    /// Say what a peer's policy makes of a path: every statement that is tried, which one decides,
+    /// and the attributes before and after. Exit code 0: the path passes, 3: it does not
+    Test(Box<TestArgs>),
+}
+
+#[derive(Debug, Args)]
+struct TestArgs {
+    #[command(flatten)]
+    what: policy_test::Args,
+    /// Form of the output
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
 }
 
 #[derive(Debug, Subcommand)]
@@ -208,6 +233,7 @@ fn main() -> ExitCode {
         Command::Show(args) => shown(args).map(|()| ExitCode::SUCCESS),
         Command::Why(args) => why(args),
         Command::Ipam(args) => ipam_check(&args.what),
+        Command::Policy(PolicyArgs { what: PolicyCommand::Test(args) }) => test_policy(&args),
         Command::Version => {
             print(&format!("routed {}\n", env!("CARGO_PKG_VERSION"))).map(|()| ExitCode::SUCCESS)
         }
@@ -303,6 +329,19 @@ fn ipam_check(command: &IpamCommand) -> anyhow::Result<ExitCode> {
     print(&show::render((*output).into(), &findings, ipam::text)?)?;
     Ok(if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
+
+fn test_policy(args: &TestArgs) -> anyhow::Result<ExitCode> {
+    let view = args.what.run()?;
+    match args.output {
+        Output::Json => print(&(serde_json::to_string_pretty(&view)? + "\n"))?,
+        Output::Table => print(&policy_test::text(&view))?,
+    }
+    Ok(if view.accepted { ExitCode::SUCCESS } else { ExitCode::from(REJECTED) })
+}
+
+/// Exit code of a test whose path does not pass: apart from 1, a test that could not be made,
+/// and 2, a wrong command line.
+const REJECTED: u8 = 3;
 
 /// Text for stdout. A reader that has seen enough (`| head`) is no failure.
 fn print(text: &str) -> anyhow::Result<()> {

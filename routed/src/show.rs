@@ -10,7 +10,7 @@ mod pods;
 mod routes;
 pub mod table;
 pub mod view;
-mod why;
+pub(crate) mod why;
 
 use std::{
     io,

@@ -144,6 +144,18 @@ impl Node {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// Exit code and what is printed, be it an answer or an error.
+    fn policy_test(&self, arguments: &[&str]) -> (Option<i32>, String) {
+        let output = Command::new(env!("CARGO_BIN_EXE_routed"))
+            .args(["policy", "test", "--socket"])
+            .arg(&self.socket)
+            .args(arguments)
+            .output()
+            .unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(text).unwrap())
+    }
+
     fn table(&self, arguments: &[&str]) -> String {
         let output = self.show(arguments);
         assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
@@ -330,6 +342,61 @@ fn why_tells_a_route_from_its_receipt_to_the_peers() {
     assert_eq!(json[0]["told"][0]["export"]["statement"], "small");
     assert_eq!(json[0]["paths"][0]["status"], "best");
     assert!(pair.left.why(&["192.0.2.0/24"]).starts_with("no route to 192.0.2.0/24: "));
+}
+
+#[test]
+fn a_policy_is_tested_with_the_path_that_the_daemon_has() {
+    let pair = Pair::established();
+    pair.originate("10.244.1.0/24");
+    let (code, text) = pair.right.policy_test(&["--peer", "left", "10.244.1.0/24"]);
+    assert_eq!(code, Some(0), "{text}");
+    let lines: Vec<_> = text.lines().map(str::trim_end).collect();
+    assert_eq!(
+        lines,
+        [
+            "10.244.1.0/24 from left",
+            "",
+            "  all/(default)  accept",
+            "",
+            "accepted by the default of policy all",
+            "",
+            "  next_hop              192.0.2.1",
+            "  as_path               64512",
+            "  origin                igp",
+            "  med                   7",
+            "  communities           64512:1",
+        ]
+    );
+    // By address, towards the other side, as JSON.
+    let export = ["--export", "--peer", "127.0.0.2", "10.244.1.0/24", "-o", "json"];
+    let (code, text) = pair.left.policy_test(&export);
+    assert_eq!(code, Some(0), "{text}");
+    let view: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(view["peer"], "right");
+    assert_eq!(view["policy"]["statement"], "small");
+    let med = view["attributes"].as_array().unwrap().iter().find(|one| one["name"] == "med");
+    assert_eq!(med.unwrap()["after"], "7");
+    // What came from a peer does not go back to it, whatever its policy says.
+    let (code, text) = pair.right.policy_test(&["--export", "--peer", "left", "10.244.1.0/24"]);
+    assert_eq!(code, Some(3), "{text}");
+    assert!(text.contains("refused: came from this peer"), "{text}");
+}
+
+#[test]
+fn a_policy_test_without_such_a_path_says_what_to_do() {
+    let pair = Pair::established();
+    for (arguments, expected) in [
+        (
+            &["--peer", "left", "10.9.0.0/16"][..],
+            "left has not announced 10.9.0.0/16; `routed show",
+        ),
+        (&["--peer", "left", "--export", "10.9.0.0/16"], "there is no best path to 10.9.0.0/16"),
+        (&["--peer", "nobody", "10.9.0.0/16"], "no peer has the name or address \"nobody\""),
+    ] {
+        let (code, text) = pair.right.policy_test(arguments);
+        assert_eq!(code, Some(1), "{text}");
+        assert!(text.contains(expected), "{text}");
+    }
 }
 
 #[test]

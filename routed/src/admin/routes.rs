@@ -124,13 +124,14 @@ const fn status(verdict: &Verdict) -> PathStatus {
     }
 }
 
-pub(super) fn attrs_view(attrs: &Attrs, learned: bool) -> AttrsView {
+pub(crate) fn attrs_view(attrs: &Attrs, learned: bool) -> AttrsView {
     AttrsView {
         next_hop: learned.then_some(attrs.next_hop.addr),
         next_hop_link_local: attrs.next_hop.link_local.filter(|_| learned),
         next_hop_interface: attrs.next_hop.scope.and_then(interfaces::name),
         as_path: attrs.as_path.to_string(),
         origin: attrs.origin.to_string(),
+        weight: attrs.weight,
         local_preference: attrs.local_pref,
         med: attrs.med,
         communities: texts(&attrs.communities),

@@ -60,7 +60,7 @@ fn told_view(told: &WhyTold, sources: &Sources) -> ToldView {
     }
 }
 
-fn policy_view(explanation: &Explanation) -> PolicyView {
+pub(crate) fn policy_view(explanation: &Explanation) -> PolicyView {
     let step = |step: &bgp::policy::Step| StepView {
         depth: step.depth,
         policy: step.policy.to_string(),

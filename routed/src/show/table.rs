@@ -98,7 +98,7 @@ impl fmt::Display for Table {
 }
 
 /// The text without what would move a terminal's cursor: a peer chooses some of the texts.
-pub(super) fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 

@@ -184,6 +184,9 @@ pub struct AttrsView {
     pub as_path: String,
     /// `igp`, `egp` or `incomplete`.
     pub origin: String,
+    /// Weight that import policy has given it in this router; 0 as a rule.
+    #[serde(default)]
+    pub weight: u32,
     /// LOCAL_PREF.
     pub local_preference: Option<u32>,
     /// MULTI_EXIT_DISC.
@@ -192,7 +195,7 @@ pub struct AttrsView {
     pub communities: Vec<String>,
     /// Large communities.
     pub large_communities: Vec<String>,
-    /// Extended communities, as hexadecimal numbers.
+    /// Extended communities: `rt:65000:100`, `soo:…`, `lb:65000:25Gbit`, else as hexadecimal numbers.
     pub extended_communities: Vec<String>,
     /// ORIGINATOR_ID.
     pub originator_id: Option<Ipv4Addr>,

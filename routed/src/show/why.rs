@@ -68,15 +68,19 @@ fn told_lines(told: &ToldView, lines: &mut Vec<String>) {
 
 fn policy_lines(direction: &str, view: &PolicyView, lines: &mut Vec<String>) {
     let verb = if view.accepted { "accepted" } else { "rejected" };
-    let by = match &view.statement {
-        Some(statement) => format!("statement {statement} of policy {}", view.policy),
-        None => format!("the default of policy {}", view.policy),
-    };
-    lines.push(printable(&format!("       {direction}: {verb} by {by}")));
+    lines.push(printable(&format!("       {direction}: {verb} by {}", decider(view))));
     for step in view.steps.iter().filter(|step| step.statement.is_some()) {
         let statement = step.statement.as_deref().unwrap_or_default();
         let indent = "  ".repeat(step.depth);
         lines.push(printable(&format!("         {indent}{statement}: {}", step.result)));
+    }
+}
+
+/// Who decided.
+pub(crate) fn decider(view: &PolicyView) -> String {
+    match &view.statement {
+        Some(statement) => format!("statement {statement} of policy {}", view.policy),
+        None => format!("the default of policy {}", view.policy),
     }
 }
 

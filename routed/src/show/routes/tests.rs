@@ -9,6 +9,7 @@ fn attrs(next_hop: Option<&str>, as_path: &str) -> AttrsView {
         next_hop_interface: None,
         as_path: as_path.to_owned(),
         origin: "igp".to_owned(),
+        weight: 0,
         local_preference: None,
         med: None,
         communities: Vec::new(),
