@@ -278,6 +278,7 @@ impl World {
             Output::DeferralOver => {
                 self.restarts = self.restarts.checked_sub(1).expect("told once");
             }
+            Output::Heard(..) => panic!("nobody has asked for messages as they came"),
             Output::Update(update) => {
                 assert!(self.up.is_some());
                 if let Some(family) = update.end_of_rib {

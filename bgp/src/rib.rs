@@ -18,6 +18,7 @@ mod dense;
 mod dest;
 mod dump;
 mod export;
+mod imports;
 mod intake;
 mod judge;
 mod lifetime;
@@ -41,6 +42,7 @@ pub use self::{
     adj_out::Advertisement,
     dest::BestPath,
     dump::{DumpCursor, Dumped, DumpedPath},
+    imports::ImportCounts,
     loc::BestChange,
     monitor::{Monitored, Report, StationId},
     nexthop::{NextHopInterest, Resolution},
@@ -115,10 +117,16 @@ impl Rib {
     /// The peer's routes changed. Ignored if its session is not up; prefixes of families that were
     /// not agreed with it are ignored.
     pub fn update(&mut self, peer: PeerId, update: &Update) {
-        let Some(state) = self.peers.get(&peer).filter(|state| state.is_up()) else { return };
+        let Some(state) = self.peers.get_mut(&peer).filter(|state| state.is_up()) else { return };
         let (families, link) = (state.up.families, state.up.link);
+        let wished = state.imports.arrived(update);
+        let mut missing = 0;
         for nlri in &update.withdrawn {
-            self.remove(PathKey { from: Some(peer), path_id: nlri.path_id }, nlri.prefix);
+            let key = PathKey { from: Some(peer), path_id: nlri.path_id };
+            missing += u64::from(!self.remove(key, nlri.prefix));
+        }
+        if let Some(state) = self.peers.get_mut(&peer).filter(|_| wished) {
+            state.imports.duplicate_withdrawals += missing;
         }
         for reach in &update.reach {
             if families.contains(reach.family) {

@@ -63,8 +63,12 @@ pub struct Session {
     state: State,
     since: Option<Instant>,
     last_error: Option<Cause>,
+    /// How the last established session ended.
+    departure: Option<Cause>,
     idle_hold: Duration,
     established_count: u64,
+    /// Whether messages are passed up as they came.
+    recording: bool,
 }
 
 /// What the session as a whole is about.
@@ -93,8 +97,10 @@ impl Session {
             state: State::Idle,
             since: None,
             last_error: None,
+            departure: None,
             idle_hold: Duration::ZERO,
             established_count: 0,
+            recording: false,
         }
     }
 
@@ -155,6 +161,11 @@ impl Session {
         self.links.set_keepalive_times(&self.config, now);
     }
 
+    /// From now on gives each message as it came, by [`Output::Heard`], or no longer does.
+    pub const fn record(&mut self, recording: bool) {
+        self.recording = recording;
+    }
+
     /// What to do next; `None` when all is done.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.links.outputs.pop_front()
@@ -184,8 +195,10 @@ impl Session {
         if let Some((conn, terms)) = self.established() {
             let agreed = terms.graceful_restart.is_some_and(|theirs| theirs.notification);
             let terms = terms.clone();
+            let ending = cease.ending(agreed);
+            self.departure = Some(ending.cause());
             self.links.remove(conn);
-            self.links.part(conn, cease.ending(agreed));
+            self.links.part(conn, ending);
             self.lost(&terms, cease.loss(agreed), now);
         } else {
             match cease.loss(true) {
@@ -256,8 +269,11 @@ impl Session {
             return;
         }
         // Ends when the octets are used up or the connection is given up.
-        while let Some(event) = self.links.get_mut(conn).and_then(|c| c.read(&mut octets)) {
-            self.step(conn, event, now);
+        while let Some(heard) = self.links.get_mut(conn).and_then(|c| c.read(&mut octets)) {
+            if let Some((message, codec)) = heard.message.filter(|_| self.recording) {
+                self.links.outputs.push_back(Output::Heard(message, codec));
+            }
+            self.step(conn, heard.event, now);
         }
     }
 
@@ -317,6 +333,7 @@ impl Session {
         let loss = ending.loss();
         self.links.part(conn, ending);
         if let Some(terms) = terms {
+            self.departure = Some(cause.clone());
             self.lost(&terms, loss, now);
         }
         let expected = loss == Loss::Silent && self.restart.expects_peer();

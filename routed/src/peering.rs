@@ -35,7 +35,7 @@ pub use self::{
     peer::{LinkEvent, PeerCommand},
     peers::{Followed, PeerHandle, Peers},
     remedy::Side,
-    rib::{BestChanges, RibHandle, RibStopped},
+    rib::{BestChanges, Reports, RibHandle, RibStopped, SessionCounts},
     socket::{Setting, SocketError},
     status::{FaultCounters, LastError, PeerStatus},
 };

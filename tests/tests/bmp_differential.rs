@@ -84,7 +84,7 @@ proptest! {
         let at = Timestamp::from_seconds(seconds);
         let report = Report::Routes { session, view, at, update: update.clone() };
         let mut read = Update::default();
-        for message in bmp::report(&report, &ourselves()).unwrap() {
+        for message in bmp::report(&report, &ourselves()).0 {
             let BmpMessage { per_peer_header: Some(header), message_body, .. } = theirs(&message)
             else { panic!("no header") };
             let of_us = view == View::LocRib;
@@ -132,7 +132,7 @@ fn beginning_and_end_of_a_connection_are_read() {
 #[test]
 fn a_session_is_read_with_both_opens() {
     let session = session("10.1.1.0");
-    let messages = bmp::report(&Report::Up(session), &ourselves()).unwrap();
+    let messages = bmp::report(&Report::Up(session), &ourselves()).0;
     let BmpMessageBody::PeerUpNotification(up) = theirs(&messages[0]).message_body else {
         panic!()
     };

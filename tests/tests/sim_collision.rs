@@ -116,6 +116,7 @@ impl World {
                 | Output::StaleExpired(_)
                 | Output::LongLived(_)
                 | Output::DeferralOver
+                | Output::Heard(..)
                 | Output::Update(_)
                 | Output::Refresh(_)
                 | Output::RefreshBegin(_)

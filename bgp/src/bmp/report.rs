@@ -11,20 +11,23 @@ use crate::{
 
 /// The messages that tell a report; `us` is this router, whose the Loc-RIB is.
 ///
-/// # Errors
-///
-/// [`EncodeError`] if the attributes of a route fit in no UPDATE whatever its length. Nothing is
-/// told then.
-pub fn report(report: &Report, us: &Peer) -> Result<Vec<Bytes>, EncodeError> {
+/// Routes whose attributes fit in no UPDATE whatever its length are withdrawn, since the station
+/// must not go on with what they were before; the error says why.
+#[must_use]
+pub fn report(report: &Report, us: &Peer) -> (Vec<Bytes>, Option<EncodeError>) {
     match report {
-        Report::Up(session) => Ok(vec![Peer::from(&**session).up(&session.opening)]),
+        Report::Up(session) => (vec![Peer::from(&**session).up(&session.opening)], None),
         Report::Down { session, why, at } => {
-            Ok(vec![Peer::from(&**session).down(&PeerDown::from(why), *at)])
+            (vec![Peer::from(&**session).down(&PeerDown::from(why), *at)], None)
         }
         Report::Routes { session, view, at, update } => {
             let peer = session.as_deref().map_or(*us, Peer::from);
-            let updates = encode(update, &codec(session.as_deref(), *view))?;
-            Ok(updates.iter().map(|update| peer.routes(*view, update, *at)).collect())
+            let codec = codec(session.as_deref(), *view);
+            let (updates, error) = match encode(update, &codec) {
+                Ok(updates) => (updates, None),
+                Err(error) => (withdrawal(update, &codec), Some(error)),
+            };
+            (updates.iter().map(|update| peer.routes(*view, update, *at)).collect(), error)
         }
     }
 }
@@ -56,4 +59,11 @@ fn encode(update: &Update, codec: &Codec) -> Result<Vec<Bytes>, EncodeError> {
         }
         outcome => outcome,
     }
+}
+
+/// What an UPDATE withdraws, and what it announces withdrawn as well.
+fn withdrawal(update: &Update, codec: &Codec) -> Vec<Bytes> {
+    let announced = update.reach.iter().flat_map(|reach| &reach.prefixes);
+    let gone: Vec<_> = update.withdrawn.iter().chain(announced).copied().collect();
+    Update::encode_withdraw(&gone, codec)
 }

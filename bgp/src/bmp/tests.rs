@@ -190,7 +190,7 @@ fn announced(attrs: Attrs) -> Report {
 fn reports_become_messages_of_their_kind_about_their_peer() {
     let (session, us) = (session(), ourselves());
     let four = peer("10.1.1.0");
-    let told = |of: &Report| report(of, &us).unwrap();
+    let told = |of: &Report| report(of, &us).0;
     assert_eq!(told(&Report::Up(Arc::clone(&session))), [four.up(&session.opening)]);
     let down = Report::Down { session, why: Cause::Closed, at: at() };
     assert_eq!(told(&down), [four.down(&PeerDown::Lost, at())]);
@@ -215,7 +215,7 @@ fn rfc7911_prefixes_have_path_identifiers_where_the_session_has_them() {
     let told = |options, view| {
         let session = Some(Arc::new(Monitored { options, ..Monitored::clone(&session()) }));
         let routes = Report::Routes { session, view, at, update: update.clone() };
-        report(&routes, &ourselves()).unwrap()[0].len()
+        report(&routes, &ourselves()).0[0].len()
     };
     let plain = told(SessionOptions::default(), view);
     assert_eq!(told(options, View::PrePolicy), plain + 4);
@@ -227,10 +227,16 @@ fn rfc7911_prefixes_have_path_identifiers_where_the_session_has_them() {
 fn attributes_that_need_more_than_a_usual_message_are_told_in_a_longer_one() {
     let mut attrs = Attrs::originated(NextHop::new("10.1.1.0".parse().unwrap()));
     attrs.communities = (0..1000).map(Community).collect();
-    assert!(report(&announced(attrs.clone()), &ourselves()).unwrap()[0].len() < 48 + 4096);
+    assert!(report(&announced(attrs.clone()), &ourselves()).0[0].len() < 48 + 4096);
     attrs.communities = (0..2000).map(Community).collect();
-    let messages = report(&announced(attrs.clone()), &ourselves()).unwrap();
+    let (messages, untold) = report(&announced(attrs.clone()), &ourselves());
     assert!(messages.len() == 1 && messages[0].len() > 8000);
+    assert_eq!(untold, None);
     attrs.communities = (0..20_000).map(Community).collect();
-    assert!(report(&announced(attrs), &ourselves()).is_err());
+    // What fits nowhere is not left as it was before.
+    let (messages, untold) = report(&announced(attrs), &ourselves());
+    let prefix = Prefix::host("10.244.1.1".parse().unwrap()).into();
+    let withdrawal = Update::encode_withdraw(&[prefix], &CODEC);
+    assert!(messages.len() == 1 && messages[0].ends_with(&withdrawal[0]));
+    assert!(matches!(untold, Some(wire::EncodeError::AttributeTooLong { .. })));
 }

@@ -15,24 +15,37 @@ use crate::{attrs::Attrs, family::Family, prefix::Prefix, wire::Nlri};
 impl Rib {
     /// The peer announced this path to these prefixes.
     pub(super) fn learn(&mut self, peer: PeerId, attrs: &Arc<Attrs>, prefixes: &[Nlri]) {
+        let Some(state) = self.peers.get_mut(&peer) else { return };
+        let mut counts = state.imports;
+        counts.screened(&adj_in::screen(&self.config, &state.up, attrs));
         for nlri in prefixes {
             let key = PathKey { from: Some(peer), path_id: nlri.path_id };
             let id = self.loc.open(nlri.prefix);
             let known = self.loc.get(id).path(key);
-            if known.is_some_and(|path| Arc::ptr_eq(&path.received, attrs)) {
+            if let Some(known) = known.filter(|path| Arc::ptr_eq(&path.received, attrs)) {
+                let repeated = known.marks == Marks::new(known.marks.learned);
+                counts.duplicate_announcements += u64::from(repeated);
                 self.confirm(id, key);
             } else {
                 self.import(id, key, Arc::clone(attrs), Marks::new(self.now));
+                let path = self.loc.get(id).path(key);
+                counts
+                    .imported(path.and_then(|path| path.imported.as_ref().err()).map(|why| &**why));
             }
+        }
+        if let Some(state) = self.peers.get_mut(&peer) {
+            state.imports = counts;
         }
     }
 
-    /// A path does not exist any more.
-    pub(super) fn remove(&mut self, key: PathKey, prefix: Prefix) {
-        let Some(id) = self.loc.find(prefix) else { return };
-        if self.loc.get(id).path(key).is_some() {
+    /// A path does not exist any more. False if it did not before.
+    pub(super) fn remove(&mut self, key: PathKey, prefix: Prefix) -> bool {
+        let Some(id) = self.loc.find(prefix) else { return false };
+        let exists = self.loc.get(id).path(key).is_some();
+        if exists {
             self.set_path(id, key, None);
         }
+        exists
     }
 
     /// Takes every path of a peer for which `doomed` holds out of its family's table.

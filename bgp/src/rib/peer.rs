@@ -14,6 +14,7 @@ use super::{
     adj_out::AdjOut,
     dense::{DestId, DestSet},
     dest::Path,
+    imports::ImportCounts,
     monitor::Monitored,
 };
 use crate::{
@@ -206,6 +207,8 @@ pub(super) struct Peer {
     pub(super) out: Option<AdjOut>,
     /// What it has told of its routes as a whole.
     pub(super) inbound: PerFamily<Inbound>,
+    /// What became of what it announced.
+    pub(super) imports: ImportCounts,
     counts: PerFamily<PeerCounts>,
     readiness: Readiness,
 }
@@ -239,6 +242,7 @@ impl Peer {
             up,
             received: DestSet::default(),
             inbound: PerFamily::default(),
+            imports: ImportCounts::default(),
             counts: PerFamily::default(),
             readiness: Readiness::Idle,
         }
@@ -248,6 +252,7 @@ impl Peer {
     pub(super) fn resume(&mut self, id: PeerId, up: PeerUp, out: AdjOut) {
         self.monitored = Arc::new(Monitored::new(id, &up));
         self.out = Some(out);
+        self.imports = ImportCounts::default();
         self.up = up;
     }
 

@@ -6,7 +6,8 @@
 use std::sync::Arc;
 
 use super::{
-    PathView, PeerCounts, PeerId, Rib, ToldView, dest::PathKey, export::Exporter, peer::Peer,
+    ImportCounts, PathView, PeerCounts, PeerId, Rib, ToldView, dest::PathKey, export::Exporter,
+    peer::Peer,
 };
 use crate::{family::Family, prefix::Prefix};
 
@@ -88,6 +89,12 @@ impl Rib {
             paths_received: self.peers.values().map(received).sum(),
             attribute_sets: self.attrs.len(),
         }
+    }
+
+    /// What became of what a peer announced since its session began.
+    #[must_use]
+    pub fn import_counts(&self, peer: PeerId) -> ImportCounts {
+        self.peers.get(&peer).map(|state| state.imports).unwrap_or_default()
     }
 
     /// Prefixes in the Loc-RIB of a family.

@@ -58,6 +58,14 @@ pub(super) enum Event {
     Closed,
 }
 
+/// Something that the peer said.
+#[derive(Debug)]
+pub(super) struct Heard {
+    pub(super) event: Event,
+    /// The whole message and how it was read; `None` if not even its header is good.
+    pub(super) message: Option<(Bytes, Codec)>,
+}
+
 /// What the session does about it.
 #[derive(Debug)]
 pub(super) enum Reaction {
@@ -146,22 +154,24 @@ impl Connection {
 
     /// The next message in `octets`; `None` when they are used up. Reads no further after an
     /// error, since the connection ends there.
-    pub(super) fn read(&mut self, octets: &mut Bytes) -> Option<Event> {
+    pub(super) fn read(&mut self, octets: &mut Bytes) -> Option<Heard> {
         let codec = self.codec();
-        match self.inbox.next(octets, codec.max_receive_len) {
-            Ok(None) => None,
+        let event = match self.inbox.next(octets, codec.max_receive_len) {
+            Ok(None) => return None,
             Ok(Some(message)) => {
                 if message[TYPE_AT] == TYPE_OPEN {
                     // Copied, or it would hold all that was read with it in memory.
                     self.received_open = Bytes::copy_from_slice(&message);
                 }
-                Some(self.decode(&message, &codec))
+                let event = self.decode(&message, &codec);
+                return Some(Heard { event, message: Some((message, codec)) });
             }
-            Err(BadHeader::Answer(notification)) => Some(Event::Malformed(notification)),
+            Err(BadHeader::Answer(notification)) => Event::Malformed(notification),
             Err(BadHeader::Unanswerable(notification)) => {
-                Some(Event::MalformedNotification(notification))
+                Event::MalformedNotification(notification)
             }
-        }
+        };
+        Some(Heard { event, message: None })
     }
 
     /// What an event means in this phase. Every pair is written out.

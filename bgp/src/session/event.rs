@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::{
     family::{Family, FamilySet},
     session::{Cease, Established, StateChange},
-    wire::Update,
+    wire::{Codec, Update},
 };
 
 /// One TCP connection of a session, by a number that is never used twice in its life.
@@ -89,6 +89,10 @@ pub enum Output {
     /// itself, or the deferral time is over (RFC 4724 §4.1). Once in the life of a session that
     /// was made with [`Restarted`](crate::config::Restarted) and never otherwise.
     DeferralOver,
+    /// The peer said this: a whole message as it came, flaws included, and how it is read. Comes
+    /// before what follows from it, and only if [`Session::record`](super::Session::record) asks
+    /// for it.
+    Heard(Bytes, Codec),
     /// The peer's routes changed, or an UPDATE had contained faults worth counting.
     Update(Update),
     /// The peer asks for all our routes of a family again (RFC 2918).

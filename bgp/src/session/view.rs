@@ -31,6 +31,13 @@ impl Session {
         self.last_error.as_ref()
     }
 
+    /// How the last session that stood has ended, as the peer saw it: what we sent, if we sent
+    /// anything. `None` if none has ended.
+    #[must_use]
+    pub const fn departure(&self) -> Option<&Cause> {
+        self.departure.as_ref()
+    }
+
     /// When the session will next dial or leave Idle by itself; `None` if it will not, as in
     /// passive mode or when stopped, or need not.
     #[must_use]

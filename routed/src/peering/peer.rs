@@ -17,7 +17,7 @@ use std::{
 
 use bgp::{
     rib::{Advertisement, PeerId},
-    session::{Cease, ConnId, Input, Output, Session},
+    session::{Cause, Cease, ConnId, Input, Output, Session},
 };
 use bytes::Bytes;
 use tokio::{
@@ -302,13 +302,16 @@ impl PeerTask {
             Output::Up(established) => self.up(&established),
             Output::Down { retain } => {
                 self.interface = None;
-                self.rib.down(retain);
+                let why = self.session.departure().cloned().unwrap_or(Cause::Closed);
+                self.rib.down(retain, why);
             }
             Output::StaleExpired(families) => self.rib.push(PeerEvent::StaleExpired(families)),
             Output::LongLived(families) => self.rib.push(PeerEvent::LongLived(families)),
             Output::DeferralOver => self.rib.push(PeerEvent::DeferralOver),
             Output::RefreshBegin(family) => self.rib.push(PeerEvent::RefreshBegin(family)),
             Output::RefreshEnd(family) => self.rib.push(PeerEvent::RefreshEnd(family)),
+            // Nobody asks for it yet.
+            Output::Heard(..) => (),
             Output::Update(update) => {
                 self.note_faults(&update.faults);
                 self.rib.push(PeerEvent::Update(update));
@@ -352,8 +355,14 @@ impl PeerTask {
 
     /// Our end of the established connection.
     fn local(&self) -> Option<SocketAddr> {
+        self.ends().map(|(local, _)| local)
+    }
+
+    /// Both ends of the established connection, ours first.
+    fn ends(&self) -> Option<(SocketAddr, SocketAddr)> {
         let (id, _) = self.session.established()?;
-        self.conns.iter().find(|conn| conn.id == id)?.stream().local_addr().ok()
+        let stream = self.conns.iter().find(|conn| conn.id == id)?.stream();
+        stream.local_addr().ok().zip(stream.peer_addr().ok())
     }
 }
 

@@ -15,14 +15,21 @@ use bgp::{
     family::{Family, FamilySet},
     prefix::Prefix,
     rib::{
-        Advertisement, BestChange, PathView, PeerCounts, PeerId, PeerUp, Resolution, Rib,
-        RibConfig, RibSizes, ToldView, Why,
+        Advertisement, BestChange, PathView, PeerCounts, PeerId, PeerUp, Report, Resolution, Rib,
+        RibConfig, RibSizes, StationId, ToldView, Why,
     },
+    session::Cause,
+    timestamp::Timestamp,
     wire::Update,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
 mod owner;
+mod reports;
+
+pub use reports::{Reports, SessionCounts};
+
+use reports::Registration;
 
 /// What a session has to say to the RIB, in the order in which it happened.
 #[derive(Clone, Debug)]
@@ -40,7 +47,14 @@ pub(crate) enum PeerEvent {
     /// It has announced all of it.
     RefreshEnd(Family),
     /// No longer established; routes of these families are kept as stale.
-    Down { retain: FamilySet },
+    Down {
+        /// See [`Output::Down`](bgp::session::Output::Down).
+        retain: FamilySet,
+        /// How it ended.
+        why: Cause,
+        /// When.
+        at: Timestamp,
+    },
     /// What is still stale of these families is gone.
     StaleExpired(FamilySet),
     /// What is stale of these families is kept for long.
@@ -80,6 +94,11 @@ pub(crate) enum Command {
     Pull { peer: PeerId, budget: usize, answer: oneshot::Sender<Vec<Advertisement>> },
     /// The kernel's side has room for `budget` changes. Answered once there are some.
     PullBest { budget: usize, answer: oneshot::Sender<Vec<BestChange>> },
+    /// See [`RibHandle::monitor`].
+    Monitor(Registration),
+    /// A station has room for about `budget` sessions and prefixes. Answered once there is
+    /// something to tell.
+    PullReports { station: StationId, budget: usize, answer: oneshot::Sender<Vec<Report>> },
     /// See [`RibHandle::originate`].
     Originate(Prefix, Arc<Attrs>),
     /// See [`RibHandle::withdraw`].

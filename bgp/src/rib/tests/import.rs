@@ -319,3 +319,47 @@ fn rfc9234_5_a_leaked_route_takes_no_part_and_shows_why() {
     up.options.role = None;
     assert_eq!(fate(up, marked), Verdict::Best, "nobody said what it is");
 }
+
+#[test]
+fn rfc7854_4_8_what_becomes_of_announcements_is_counted_as_it_arrives() {
+    let mut rib = router();
+    rib.peer_up(PeerId(1), peer(1, 65001));
+    let counts = |rib: &Rib| rib.import_counts(PeerId(1));
+    let good = announce(&["10.1.0.0/16", "10.2.0.0/16"], path(1, &[65001]));
+    rib.update(PeerId(1), &good);
+    assert_eq!(counts(&rib), ImportCounts::default());
+    rib.update(PeerId(1), &good);
+    assert_eq!(counts(&rib).duplicate_announcements, 2);
+    rib.update(PeerId(1), &withdraw(&["10.1.0.0/16", "10.9.0.0/16"]));
+    assert_eq!(counts(&rib).duplicate_withdrawals, 1);
+
+    // Loops count once for what shares its attributes, however many prefixes there are.
+    rib.update(PeerId(1), &announce(&["10.3.0.0/16", "10.4.0.0/16"], path(1, &[65001, US.0])));
+    let looped = Attrs { originator_id: Some(OUR_ID), ..path(1, &[65001]) };
+    rib.update(PeerId(1), &announce(&["10.5.0.0/16"], looped));
+    let looped = Attrs { cluster_list: vec![OUR_ID], ..path(1, &[65001]) };
+    rib.update(PeerId(1), &announce(&["10.5.0.0/16"], looped));
+    let ImportCounts { as_loops, originator_loops, cluster_loops, rejected, .. } = counts(&rib);
+    assert_eq!((as_loops, originator_loops, cluster_loops, rejected), (1, 1, 1, 0));
+
+    // Treated as withdrawn: the peer did not mean to withdraw.
+    let fault = crate::wire::Fault {
+        treatment: crate::wire::Treatment::TreatAsWithdraw,
+        attribute: crate::wire::AttrCode::ORIGIN,
+        reason: "",
+        octets: bytes::Bytes::new(),
+    };
+    rib.update(PeerId(1), &Update { faults: vec![fault], ..withdraw(&["10.9.0.0/16"]) });
+    assert_eq!((counts(&rib).treated_as_withdraw, counts(&rib).duplicate_withdrawals), (1, 1));
+
+    // A new policy rejects what is stored: nothing has arrived.
+    let config = RibPeerConfig { import: None, ..peer(1, 65001).config };
+    rib.set_policies(PeerId(1), config.clone());
+    assert_eq!(counts(&rib).rejected, 0);
+    rib.update(PeerId(1), &announce(&["10.6.0.0/16", "10.7.0.0/16"], path(1, &[65001])));
+    assert_eq!(counts(&rib).rejected, 2);
+
+    // The next session begins at 0.
+    rib.peer_up(PeerId(1), PeerUp { config, ..peer(1, 65001) });
+    assert_eq!(counts(&rib), ImportCounts::default());
+}

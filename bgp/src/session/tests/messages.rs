@@ -201,3 +201,50 @@ fn a_connection_that_is_given_up_is_not_listened_to() {
     assert!(bench.outputs.is_empty());
     assert_eq!(bench.session.poll_timeout(), None);
 }
+
+#[test]
+fn messages_are_passed_up_as_they_came_only_if_somebody_records_them() {
+    let (mut bench, conn) = Bench::established(config());
+    bench.hear(conn, end_of_rib());
+    let heard = |bench: &Bench| -> Vec<Bytes> {
+        let heard = bench.outputs.iter().filter_map(|output| match output {
+            Output::Heard(octets, _) => Some(octets.clone()),
+            _ => None,
+        });
+        heard.collect()
+    };
+    assert!(heard(&bench).is_empty());
+
+    bench.session.record(true);
+    // In pieces, and with a flaw that is contained: ORIGIN of two octets.
+    let flawed = message(2, &[0, 0, 0, 5, 0x40, 1, 2, 0, 0]);
+    let stream = [end_of_rib(), flawed.clone()].concat();
+    for octet in stream {
+        bench.hear(conn, vec![octet]);
+    }
+    assert_eq!(heard(&bench), [end_of_rib(), flawed]);
+    let first = bench.outputs.iter().position(|output| matches!(output, Output::Heard(..)));
+    assert!(
+        matches!(bench.outputs[first.unwrap() + 1], Output::Update(_)),
+        "the cause comes first"
+    );
+}
+
+#[test]
+fn how_a_session_ended_is_kept_as_the_peer_saw_it() {
+    let (mut bench, _) = Bench::established(config());
+    assert_eq!(bench.session.departure(), None);
+    bench.give(Input::Stop(Cease::AdminShutdown("bye".to_owned())));
+    assert_eq!(
+        bench.session.departure(),
+        Some(&Cause::Sent(wire::Notification::admin_shutdown("bye"))),
+        "although the session's own cause is that it was stopped"
+    );
+
+    let (mut bench, conn) = Bench::established(config());
+    bench.hear(conn, cease(2));
+    assert!(matches!(bench.session.departure(), Some(Cause::Received(_))));
+    // What happens before the next session stands does not change it.
+    bench.give(Input::Start);
+    assert!(matches!(bench.session.departure(), Some(Cause::Received(_))));
+}

@@ -2,7 +2,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    time::Instant,
+    time::{Instant, SystemTime},
 };
 
 use bgp::{
@@ -44,8 +44,21 @@ impl PeerTask {
             extended_next_hop: takes_extended_next_hop(established),
             options: established.into(),
             config,
-            opening: Opening::default(),
+            opening: self.opening(established),
         });
+    }
+
+    /// How the session began, for those who monitor it.
+    fn opening(&self, established: &Established) -> Opening {
+        let nothing = Opening::default();
+        let (local, remote) = self.ends().unwrap_or((nothing.local, nothing.remote));
+        Opening {
+            local,
+            remote,
+            sent_open: established.sent_open.clone(),
+            received_open: established.received_open.clone(),
+            at: SystemTime::now().into(),
+        }
     }
 
     /// The RIB hears of new settings, if it knows of a session.

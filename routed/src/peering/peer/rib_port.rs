@@ -6,11 +6,12 @@
 //! Never makes the peer's task wait: what does not fit is kept here, and the task stops reading
 //! from the peer until it is gone.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::SystemTime};
 
 use bgp::{
     family::FamilySet,
     rib::{Advertisement, PeerId, PeerUp},
+    session::Cause,
 };
 use tokio::sync::oneshot;
 
@@ -39,8 +40,8 @@ impl RibPort {
         self.push(PeerEvent::Up(Box::new(up)));
     }
 
-    /// It is no longer; routes of these families are kept.
-    pub(super) fn down(&mut self, retain: FamilySet) {
+    /// It is no longer, for this reason; routes of these families are kept.
+    pub(super) fn down(&mut self, retain: FamilySet, why: Cause) {
         self.up = false;
         self.pull = None;
         // Routes that the RIB has not seen need not be put in before they are taken out.
@@ -49,7 +50,7 @@ impl RibPort {
             Command::Peer(_, event) => !retain.is_empty() || event.outlives_the_session(),
             _ => false,
         });
-        self.push(PeerEvent::Down { retain });
+        self.push(PeerEvent::Down { retain, why, at: SystemTime::now().into() });
     }
 
     /// Hands on what happened in the session.

@@ -4,17 +4,16 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     ops::ControlFlow,
     sync::Weak,
+    time::SystemTime,
 };
 
 use bgp::{
     attrs::NextHop,
     rib::{Advertisement, BestChange, NextHopInterest, PeerId, Rib},
-    session::Cause,
-    timestamp::Timestamp,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{Command, PeerEvent};
+use super::{Command, PeerEvent, reports::Stations};
 
 /// A reader that has room.
 struct Pull<T> {
@@ -31,6 +30,7 @@ pub(super) struct RibOwner {
     ready: BTreeSet<PeerId>,
     best: Option<Pull<BestChange>>,
     best_reader: Weak<()>,
+    stations: Stations,
     next_hops: watch::Sender<BTreeSet<NextHop>>,
 }
 
@@ -46,6 +46,7 @@ impl RibOwner {
             ready: BTreeSet::new(),
             best: None,
             best_reader,
+            stations: Stations::default(),
             next_hops,
         }
     }
@@ -54,6 +55,7 @@ impl RibOwner {
     pub(super) fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
         let mut batch = Vec::with_capacity(BATCH);
         while inbox.blocking_recv_many(&mut batch, BATCH) > 0 {
+            self.rib.set_time(SystemTime::now().into());
             for command in batch.drain(..) {
                 if self.take(command).is_break() {
                     return;
@@ -61,6 +63,7 @@ impl RibOwner {
             }
             self.answer_peers();
             self.answer_best();
+            self.stations.answer(&mut self.rib);
             self.publish_next_hops();
         }
     }
@@ -73,6 +76,10 @@ impl RibOwner {
                 self.ready.insert(peer);
             }
             Command::PullBest { budget, answer } => self.best = Some(Pull { budget, answer }),
+            Command::Monitor(registration) => self.stations.add(&mut self.rib, registration),
+            Command::PullReports { station, budget, answer } => {
+                self.stations.ask(station, budget, answer);
+            }
             Command::Originate(prefix, attrs) => self.rib.originate(prefix, attrs),
             Command::Withdraw(prefix) => self.rib.withdraw(prefix),
             Command::SetNextHop(next_hop, resolution) => {
@@ -98,9 +105,9 @@ impl RibOwner {
             PeerEvent::Settings(config) => self.rib.set_policies(peer, *config),
             PeerEvent::RefreshBegin(family) => self.rib.refresh_begin(peer, family),
             PeerEvent::RefreshEnd(family) => self.rib.refresh_end(peer, family),
-            PeerEvent::Down { retain } => {
+            PeerEvent::Down { retain, why, at } => {
                 self.pulls.remove(&peer);
-                self.rib.peer_down(peer, retain, &Cause::Closed, Timestamp::UNKNOWN);
+                self.rib.peer_down(peer, retain, &why, at);
             }
             PeerEvent::StaleExpired(families) => self.rib.stale_expired(peer, families),
             PeerEvent::LongLived(families) => self.rib.long_lived(peer, families),

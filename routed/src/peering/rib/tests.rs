@@ -9,7 +9,7 @@ use bgp::{
     aspath::Asn,
     family::FamilySet,
     policy::Policy,
-    rib::{NotAdvertised, Opening, SessionOptions, Verdict},
+    rib::{NotAdvertised, Opening, SessionOptions, Verdict, View},
 };
 
 use super::*;
@@ -50,6 +50,10 @@ fn up() -> PeerEvent {
         },
         opening: Opening::default(),
     }))
+}
+
+fn down() -> PeerEvent {
+    PeerEvent::Down { retain: FamilySet::NONE, why: Cause::Closed, at: Timestamp::UNKNOWN }
 }
 
 fn prefix(text: &str) -> Prefix {
@@ -120,7 +124,7 @@ async fn a_request_of_an_earlier_session_takes_nothing_from_the_next() {
     {}
     let stale = rib.pull(100).await;
 
-    rib.event(PeerEvent::Down { retain: FamilySet::NONE }).await;
+    rib.event(down()).await;
     rib.event(up()).await;
     rib.rib.originate(prefix("10.244.1.0/24"), originated()).await.unwrap();
 
@@ -179,7 +183,7 @@ async fn next_hops_are_published_while_paths_have_them() {
     rib.rib.set_next_hop(hop, Resolution::Reachable { cost: 0 }).await.unwrap();
     assert_eq!(rib.rib.received(PEER).await.unwrap()[0].1.verdict, Verdict::Best);
 
-    rib.event(PeerEvent::Down { retain: FamilySet::NONE }).await;
+    rib.event(down()).await;
     next_hops.changed().await.unwrap();
     assert!(next_hops.borrow().is_empty());
 }
@@ -211,4 +215,28 @@ async fn everybody_hears_that_the_rib_has_stopped() {
     assert_eq!(rib.rib.routes().await, Err(RibStopped));
     assert_eq!(rib.rib.withdraw(prefix("10.0.0.0/8")).await, Err(RibStopped));
     assert_eq!(rib.best.next(1).await, Err(RibStopped));
+}
+
+#[tokio::test]
+async fn a_station_is_told_what_there_is_then_waits_for_changes_and_is_forgotten_when_it_goes() {
+    let rib = fixture(false);
+    rib.event(up()).await;
+    rib.event(learned(&["10.244.1.0/24"])).await;
+    let mut reports = rib.rib.monitor([View::PrePolicy].into_iter().collect()).await.unwrap();
+    let first = reports.next(100).await.unwrap();
+    assert!(matches!(&first[0], Report::Up(session) if session.id == PEER), "{first:?}");
+    assert!(first[1..].iter().all(|report| matches!(report, Report::Routes { .. })));
+
+    // Nothing more: it waits, and an abandoned wait loses nothing.
+    while tokio::time::timeout(Duration::from_millis(50), reports.next(100)).await.is_ok() {}
+    rib.event(down()).await;
+    let next = reports.next(100).await.unwrap();
+    assert!(matches!(&next[..], [Report::Down { why: Cause::Closed, .. }]), "{next:?}");
+
+    drop(reports);
+    // The thread notices with its next command, and does not hand out the station's news to others.
+    rib.event(up()).await;
+    let mut other = rib.rib.monitor([View::LocRib].into_iter().collect()).await.unwrap();
+    let first = other.next(100).await.unwrap();
+    assert!(matches!(&first[0], Report::Up(_)), "{first:?}");
 }
