@@ -1,6 +1,7 @@
 //! `[[peers]]`: each table on its own, then what only shows when all are seen together.
 
 mod group;
+mod options;
 mod peer;
 
 use std::{collections::BTreeMap, path::Path};

@@ -125,12 +125,12 @@ fn of_restart(restart: Option<&GracefulRestart>) -> impl Iterator<Item = Field<'
         ]
     });
     let keys = [
-        ("graceful_restart.restart_time", Reset),
+        ("restart_time", Reset),
         ("graceful_restart.families", Reset),
         ("graceful_restart.notification", Reset),
         // Looked at when the peer comes back.
-        ("graceful_restart.stale_path_time", Nothing),
-        ("graceful_restart.long_lived_time", Reset),
+        ("stale_path_time", Nothing),
+        ("long_lived_stale_time", Reset),
     ];
     keys.into_iter().enumerate().map(move |(i, (key, effect))| {
         Field::optional(key, effect, values.as_ref().map(|values| &values[i]))

@@ -63,6 +63,14 @@ fn each_setting_of_a_peer_has_its_own_effect() {
         ("connect_retry = 9", "peers[tor-a].connect_retry: 5 -> 9 (none)"),
         ("keepalive_time = 9", "peers[tor-a].keepalive_time: none -> 9 (none)"),
         ("passive = true", "peers[tor-a].passive: false -> true (none)"),
+        ("extended_messages = false", "peers[tor-a].extended_messages: true -> false (reset)"),
+        ("role = \"customer\"", "peers[tor-a].role: none -> customer (reset)"),
+        ("restart_time = 60", "peers[tor-a].restart_time: 120 -> 60 (reset)"),
+        ("stale_path_time = 60", "peers[tor-a].stale_path_time: 360 -> 60 (none)"),
+        ("long_lived_stale_time = 9", "peers[tor-a].long_lived_stale_time: 0 -> 9 (reset)"),
+        ("add_path_receive = true", "peers[tor-a].add_path_receive: none -> ipv4, ipv6 (reset)"),
+        ("drain = true", "peers[tor-a].drain: false -> true (soft)"),
+        ("allow_own_as = 2", "peers[tor-a].allow_own_as: 0 -> 2 (soft)"),
         ("port = 1790", "peers[tor-a].port: 179 -> 1790 (none)"),
     ];
     for (line, expected) in edits {

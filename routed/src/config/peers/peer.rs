@@ -14,7 +14,7 @@ use bgp::{
     policy::Policy,
 };
 
-use super::Context;
+use super::{Context, options};
 use crate::config::{
     Password, Peer, PeerAddress, password,
     policies::{self, Direction},
@@ -59,8 +59,18 @@ pub(super) fn read(
     let port = section.or("port", BGP_PORT, value::port);
     let ttl = ttl(section, internal, unnumbered);
     let password = password(section, context, unnumbered);
-    let session = session(section, context, asn, unnumbered);
-    let rib = rib(section, context, defaults, internal);
+    let (local_asn, local_as) = options::local_asn(section, context.speaker.asn, internal);
+    let mut session = session(section, context, asn, unnumbered);
+    let mut rib = RibPeerConfig { local_as, ..rib(section, context, defaults, internal) };
+    options::rib(section, internal, &mut rib);
+    match &mut session {
+        Some(session) => {
+            session.local_asn = local_asn.unwrap_or(session.local_asn);
+            options::session(section, internal, session);
+        }
+        // The keys are judged all the same.
+        None => options::session(section, internal, &mut options::anybody()),
+    }
     let families = session.as_ref().map_or(FamilySet::ALL, |session| session.families);
     let (next_hop_ipv4, next_hop_ipv6) = next_hops(section, families);
     let peer = address.as_ref().zip(session).map(|(address, session)| {
