@@ -13,6 +13,7 @@ pub mod node;
 pub mod peering;
 pub mod policy_test;
 pub mod reload;
+pub mod restart;
 pub mod run;
 pub mod show;
 pub mod sources;

@@ -11,6 +11,7 @@ use std::{path::PathBuf, time::Instant};
 
 use anyhow::{Context as _, bail};
 use bgp::{
+    config::Restarted,
     family::Family,
     session::{Cease, State},
 };
@@ -28,13 +29,14 @@ use crate::{
     http::HttpServer,
     ipam,
     kernel::{
-        sysctl,
+        routes, sysctl,
         watch::{self as kernel_watch, Links},
     },
     metrics::Metrics,
     node::{self, NodeHandle},
     peering::{self, BestChanges, Peering, Peers},
     reload::{ReloadHandle, Running},
+    restart,
     sources::{KernelHandle, Sources},
 };
 
@@ -50,9 +52,15 @@ pub async fn run(path: PathBuf, config: Config) -> anyhow::Result<()> {
     let metrics = Metrics::new();
     let mut parts = Parts::default();
 
+    let restarted = restarted(&config)?;
     let kernel = Kernel::open(&config)?;
     let node = pods(&config, &metrics, &mut parts)?;
-    let (peering, best) = Peering::start(&config, kernel.links.clone())?;
+    let (peering, best) =
+        Peering::start(&restart::announced(config.clone(), restarted), kernel.links.clone())?;
+    if let Err(error) = restart::leave_mark(&config) {
+        tracing::warn!(%error, "no mark for the next run beside sockets.admin; peers will take a \
+            restart for a fresh start");
+    }
     let sources = Sources {
         started,
         peers: peering.peers().clone(),
@@ -89,11 +97,25 @@ pub async fn run(path: PathBuf, config: Config) -> anyhow::Result<()> {
     };
     tracing::info!("stopping");
     parts.stop().await;
-    running.peering.stop(Cease::AdminShutdown(String::new())).await;
+    running.peering.stop(Cease::GracefulStop).await;
     match ended {
         None => Ok(()),
         Some(part) => bail!("{part} ended unexpectedly; the log says why, please report it"),
     }
+}
+
+/// What peers are to hear of an earlier run. Asked before anything of the kernel is changed.
+fn restarted(config: &Config) -> anyhow::Result<Option<Restarted>> {
+    let kernel = match config.node.mode {
+        Mode::Speaker => Vec::new(),
+        Mode::Node => routes::list().context("the kernel's routes cannot be listed")?,
+    };
+    let restarted = restart::survey(config, &kernel);
+    if let Some(Restarted { forwarding, .. }) = restarted {
+        let survived: Vec<_> = forwarding.iter().map(|family| family.to_string()).collect();
+        tracing::info!(?survived, "taking over from an earlier run; its forwarding goes on");
+    }
+    Ok(restarted)
 }
 
 /// The signals that the daemon heeds.

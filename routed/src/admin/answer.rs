@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use bgp::{
     config::PeerAs,
-    family::Family,
+    family::{Family, FamilySet},
     rib::PeerCounts,
     session::{Counters, Established},
-    wire::Notification,
+    wire::{MAX_LEN, Notification},
 };
 use routed_core::{
     ipam::{BlockUse, PoolUse},
@@ -203,13 +203,38 @@ fn notification_view(error: &LastError) -> Option<NotificationView> {
     Some(NotificationView { sent: side == Side::Ours, code, subcode })
 }
 
-/// What was agreed on beyond plain BGP-4, in the order of the RFCs.
+/// What was agreed on beyond plain BGP-4, in words.
 fn capabilities(agreed: &Established) -> Vec<String> {
+    let codec = &agreed.codec;
     let mut all = Vec::new();
-    let mut add = |agreed: bool, text: &str| all.extend(agreed.then(|| text.to_owned()));
-    add(agreed.route_refresh, "route refresh");
-    add(agreed.codec.four_octet_as, "4-octet AS");
+    let mut add = |agreed: bool, text: String| all.extend(agreed.then_some(text));
+    add(codec.four_octet_as, "4-octet AS".to_owned());
+    add(agreed.route_refresh && !agreed.enhanced_refresh, "route refresh".to_owned());
+    add(agreed.enhanced_refresh, "enhanced route refresh".to_owned());
+    add(!codec.extended_next_hop.is_empty(), "IPv6 next hops for IPv4".to_owned());
+    add(codec.max_send_len > MAX_LEN, "extended messages".to_owned());
+    for (families, verb) in [(codec.add_path_receive, "receives"), (codec.add_path_send, "sends")] {
+        add(!families.is_empty(), format!("add-path ({verb} {})", listed(families)));
+    }
+    if let Some(restart) = &agreed.graceful_restart {
+        let errors = if restart.notification { ", over errors too" } else { "" };
+        let kept = match restart.families.is_empty() {
+            true => "it only helps".to_owned(),
+            false => format!("{} s for {}", restart.restart_time, listed(restart.families)),
+        };
+        add(true, format!("graceful restart ({kept}{errors})"));
+    }
+    let long = agreed.long_lived_families();
+    add(!long.is_empty(), format!("long-lived graceful restart ({})", listed(long)));
+    if let Some(ours) = agreed.role {
+        let theirs = agreed.peer_role.map_or("untold".to_owned(), |role| role.to_string());
+        add(true, format!("roles ({ours} here, {theirs} there)"));
+    }
     all
+}
+
+fn listed(families: FamilySet) -> String {
+    families.iter().map(|family| family.to_string()).collect::<Vec<_>>().join(" and ")
 }
 
 fn route_counts(family: Family, counts: PeerCounts) -> RouteCounts {

@@ -74,6 +74,15 @@ pub fn start(protocol: u8) -> Result<RouteWriter, StartError> {
     Ok(RouteWriter { jobs, answers, port })
 }
 
+/// Every route of the calling thread's network namespace that the machine looks at.
+///
+/// # Errors
+///
+/// [`NetlinkError`].
+pub fn list() -> Result<Vec<Route>, NetlinkError> {
+    all_routes(&mut Netlink::open()?)
+}
+
 fn dump(netlink: &mut Netlink) -> Event {
     match all_routes(netlink) {
         Ok(routes) => Event::Dumped(routes),

@@ -80,6 +80,13 @@ impl PeerTask {
         if cease == Cease::Deconfigured {
             self.whereabouts.leave();
         }
+        let terms = self.session.established().map(|(_, terms)| terms);
+        let agreed = terms.is_some_and(|terms| terms.graceful_restart.is_some());
+        // A peer that would drop our routes anyway may as well hear why.
+        let cease = match cease {
+            Cease::GracefulStop if !agreed => Cease::AdminShutdown(String::new()),
+            other => other,
+        };
         self.handle(Input::Stop(cease));
         self.ending = true;
     }
