@@ -1,13 +1,19 @@
 //! Settings of a speaker and its peers, already checked: cannot hold nonsense.
 
 use std::{
+    fmt,
     net::{IpAddr, Ipv4Addr},
     num::NonZeroU8,
     sync::Arc,
     time::Duration,
 };
 
-use crate::{aspath::Asn, family::FamilySet, policy::Policy, role::Role};
+use crate::{
+    aspath::Asn,
+    family::{FamilySet, PerFamily},
+    policy::Policy,
+    role::Role,
+};
 
 mod restart;
 
@@ -190,6 +196,11 @@ pub struct RibPeerConfig {
     pub local_as: LocalAs,
     /// Of which paths the peer is told in families in which it can be told of several (RFC 7911).
     pub add_path: AddPath,
+    /// How many paths of each family it may announce.
+    pub max_prefixes: PerFamily<Option<PrefixLimit>>,
+    /// How many paths of each family it is told at most; what is more is kept from it until there
+    /// is room.
+    pub max_advertised: PerFamily<Option<u32>>,
     /// The session with this peer is about to be taken down: everything that it is told is
     /// marked with GRACEFUL_SHUTDOWN, and what comes from it by eBGP is the last choice
     /// (RFC 8326 §4.2).
@@ -225,6 +236,8 @@ impl Default for RibPeerConfig {
             private_as: PrivateAs::Keep,
             local_as: LocalAs::default(),
             add_path: AddPath::All,
+            max_prefixes: PerFamily { ipv4: None, ipv6: None },
+            max_advertised: PerFamily { ipv4: None, ipv6: None },
             drain: false,
             send_blackhole: false,
             enforce_first_as: true,
@@ -268,4 +281,50 @@ pub enum AddPath {
     Used,
     /// At most this many.
     Best(NonZeroU8),
+}
+
+/// How many paths of a family a peer may announce (RFC 4271 §6.7, RFC 4486 §4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PrefixLimit {
+    /// More than this is too much.
+    pub max: u32,
+    /// Somebody is warned when there are so many.
+    pub warn_from: u32,
+    /// Which paths count.
+    pub counted: Counted,
+    /// What becomes of more.
+    pub at_limit: AtLimit,
+}
+
+/// In words, as for an operator who compares two settings.
+impl fmt::Display for PrefixLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let counted = match self.counted {
+            Counted::Received => "received",
+            Counted::Accepted => "accepted",
+        };
+        let at_limit = match self.at_limit {
+            AtLimit::Warn => "then warn",
+            AtLimit::Stop => "then stop",
+        };
+        write!(f, "{} {counted}, warn from {}, {at_limit}", self.max, self.warn_from)
+    }
+}
+
+/// Which of a peer's paths count for its limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counted {
+    /// All that it announces, before policy.
+    Received,
+    /// Those that checks and import policy let in, whether or not their next hop will do.
+    Accepted,
+}
+
+/// What becomes of paths beyond a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AtLimit {
+    /// They are taken, and somebody is told.
+    Warn,
+    /// They are not, and the session is to be ended.
+    Stop,
 }

@@ -143,3 +143,31 @@ impl FromIterator<Family> for FamilySet {
         set
     }
 }
+
+/// One value for each family.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PerFamily<T> {
+    /// Of IPv4 unicast.
+    pub ipv4: T,
+    /// Of IPv6 unicast.
+    pub ipv6: T,
+}
+
+impl<T> PerFamily<T> {
+    /// The family's.
+    #[must_use]
+    pub const fn get(&self, family: Family) -> &T {
+        match family {
+            Family::Ipv4Unicast => &self.ipv4,
+            Family::Ipv6Unicast => &self.ipv6,
+        }
+    }
+
+    /// The family's, to change.
+    pub const fn get_mut(&mut self, family: Family) -> &mut T {
+        match family {
+            Family::Ipv4Unicast => &mut self.ipv4,
+            Family::Ipv6Unicast => &mut self.ipv6,
+        }
+    }
+}

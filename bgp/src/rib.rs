@@ -9,6 +9,7 @@
 //!
 //! Reads no clock, opens no socket, waits for nobody.
 
+mod account;
 mod adj_in;
 mod adj_out;
 mod attrs;
@@ -22,6 +23,7 @@ mod imports;
 mod intake;
 mod judge;
 mod lifetime;
+mod limit;
 mod loc;
 mod monitor;
 mod nexthop;
@@ -39,14 +41,16 @@ use std::{
 };
 
 pub use self::{
+    account::PeerCounts,
     adj_out::Advertisement,
     dest::BestPath,
     dump::{DumpCursor, Dumped, DumpedPath},
     imports::ImportCounts,
+    limit::{LimitEvent, LimitKind},
     loc::BestChange,
     monitor::{Monitored, Report, StationId},
     nexthop::{NextHopInterest, Resolution},
-    peer::{Opening, PeerCounts, PeerId, PeerUp, RibConfig, SessionOptions},
+    peer::{Opening, PeerId, PeerUp, RibConfig, SessionOptions},
     tables::RibSizes,
     verdict::{Freshness, Ineligible, NotAdvertised, PathView, Step, ToldView, Verdict},
     view::{View, ViewSet},
@@ -87,6 +91,8 @@ pub struct Rib {
     monitors: Monitors,
     /// See [`Self::set_time`].
     now: Timestamp,
+    /// Limits that somebody must hear of, with their value, until they are read.
+    limit_events: BTreeMap<(PeerId, Family, LimitKind), u32>,
     /// Peers whose routes are waited for before learned routes are told to anybody.
     deferred_for: BTreeSet<PeerId>,
 }
@@ -103,6 +109,7 @@ impl Rib {
             next_hops: NextHops::default(),
             onlookers: 0,
             ready: VecDeque::new(),
+            limit_events: BTreeMap::new(),
             deferred_for: BTreeSet::new(),
             monitors: Monitors::default(),
             now: Timestamp::UNKNOWN,
@@ -154,6 +161,9 @@ impl Rib {
         let Some(state) = self.peers.get_mut(&peer) else { return };
         let effects = Effects::between(&state.up.config, &config);
         state.up.config = config;
+        if effects.limits {
+            self.reset_limits(peer);
+        }
         self.for_each_path(peer, |rib, id, key| {
             if effects.import {
                 rib.import_again(id, key);
@@ -164,8 +174,14 @@ impl Rib {
             }
         });
         if effects.export {
+            if let Some(state) = self.peers.get_mut(&peer)
+                && let Some(out) = &mut state.out
+            {
+                out.set_limits(state.up.config.max_advertised);
+            }
             self.offer_all(peer);
         }
+        self.measure_all(peer);
         self.count_onlookers();
     }
 
@@ -246,10 +262,12 @@ impl Rib {
         let us = Us { config, deferring };
         let mut exporter = Exporter::new(us, (peer, &peers[&peer].up), share);
         let pulled = out.pull(loc, budget, |dest, wanted| exporter.tell(judge, dest, wanted));
+        let held_back = out.newly_held_back();
         if let Some(state) = self.peers.get_mut(&peer) {
             state.out = Some(out);
             state.pulled(peer, &mut self.ready);
         }
+        self.note_held_back(peer, held_back);
         self.monitors.advertised(&mut self.loc, peer, &pulled);
         pulled
     }

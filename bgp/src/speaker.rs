@@ -14,7 +14,7 @@ use std::{
     net::IpAddr,
     num::NonZeroU32,
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -25,8 +25,8 @@ use crate::{
     family::{Family, FamilySet},
     prefix::Prefix,
     rib::{
-        Advertisement, BestChange, NextHopInterest, Opening, PeerId, PeerUp, Resolution, Rib,
-        RibConfig,
+        Advertisement, BestChange, LimitEvent, LimitKind, NextHopInterest, Opening, PeerId, PeerUp,
+        Resolution, Rib, RibConfig,
     },
     session::{Cause, Cease, ConnId, Established, Input, Output, Session, StateChange},
     timestamp::Timestamp,
@@ -44,6 +44,9 @@ pub struct PeerSettings {
     pub session: SessionConfig,
     /// How its routes are treated.
     pub rib: RibPeerConfig,
+    /// When a session that announced too many prefixes is tried again; `None`: when somebody
+    /// starts it.
+    pub restart_after: Option<Duration>,
 }
 
 /// Something that happened to the speaker.
@@ -78,6 +81,8 @@ pub enum Action {
     Best(BestChange),
     /// A next hop begins or ceases to matter.
     NextHop(NextHopInterest),
+    /// A peer's routes come near a limit or reach it. If that ends its session, it is done.
+    Limit(LimitEvent),
 }
 
 /// The sessions and the RIB of one router.
@@ -100,6 +105,8 @@ struct Peer {
     deadline: Option<Instant>,
     /// Octets of UPDATEs given to the established connection and not known to be taken.
     backlog: usize,
+    /// When its session is started again that was stopped for too many prefixes.
+    restart: Option<Instant>,
 }
 
 impl Speaker {
@@ -124,7 +131,8 @@ impl Speaker {
         let restart = settings.session.graceful_restart.as_ref();
         self.rib.defer_for(restart.and_then(|restart| restart.restarted).map(|_| id));
         let session = Session::new(settings.session.clone(), seed);
-        self.peers.insert(id, Peer { settings, session, deadline: None, backlog: 0 });
+        self.peers
+            .insert(id, Peer { settings, session, deadline: None, backlog: 0, restart: None });
     }
 
     /// Ends the session with a peer and forgets it.
@@ -188,13 +196,19 @@ impl Speaker {
         {
             peer.backlog = pending;
         }
+        // Whatever the operator wants now, it is not what was planned before.
+        if matches!(input, Input::Start | Input::Stop(_)) {
+            peer.restart = None;
+        }
         peer.session.handle(input, now);
         self.drain(id);
     }
 
     fn timeout(&mut self, now: Instant) {
         while let Some((_, id)) = self.deadlines.first().copied().filter(|(at, _)| *at <= now) {
-            self.give(id, Input::Timeout, now);
+            let restart = self.peers.get(&id).and_then(|peer| peer.restart);
+            let due = restart.is_some_and(|at| at <= now);
+            self.give(id, if due { Input::Start } else { Input::Timeout }, now);
         }
     }
 
@@ -202,6 +216,10 @@ impl Speaker {
     fn settle(&mut self, now: Instant) {
         while let Some(interest) = self.rib.poll_next_hop() {
             self.actions.push_back(Action::NextHop(interest));
+        }
+        while let Some(event) = self.rib.poll_limit() {
+            self.actions.push_back(Action::Limit(event));
+            self.enforce(event, now);
         }
         while let Some(change) = self.rib.poll_best() {
             self.actions.push_back(Action::Best(change));
@@ -211,6 +229,22 @@ impl Speaker {
         }
         for id in self.owed.clone() {
             self.advertise(id, now);
+        }
+    }
+
+    /// Ends the session of a peer that has announced too much.
+    fn enforce(&mut self, event: LimitEvent, now: Instant) {
+        let LimitEvent { peer: id, family, max, kind } = event;
+        match kind {
+            LimitKind::Near | LimitKind::Over | LimitKind::Advertised => {}
+            LimitKind::Stop => {
+                let cease = Cease::MaxPrefixes { family, limit: max };
+                self.give(id, Input::Stop(cease), now);
+                if let Some(peer) = self.peers.get_mut(&id) {
+                    peer.restart = peer.settings.restart_after.map(|after| now + after);
+                }
+                self.set_deadline(id);
+            }
         }
     }
 
@@ -266,7 +300,13 @@ impl Speaker {
                 Output::Refresh(family) => self.rib.refresh(id, family),
             }
         }
-        let deadline = peer.session.poll_timeout();
+        self.set_deadline(id);
+    }
+
+    /// Puts the peer's next deadline into the list.
+    fn set_deadline(&mut self, id: PeerId) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let deadline = [peer.session.poll_timeout(), peer.restart].into_iter().flatten().min();
         if peer.deadline != deadline {
             self.deadlines.extend(deadline.map(|at| (at, id)));
             let old = std::mem::replace(&mut peer.deadline, deadline);

@@ -18,7 +18,7 @@ use std::{
 use bgp::{
     attrs::{Attrs, NextHop},
     prefix::Prefix,
-    rib::{BestPath, PeerId, RibConfig},
+    rib::{BestPath, LimitEvent, PeerId, RibConfig},
     session::{ConnId, Input, Session, State, StateChange},
     speaker::{Action, Event, PeerSettings, Speaker},
 };
@@ -65,6 +65,8 @@ pub struct Router {
     deadline: Option<Instant>,
     /// Best paths, as a kernel would have them from the speaker's changes.
     pub table: BTreeMap<Prefix, Vec<BestPath>>,
+    /// Limits that its peers came to, oldest first.
+    pub limits: Vec<(Instant, LimitEvent)>,
     /// Changes of its sessions, oldest first.
     pub log: Vec<(Instant, PeerId, StateChange)>,
 }
@@ -108,6 +110,7 @@ impl Net {
             originated: BTreeMap::new(),
             deadline: None,
             table: BTreeMap::new(),
+            limits: Vec::new(),
             log: Vec::new(),
         });
         RouterId(self.routers.len() - 1)
@@ -468,6 +471,7 @@ impl Net {
                     }
                 }
                 Action::NextHop(_) => {}
+                Action::Limit(event) => self.routers[router.0].limits.push((self.now, event)),
             }
         }
         for end in sent {

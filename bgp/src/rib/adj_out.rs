@@ -15,11 +15,11 @@ use super::{
     dest::Dest,
     export::ToldPath,
     loc::Loc,
-    peer::PerFamily,
 };
 use crate::{
     attrs::Attrs,
-    family::{Family, FamilySet},
+    family::{Family, FamilySet, PerFamily},
+    prefix::Prefix,
     wire::Nlri,
 };
 
@@ -58,6 +58,12 @@ pub(super) struct AdjOut {
     repeat_left: PerFamily<usize>,
     /// What it was told, each destination with one claim on it.
     told: Told,
+    /// Destinations of which something is kept from it since it was told as much as it may be,
+    /// each with one claim on it.
+    held_back: PerFamily<DestSet>,
+    limits: PerFamily<Option<u32>>,
+    /// Families of which something is held back, and whether somebody knows.
+    at_limit: PerFamily<AtLimit>,
     /// Where the next pull goes on. Reaching the end once completes the initial transfer.
     cursor: DestId,
     /// Families whose initial transfer is not complete.
@@ -82,6 +88,17 @@ enum Refreshing {
     Runs,
 }
 
+/// Whether a peer is told as much as it may be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum AtLimit {
+    #[default]
+    No,
+    /// Since the last time somebody asked.
+    Newly,
+    /// And somebody knows.
+    Known,
+}
+
 /// What a peer's Adj-RIB-Out depends on besides its routes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Manner {
@@ -93,6 +110,8 @@ pub(super) struct Manner {
     pub(super) marks_refreshes: bool,
     /// Whether some routes are held back until [`AdjOut::end_deferral`].
     pub(super) deferring: bool,
+    /// How many paths the peer is told at most.
+    pub(super) limits: PerFamily<Option<u32>>,
 }
 
 impl AdjOut {
@@ -103,6 +122,9 @@ impl AdjOut {
             repeat: DestSet::default(),
             repeat_left: PerFamily::default(),
             told: Told::new(manner.add_path),
+            held_back: PerFamily::default(),
+            limits: manner.limits,
+            at_limit: PerFamily::default(),
             cursor: DestId::FIRST,
             initial: manner.families,
             deferring: manner.deferring,
@@ -117,16 +139,44 @@ impl AdjOut {
         self.cursor = DestId::FIRST;
     }
 
+    /// Other limits. The caller marks everything.
+    pub(super) fn set_limits(&mut self, limits: PerFamily<Option<u32>>) {
+        if self.limits != limits {
+            (self.limits, self.at_limit) = (limits, PerFamily::default());
+        }
+    }
+
+    /// Limits that were reached since the last call.
+    pub(super) fn newly_held_back(&mut self) -> PerFamily<Option<u32>> {
+        let mut reached = PerFamily::default();
+        for family in Family::ALL {
+            let at_limit = self.at_limit.get_mut(family);
+            if *at_limit == AtLimit::Newly {
+                *at_limit = AtLimit::Known;
+                *reached.get_mut(family) = *self.limits.get(family);
+            }
+        }
+        reached
+    }
+
+    /// Is something of the destination kept from the peer since it was told as much as it may be?
+    pub(super) fn is_held_back(&self, family: Family, id: DestId) -> bool {
+        self.held_back.get(family).contains(id)
+    }
+
     /// The paths of the destination changed, or what the peer may see of them.
     pub(super) fn mark(&mut self, loc: &mut Loc, id: DestId) {
         if loc.get(id).best().is_some() || self.told.contains(loc.get(id).prefix.family(), id) {
             if self.pending.insert(id) {
                 loc.claim(id);
             }
-        } else if self.pending.remove(id) {
-            // Came and went before the peer heard of it.
-            self.repeated(id, loc.get(id).prefix.family());
-            loc.release(id);
+        } else {
+            // It came and went before the peer heard of it.
+            let family = loc.get(id).prefix.family();
+            self.repeated(id, family);
+            let held_back = self.held_back.get_mut(family).remove(id);
+            let pending = self.pending.remove(id);
+            (0..usize::from(held_back) + usize::from(pending)).for_each(|_| loc.release(id));
         }
     }
 
@@ -169,12 +219,15 @@ impl AdjOut {
             Refreshing::No | Refreshing::Later => false,
             Refreshing::Begins | Refreshing::Runs => true,
         });
-        !self.pending.is_empty() || self.may_complete() || marks
+        let held_back = Family::ALL.into_iter().any(|family| self.can_let_go(family));
+        !self.pending.is_empty() || self.may_complete() || marks || held_back
     }
 
     /// Lets go of every destination: the session ended.
     pub(super) fn clear(self, loc: &mut Loc) {
-        self.told().into_iter().chain(self.pending.iter()).for_each(|id| loc.release(id));
+        let held_back = Family::ALL.into_iter().flat_map(|of| self.held_back.get(of).iter());
+        let told = self.told().into_iter();
+        told.chain(self.pending.iter()).chain(held_back).for_each(|id| loc.release(id));
     }
 
     /// What to tell next, at most about `budget` paths; `export` says what the peer shall know of
@@ -191,6 +244,7 @@ impl AdjOut {
         while batch.paths() < budget.max(1) {
             let Some(id) = self.pending.next_from(self.cursor) else {
                 self.cursor = DestId::FIRST;
+                self.let_go(loc);
                 if self.may_complete() {
                     batch.complete(std::mem::take(&mut self.initial));
                     break;
@@ -205,12 +259,58 @@ impl AdjOut {
             let prefix = dest.prefix;
             export(dest, &mut wanted);
             let again = self.repeated(id, prefix.family());
+            self.hold_back(loc, (id, prefix), &mut wanted);
             self.told.replace(loc, (id, prefix), &mut wanted, again, &mut batch);
             self.pending.remove(id);
             loc.release(id);
         }
         self.end_refreshes(loc, &mut batch);
         batch.into_advertisements()
+    }
+
+    /// Leaves of `wanted` what the peer may be told without going over its limit.
+    fn hold_back(
+        &mut self,
+        loc: &mut Loc,
+        (id, prefix): (DestId, Prefix),
+        wanted: &mut Vec<ToldPath>,
+    ) {
+        let family = prefix.family();
+        let others = self.told.count(family) - self.told.of(family, id).count();
+        let room = self.room(family).saturating_sub(others);
+        let too_much = wanted.len() > room;
+        wanted.truncate(room);
+        let held_back = self.held_back.get_mut(family);
+        if too_much && held_back.insert(id) {
+            loc.claim(id);
+        } else if !too_much && held_back.remove(id) {
+            loc.release(id);
+        }
+        let at_limit = self.at_limit.get_mut(family);
+        if too_much && *at_limit == AtLimit::No {
+            *at_limit = AtLimit::Newly;
+        }
+    }
+
+    /// Looks again at what was held back, where there is room now.
+    fn let_go(&mut self, loc: &mut Loc) {
+        for family in Family::ALL {
+            if !self.can_let_go(family) {
+                continue;
+            }
+            let room = self.room(family).saturating_sub(self.told.count(family));
+            let held_back: Vec<_> = self.held_back.get(family).iter().take(room).collect();
+            held_back.into_iter().for_each(|id| self.mark(loc, id));
+        }
+    }
+
+    fn can_let_go(&self, family: Family) -> bool {
+        !self.held_back.get(family).is_empty() && self.told.count(family) < self.room(family)
+    }
+
+    /// How many paths of the family the peer may be told.
+    fn room(&self, family: Family) -> usize {
+        self.limits.get(family).map_or(usize::MAX, |max| max as usize)
     }
 
     fn begin_refreshes(&mut self, batch: &mut Batch) {

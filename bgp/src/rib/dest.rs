@@ -6,8 +6,9 @@
 use std::sync::Arc;
 
 use super::{
+    account::{Account, Standing},
     decide::Contender,
-    peer::{Account, PeerId, Standing},
+    peer::PeerId,
     verdict::{Freshness, Ineligible},
 };
 use crate::{
@@ -102,7 +103,7 @@ impl Path {
     /// What its peer accounts for by it.
     pub(super) const fn account(&self) -> Account {
         let stale = !matches!(self.marks.freshness, Freshness::Current);
-        Account { standing: self.standing, stale }
+        Account { standing: self.standing, stale, let_in: self.imported.is_ok() }
     }
 }
 

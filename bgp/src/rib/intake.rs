@@ -27,10 +27,11 @@ impl Rib {
                 counts.duplicate_announcements += u64::from(repeated);
                 self.confirm(id, key);
             } else {
-                self.import(id, key, Arc::clone(attrs), Marks::new(self.now));
-                let path = self.loc.get(id).path(key);
-                counts
-                    .imported(path.and_then(|path| path.imported.as_ref().err()).map(|why| &**why));
+                if self.import(id, key, Arc::clone(attrs), Marks::new(self.now)) {
+                    let path = self.loc.get(id).path(key);
+                    let ineligible = path.and_then(|path| path.imported.as_ref().err());
+                    counts.imported(ineligible.map(|why| &**why));
+                }
             }
         }
         if let Some(state) = self.peers.get_mut(&peer) {
@@ -77,7 +78,8 @@ impl Rib {
     pub(super) fn import_again(&mut self, id: DestId, key: PathKey) {
         let Some(path) = self.loc.get(id).path(key) else { return };
         let (received, marks) = (Arc::clone(&path.received), path.marks);
-        self.import(id, key, received, marks);
+        let path = self.imported(id, key, received, marks);
+        self.set_path(id, key, path);
     }
 
     /// Marks a path, which has no meaning to the decision.
@@ -95,19 +97,49 @@ impl Rib {
 
     /// The peer announced a path again as it is.
     fn confirm(&mut self, id: DestId, key: PathKey) {
-        let Some(path) = self.loc.get(id).path(key) else { return };
+        let dest = self.loc.get(id);
+        let Some(path) = dest.path(key) else { return };
+        if self.is_shut(key, dest.prefix.family()) {
+            self.set_path(id, key, None);
+            return;
+        }
         let marks = Marks::new(path.marks.learned);
         match path.marks.freshness {
             Freshness::Current | Freshness::Stale => self.mark(id, key, |old| *old = marks),
             // Import had left its mark.
-            Freshness::LongLived => self.import(id, key, Arc::clone(&path.received), marks),
+            Freshness::LongLived => {
+                self.import(id, key, Arc::clone(&path.received), marks);
+            }
         }
     }
 
-    /// Takes a peer's path through import into its destination.
-    fn import(&mut self, id: DestId, key: PathKey, received: Arc<Attrs>, marks: Marks) {
-        let Some(state) = key.from.and_then(|peer| self.peers.get(&peer)) else { return };
-        let (us, up, prefix) = (&self.config, &state.up, self.loc.get(id).prefix);
+    /// Takes a path that a peer announced through import into its destination. False if there is
+    /// no room for it; the destination may be gone then.
+    fn import(&mut self, id: DestId, key: PathKey, received: Arc<Attrs>, marks: Marks) -> bool {
+        let Some(path) = self.imported(id, key, received, marks) else { return false };
+        let dest = self.loc.get(id);
+        let known = dest.path(key).map(Path::account);
+        let admitted = self.admit(key, dest.prefix.family(), known, path.account());
+        if admitted {
+            self.set_path(id, key, Some(path));
+        } else if known.is_some() {
+            self.set_path(id, key, None);
+        } else {
+            self.loc.retire(id);
+        }
+        admitted
+    }
+
+    /// The path as import makes it; `None` if its peer is unknown.
+    fn imported(
+        &mut self,
+        id: DestId,
+        key: PathKey,
+        received: Arc<Attrs>,
+        marks: Marks,
+    ) -> Option<Path> {
+        let up = &self.peers.get(&key.from?)?.up;
+        let (us, prefix) = (&self.config, self.loc.get(id).prefix);
         let imported = adj_in::screen(us, up, &received)
             .and_then(|()| adj_in::import(us, up, prefix, &received, marks.freshness));
         let imported = match imported {
@@ -115,7 +147,7 @@ impl Rib {
             Ok(changed) => Ok(self.attrs.intern(changed)),
             Err(reason) => Err(Box::new(reason)),
         };
-        self.set_path(id, key, Some(Path::new(key, received, imported, marks)));
+        Some(Path::new(key, received, imported, marks))
     }
 
     /// Puts in, replaces or takes out a path, and settles what follows.

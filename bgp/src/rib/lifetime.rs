@@ -36,6 +36,7 @@ impl Rib {
             add_path: up.options.add_path_send,
             marks_refreshes: up.options.enhanced_refresh,
             deferring: self.is_deferring(),
+            limits: up.config.max_advertised,
         });
         let state = match self.peers.entry(peer) {
             Entry::Occupied(entry) => {
@@ -67,6 +68,7 @@ impl Rib {
         self.monitors.peer_down(&mut self.loc, peer, why, at);
         self.ready.retain(|other| *other != peer);
         self.count_onlookers();
+        self.forget_limits(peer);
         self.remove_all(peer, |family, _| !retain.contains(family));
         self.for_each_path(peer, |rib, id, key| {
             rib.mark(id, key, |marks| {

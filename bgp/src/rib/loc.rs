@@ -12,9 +12,11 @@ use hashbrown::HashMap;
 use super::{
     dense::DestId,
     dest::{BestPath, Dest},
-    peer::PerFamily,
 };
-use crate::{family::Family, prefix::Prefix};
+use crate::{
+    family::{Family, PerFamily},
+    prefix::Prefix,
+};
 
 /// What the Loc-RIB now holds for one prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,6 +11,7 @@ use std::{
 use bytes::Bytes;
 
 use super::{
+    account::{Account, PeerCounts, Tally},
     adj_out::AdjOut,
     dense::{DestId, DestSet},
     dest::Path,
@@ -20,8 +21,8 @@ use super::{
 use crate::{
     aspath::Asn,
     attrs::NextHop,
-    config::RibPeerConfig,
-    family::{Family, FamilySet},
+    config::{Counted, RibPeerConfig},
+    family::{Family, FamilySet, PerFamily},
     policy::{PeerRef, Source},
     role::Role,
     session::Established,
@@ -209,7 +210,7 @@ pub(super) struct Peer {
     pub(super) inbound: PerFamily<Inbound>,
     /// What became of what it announced.
     pub(super) imports: ImportCounts,
-    counts: PerFamily<PeerCounts>,
+    tallies: PerFamily<Tally>,
     readiness: Readiness,
 }
 
@@ -220,6 +221,10 @@ pub(super) struct Inbound {
     pub(super) ended: bool,
     /// It is announcing everything again (RFC 7313 §4).
     pub(super) refreshing: bool,
+    /// Somebody was told that its paths come near their limit.
+    pub(super) warned: bool,
+    /// Its paths went over their limit, and no more of them are taken.
+    pub(super) exceeded: bool,
 }
 
 /// Whether the peer is named to those who pull.
@@ -243,7 +248,7 @@ impl Peer {
             received: DestSet::default(),
             inbound: PerFamily::default(),
             imports: ImportCounts::default(),
-            counts: PerFamily::default(),
+            tallies: PerFamily::default(),
             readiness: Readiness::Idle,
         }
     }
@@ -277,18 +282,27 @@ impl Peer {
         } else {
             self.received.remove(id);
         }
-        self.counts.get_mut(family).shift(old, new);
+        self.tallies.get_mut(family).shift(old, new);
     }
 
     /// One of its paths is accounted for differently.
     pub(super) fn account_changed(&mut self, family: Family, old: Account, new: Account) {
-        self.counts.get_mut(family).shift(Some(old), Some(new));
+        self.tallies.get_mut(family).shift(Some(old), Some(new));
     }
 
     /// What it accounts for.
     pub(super) fn counts(&self, family: Family) -> PeerCounts {
         let advertised = self.out.as_ref().map_or(0, |out| out.told_count(family));
-        PeerCounts { advertised, ..*self.counts.get(family) }
+        PeerCounts { advertised, ..self.tallies.get(family).counts }
+    }
+
+    /// Its paths of a family, as a limit counts them.
+    pub(super) const fn counted(&self, family: Family, counted: Counted) -> usize {
+        let tally = self.tallies.get(family);
+        match counted {
+            Counted::Received => tally.counts.received,
+            Counted::Accepted => tally.let_in,
+        }
     }
 
     /// Something may be there to pull: puts it into the queue unless it knows already.
@@ -323,89 +337,5 @@ impl Peer {
 
     fn has_work(&self) -> bool {
         self.out.as_ref().is_some_and(AdjOut::has_work)
-    }
-}
-
-/// How many routes of one family a peer accounts for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PeerCounts {
-    /// In its Adj-RIB-In.
-    pub received: usize,
-    /// Of these, accepted by policy and eligible.
-    pub accepted: usize,
-    /// Of these, in use (best or multipath).
-    pub best: usize,
-    /// Of those received, kept from a session that ended (RFC 4724 §4.2, RFC 9494 §4.2).
-    pub stale: usize,
-    /// In its Adj-RIB-Out.
-    pub advertised: usize,
-}
-
-impl PeerCounts {
-    /// A path of the peer came, went or changed: `None` is no path.
-    fn shift(&mut self, old: Option<Account>, new: Option<Account>) {
-        for (account, add) in [(old, false), (new, true)] {
-            let Some(Account { standing, stale }) = account else { continue };
-            let (accepted, best) = match standing {
-                Standing::Ineligible => (false, false),
-                Standing::Eligible => (true, false),
-                Standing::InUse => (true, true),
-            };
-            let counted = [
-                (&mut self.received, true),
-                (&mut self.accepted, accepted),
-                (&mut self.best, best),
-                (&mut self.stale, stale),
-            ];
-            for (count, counts) in counted {
-                let by = usize::from(counts);
-                *count = if add { *count + by } else { *count - by };
-            }
-        }
-    }
-}
-
-/// What its peer accounts for by one path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Account {
-    /// What it is to the Loc-RIB.
-    pub(super) standing: Standing,
-    /// It is kept from a session that ended.
-    pub(super) stale: bool,
-}
-
-/// What a path is to the Loc-RIB.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
-    /// Takes no part.
-    Ineligible,
-    /// Could be used, but others are.
-    Eligible,
-    /// Best or multipath.
-    InUse,
-}
-
-/// One value for each family.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct PerFamily<T> {
-    ipv4: T,
-    ipv6: T,
-}
-
-impl<T> PerFamily<T> {
-    /// The family's.
-    pub(super) const fn get(&self, family: Family) -> &T {
-        match family {
-            Family::Ipv4Unicast => &self.ipv4,
-            Family::Ipv6Unicast => &self.ipv6,
-        }
-    }
-
-    /// The family's, to change.
-    pub(super) const fn get_mut(&mut self, family: Family) -> &mut T {
-        match family {
-            Family::Ipv4Unicast => &mut self.ipv4,
-            Family::Ipv6Unicast => &mut self.ipv6,
-        }
     }
 }

@@ -12,6 +12,8 @@ pub(super) struct Effects {
     pub(super) import: bool,
     /// Everything is offered to the peer again.
     pub(super) export: bool,
+    /// What the peer has announced is measured anew.
+    pub(super) limits: bool,
     /// Whoever was told the peer's paths looks at them again.
     pub(super) reflection: bool,
 }
@@ -32,6 +34,8 @@ impl Effects {
             private_as,
             local_as: LocalAs { no_prepend, replace_as },
             add_path,
+            max_prefixes,
+            max_advertised,
             drain,
             send_blackhole,
             enforce_first_as,
@@ -58,11 +62,13 @@ impl Effects {
                 || *private_as != new.private_as
                 || *replace_as != new.local_as.replace_as
                 || *drain != new.drain
+                || *max_advertised != new.max_advertised
                 || *add_path != new.add_path
                 || *send_blackhole != new.send_blackhole
                 || addresses
                 || identity
                 || reflection,
+            limits: *max_prefixes != new.max_prefixes,
             reflection: reflection || identity,
         }
     }

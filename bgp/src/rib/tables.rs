@@ -6,10 +6,12 @@
 use std::sync::Arc;
 
 use super::{
-    ImportCounts, PathView, PeerCounts, PeerId, Rib, ToldView, dest::PathKey, export::Exporter,
+    ImportCounts, NotAdvertised, PathView, PeerCounts, PeerId, Rib, ToldView,
+    dest::{Dest, Path, PathKey},
+    export::Exporter,
     peer::Peer,
 };
-use crate::{family::Family, prefix::Prefix};
+use crate::{attrs::Attrs, family::Family, prefix::Prefix};
 
 /// How much a RIB holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,6 +24,15 @@ pub struct RibSizes {
     /// Different sets of attributes. Those out of use are swept from time to time and count
     /// until then.
     pub attribute_sets: usize,
+}
+
+/// What a peer is told of one path.
+pub(super) struct Shown<'d> {
+    pub(super) path: &'d Path,
+    /// Under which number; 0 where it is told of one at most.
+    pub(super) number: u32,
+    /// The attributes that it sees, or the reason why not.
+    pub(super) outcome: Result<Arc<Attrs>, NotAdvertised>,
 }
 
 impl Rib {
@@ -55,20 +66,45 @@ impl Rib {
     #[must_use]
     pub fn advertised(&self, peer: PeerId) -> Vec<ToldView> {
         let Some(state) = self.peers.get(&peer) else { return Vec::new() };
-        let judge = self.judge();
         let mut exporter = Exporter::new(self.us(), (peer, &state.up), Arc::new);
         let dests = self.loc.sorted(|dest| dest.best().is_some());
         let mut all = Vec::new();
         for dest in dests {
-            let shown = exporter.shown(judge, dest).into_iter();
-            all.extend(shown.map(|(path, outcome)| ToldView {
+            let shown = self.shown(state, &mut exporter, dest).into_iter();
+            all.extend(shown.map(|Shown { path, number, outcome }| ToldView {
                 prefix: dest.prefix,
-                path_id: state.up.number_told(path, dest.prefix.family()),
+                path_id: number,
                 peer: path.key.from,
                 outcome,
             }));
         }
         all
+    }
+
+    /// What a peer is told of a destination, path by path.
+    pub(super) fn shown<'d, F: FnMut(Attrs) -> Arc<Attrs>>(
+        &'d self,
+        state: &Peer,
+        exporter: &mut Exporter<'_, F>,
+        dest: &'d Dest,
+    ) -> Vec<Shown<'d>> {
+        let family = dest.prefix.family();
+        // A limit is the one thing that depends on what it was told already.
+        let held_back = self.loc.find(dest.prefix).and_then(|id| {
+            let out = state.out.as_ref().filter(|out| out.is_held_back(family, id))?;
+            Some(out.told_of(family, id).map(|(number, _)| number).collect::<Vec<_>>())
+        });
+        let shown = exporter.shown(self.judge(), dest).into_iter();
+        let shown = shown.map(|(path, outcome)| {
+            let number = state.up.number_told(path, family);
+            let kept = held_back.as_ref().is_some_and(|told| !told.contains(&number));
+            let outcome = match outcome {
+                Ok(_) if kept => Err(NotAdvertised::PrefixLimit),
+                Ok(_) | Err(_) => outcome,
+            };
+            Shown { path, number, outcome }
+        });
+        shown.collect()
     }
 
     /// Counts of a peer for one family.

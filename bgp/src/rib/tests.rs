@@ -4,6 +4,7 @@ mod dump;
 mod export;
 mod import;
 mod lifetime;
+mod limit;
 mod model;
 mod monitor;
 mod outputs;
@@ -15,7 +16,7 @@ use std::net::Ipv4Addr;
 use super::*;
 use crate::{
     aspath::{AsPath, Asn},
-    family::FamilySet,
+    family::{FamilySet, PerFamily},
     policy::Policy,
     session::Cause,
     wire::{Nlri, Reach},

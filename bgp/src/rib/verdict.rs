@@ -202,6 +202,8 @@ pub enum NotAdvertised {
     Rejected(Rejection),
     /// The peer is told of as many better paths as it shall be.
     Enough,
+    /// The peer is told of as many prefixes as it shall be.
+    PrefixLimit,
     /// We have no address of the family to be the next hop on this session.
     NoNextHop,
 }
@@ -220,6 +222,7 @@ impl fmt::Display for NotAdvertised {
             Self::NoExportPolicy => "eBGP peer without export policy (RFC 8212)",
             Self::Rejected(rejection) => return write!(f, "rejected by {rejection}"),
             Self::Enough => "better paths are announced instead",
+            Self::PrefixLimit => "as many prefixes are announced as are allowed",
             Self::NoNextHop => "no own address of the family on this session",
         })
     }

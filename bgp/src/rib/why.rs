@@ -6,7 +6,9 @@
 
 use std::sync::Arc;
 
-use super::{NotAdvertised, PathView, PeerId, Rib, adj_in, dest::PathKey, export::Exporter};
+use super::{
+    NotAdvertised, PathView, PeerId, Rib, adj_in, dest::PathKey, export::Exporter, tables::Shown,
+};
 use crate::{attrs::Attrs, policy::Explanation, prefix::Prefix};
 
 /// Everything about the routing of one prefix.
@@ -71,10 +73,10 @@ impl Rib {
         let up = self.peers.iter().filter(|(peer, state)| asked(peer) && state.is_up());
         let told = up.flat_map(|(peer, state)| {
             let mut exporter = Exporter::new(self.us(), (*peer, &state.up), Arc::new);
-            let shown = exporter.shown(judge, dest).into_iter();
-            let told = shown.map(|(path, outcome)| WhyTold {
+            let shown = self.shown(state, &mut exporter, dest).into_iter();
+            let told = shown.map(|Shown { path, number, outcome }| WhyTold {
                 peer: *peer,
-                path_id: state.up.number_told(path, dest.prefix.family()),
+                path_id: number,
                 from: path.key.from,
                 outcome,
                 export: judge.candidate(path).and_then(|it| exporter.explain(dest.prefix, it)),

@@ -9,8 +9,7 @@ use hashbrown::HashMap;
 use super::Advertisement;
 use crate::{
     attrs::Attrs,
-    family::{Family, FamilySet},
-    rib::peer::PerFamily,
+    family::{Family, FamilySet, PerFamily},
     wire::Nlri,
 };
 

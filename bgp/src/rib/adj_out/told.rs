@@ -9,13 +9,12 @@ use std::sync::Arc;
 use super::batch::Batch;
 use crate::{
     attrs::Attrs,
-    family::{Family, FamilySet},
+    family::{Family, FamilySet, PerFamily},
     prefix::Prefix,
     rib::{
         dense::{DestId, DestMap},
         export::ToldPath,
         loc::Loc,
-        peer::PerFamily,
     },
     wire::Nlri,
 };

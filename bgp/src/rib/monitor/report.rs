@@ -11,8 +11,8 @@ use hashbrown::HashMap;
 use crate::{
     aspath::Asn,
     attrs::Attrs,
-    family::{Family, FamilySet},
-    rib::{Opening, PeerId, PeerUp, SessionOptions, View, peer::PerFamily},
+    family::{Family, FamilySet, PerFamily},
+    rib::{Opening, PeerId, PeerUp, SessionOptions, View},
     session::Cause,
     timestamp::Timestamp,
     wire::{Nlri, Reach, Update},

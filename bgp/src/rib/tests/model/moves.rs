@@ -1,11 +1,11 @@
 //! What can happen to a RIB, at random.
 
-use proptest::prelude::*;
+use proptest::{option, prelude::*};
 
 use super::{super::*, PEERS, PREFIXES, peer_of};
 use crate::{
     community::Community,
-    config::{AddPath, LocalAs, PrivateAs},
+    config::{AddPath, AtLimit, Counted, LocalAs, PrefixLimit, PrivateAs},
     policy::{
         Action, Adjust, Carries, Condition, Decision, NextHopAction, PeerTest, PrefixMatch,
         Statement, TagMatch,
@@ -45,6 +45,9 @@ pub(super) struct Knobs {
     pub(super) add_path: AddPath,
     pub(super) drain: bool,
     pub(super) send_blackhole: bool,
+    /// Of IPv4.
+    pub(super) max_prefixes: Option<PrefixLimit>,
+    pub(super) max_advertised: Option<u32>,
 }
 
 /// Which path a peer announces.
@@ -156,17 +159,23 @@ fn any_knobs() -> impl Strategy<Value = Knobs> {
         1 => Just(AddPath::Used),
         2 => (1_u8..4).prop_map(|most| AddPath::Best(most.try_into().unwrap())),
     ];
-    (0_u8..2, any::<bool>(), (private_as, local_as), add_path, any::<[bool; 2]>()).prop_map(
-        |(allow_own_as, as_override, (private_as, local_as), add_path, [drain, send_blackhole])| {
-            Knobs {
-                allow_own_as,
-                as_override,
-                private_as,
-                local_as,
-                add_path,
-                drain,
-                send_blackhole,
-            }
+    let limit = (1_u32..5, 1_u32..5, any::<bool>()).prop_map(|(max, warn_from, stop)| {
+        let at_limit = if stop { AtLimit::Stop } else { AtLimit::Warn };
+        PrefixLimit { max, warn_from, counted: Counted::Received, at_limit }
+    });
+    let limits = (option::weighted(0.2, limit), option::weighted(0.3, 0_u32..4));
+    let flags = any::<[bool; 3]>();
+    (0_u8..2, (private_as, local_as), add_path, flags, limits).prop_map(
+        |(allow_own_as, (private_as, local_as), add_path, flags, limits)| Knobs {
+            allow_own_as,
+            as_override: flags[0],
+            private_as,
+            local_as,
+            add_path,
+            drain: flags[1],
+            send_blackhole: flags[2],
+            max_prefixes: limits.0,
+            max_advertised: limits.1,
         },
     )
 }

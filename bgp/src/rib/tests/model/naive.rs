@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{super::*, LOCAL_AS};
 use crate::{
     community::Community,
-    config::{AddPath, PrivateAs},
+    config::{AddPath, AtLimit, PrivateAs},
     policy::{Context, NextHopChoice, Outcome, PeerRef, Source},
 };
 
@@ -31,6 +31,22 @@ pub(super) struct NaivePeer {
     pub(super) ended: FamilySet,
     /// Families that it is announcing again.
     pub(super) refreshing: FamilySet,
+    /// Families of which it has announced more than it may, so that no more are taken.
+    pub(super) exceeded: FamilySet,
+}
+
+impl NaivePeer {
+    /// Is what was heard within the limit, and was it ever since the limit was set?
+    pub(super) fn is_within_limit(&mut self, family: Family) -> bool {
+        let count = self.heard.keys().filter(|nlri| nlri.family() == family).count();
+        if let Some(limit) = self.up.config.max_prefixes.get(family)
+            && limit.at_limit == AtLimit::Stop
+            && count > limit.max as usize
+        {
+            self.exceeded.insert(family);
+        }
+        !self.exceeded.contains(family)
+    }
 }
 
 /// A path as a peer announced it.

@@ -73,6 +73,8 @@ impl Trial {
                 config.add_path = knobs.add_path;
                 config.drain = knobs.drain;
                 config.send_blackhole = knobs.send_blackhole;
+                config.max_prefixes.ipv4 = knobs.max_prefixes;
+                config.max_advertised.ipv4 = knobs.max_advertised;
             }),
             Move::Drain(drain) => {
                 self.rib.set_drain(drain);
@@ -107,6 +109,9 @@ impl Trial {
                 {
                     let freshness = Freshness::Current;
                     state.heard.insert(nlri, Heard { attrs, freshness, unrefreshed: false });
+                    if !state.is_within_limit(family) {
+                        state.heard.remove(&nlri);
+                    }
                 }
             }
             Move::Withdraw { peer, prefix: at, path_id } => {
@@ -168,6 +173,7 @@ impl Trial {
                     live: true,
                     ended: FamilySet::NONE,
                     refreshing: FamilySet::NONE,
+                    exceeded: FamilySet::NONE,
                 };
                 self.model.peers.insert(peer, new);
                 self.model.retain(peer, |family, _| families.contains(family));
@@ -209,7 +215,15 @@ impl Trial {
 
     fn configure(&mut self, peer: u8, change: impl FnOnce(&mut RibPeerConfig)) {
         let Some(state) = self.model.peers.get_mut(&peer) else { return };
+        let limits = state.up.config.max_prefixes;
         change(&mut state.up.config);
+        let changed = state.up.config.max_prefixes != limits;
+        if changed && state.live {
+            for family in Family::ALL {
+                state.exceeded.remove(family);
+                state.is_within_limit(family);
+            }
+        }
         self.rib.set_policies(id(peer), state.up.config.clone());
     }
 
@@ -295,12 +309,19 @@ impl Trial {
     fn check_told(&self, peer: u8, families: FamilySet) {
         let listener = &self.told[&peer];
         let shown = self.rib.advertised(id(peer));
+        let limits = self.model.peers[&peer].up.config.max_advertised;
+        let mut due: PerFamily<usize> = PerFamily::default();
         for text in PREFIXES {
             let expected = self.model.told(peer, prefix(text));
+            let family = prefix(text).family();
+            *due.get_mut(family) += expected.len();
             let told = listener.routes.iter().filter(|(nlri, _)| nlri.prefix == prefix(text));
             let mut told: Vec<_> = told.map(|(_, attrs)| attrs.clone()).collect();
             told.sort();
-            assert_eq!(told, expected, "told to peer {peer} of {text}");
+            if limits.get(family).is_none() {
+                assert_eq!(told, expected, "told to peer {peer} of {text}");
+            }
+            assert!(told.iter().all(|attrs| expected.contains(attrs)), "{peer}, {text}");
             let shown = shown.iter().filter(|view| view.prefix == prefix(text));
             let shown: BTreeMap<_, _> = shown
                 .filter_map(|view| Some((view.path_id, Attrs::clone(view.outcome.as_ref().ok()?))))
@@ -308,6 +329,12 @@ impl Trial {
             let routes = listener.routes.iter().filter(|(nlri, _)| nlri.prefix == prefix(text));
             let routes = routes.map(|(nlri, attrs)| (nlri.path_id, attrs.clone()));
             assert_eq!(shown, routes.collect(), "shown for peer {peer} of {text}");
+        }
+        for family in Family::ALL {
+            // As many as are allowed, whichever they are.
+            let most = limits.get(family).map_or(usize::MAX, |max| max as usize);
+            let told = listener.routes.keys().filter(|nlri| nlri.family() == family).count();
+            assert_eq!(told, (*due.get(family)).min(most), "number told to peer {peer}");
         }
         for family in families.iter() {
             let ends = usize::from(self.model.waiting.is_empty());
