@@ -30,7 +30,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Raise a lab: built in are two-racks, pair, route-server and single-peer; or a file
+    /// Raise a lab: built in are two-racks, unnumbered, pair, route-server and single-peer; or a file
     Up(Up),
     /// Take a lab down: --name LAB, or the only one
     Down {

@@ -10,7 +10,7 @@ use crate::lab::Lab;
 use crate::pod;
 use crate::registry::LabDir;
 use crate::speaker;
-use crate::topology::{Router, Runs, Topology};
+use crate::topology::{Addresses, Router, Runs, Topology};
 
 /// One line for each lab.
 pub(crate) fn labs(labs: &[LabDir]) -> Result<String> {
@@ -88,10 +88,13 @@ fn links(topology: &Topology, state: impl Fn(&str, &str) -> String) -> Vec<Vec<S
     let mut rows = vec![row(["LINK", "IPV4", "IPV6", "STATE"])];
     let ends = topology.links.iter().flat_map(|link| &link.ends);
     for end in ends.chain(topology.lans.iter().flat_map(|lan| &lan.members)) {
+        let address = |text: fn(&Addresses) -> String| {
+            end.addresses.as_ref().map_or_else(|| "unnumbered".to_owned(), text)
+        };
         rows.push(vec![
             format!("{} → {}", end.router, end.ifname),
-            end.ipv4.to_string(),
-            end.ipv6.to_string(),
+            address(|addresses| addresses.ipv4.to_string()),
+            address(|addresses| addresses.ipv6.to_string()),
             state(&end.router, &end.ifname),
         ]);
     }

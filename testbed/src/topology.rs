@@ -96,7 +96,7 @@ pub enum Runs {
 /// One cable: a veth pair with a session over it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Link {
-    /// Both ends; the first has the even addresses.
+    /// Both ends; the first has the even addresses, if there are any.
     pub ends: [End; 2],
     /// TCP MD5 key of the session over this link.
     pub password: Option<String>,
@@ -122,10 +122,24 @@ pub struct End {
     pub router: String,
     /// Name of the interface: the router at the other end, or the LAN.
     pub ifname: String,
-    /// Address with the link's prefix length.
+    /// Its addresses; `None` on an unnumbered link, where routers peer by interface.
+    pub addresses: Option<Addresses>,
+}
+
+/// Addresses of one end, with the prefix length of the link or LAN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Addresses {
+    /// One of each family.
     pub ipv4: Ipv4Network,
-    /// Address with the link's prefix length.
+    /// The other.
     pub ipv6: Ipv6Network,
+}
+
+impl Addresses {
+    /// Both.
+    pub fn iter(&self) -> impl Iterator<Item = IpNetwork> + use<> {
+        [self.ipv4.into(), self.ipv6.into()].into_iter()
+    }
 }
 
 /// What one router sees of a link or LAN: another router to peer with.
@@ -139,6 +153,13 @@ pub struct Neighbour<'a> {
     pub router: &'a Router,
     /// TCP MD5 key of the session.
     pub password: Option<&'a str>,
+}
+
+impl Neighbour<'_> {
+    /// Their IPv4 address; `None` on an unnumbered link.
+    pub(crate) fn address(&self) -> Option<Ipv4Addr> {
+        self.far.addresses.map(|addresses| addresses.ipv4.ip())
+    }
 }
 
 /// Why there is no topology.
@@ -330,8 +351,9 @@ fn first_host_v6(network: Ipv6Network) -> Ipv6Addr {
 }
 
 /// Topologies that need no file.
-const BUILT_IN: [(&str, &str); 4] = [
+const BUILT_IN: [(&str, &str); 5] = [
     ("two-racks", include_str!("../topologies/two-racks.toml")),
+    ("unnumbered", include_str!("../topologies/unnumbered.toml")),
     ("pair", include_str!("../topologies/pair.toml")),
     ("route-server", include_str!("../topologies/route-server.toml")),
     ("single-peer", include_str!("../topologies/single-peer.toml")),

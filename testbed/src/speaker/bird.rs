@@ -24,6 +24,8 @@ pub(super) fn sessions(printed: &str) -> Vec<Session> {
     let lines = printed.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
     lines
         .filter(|words| words.get(1) == Some(&"BGP"))
+        // Only waits for those who dial, each of which has a line of its own.
+        .filter(|words| words.get(5..) != Some(&["Passive"]))
         .map(|words| {
             let state = words.get(5..).unwrap_or_default().join(" ");
             let established = state == "Established";
@@ -93,7 +95,7 @@ fn originated(text: &mut String, family: &str, networks: impl Iterator<Item = Ip
 }
 
 fn peer(text: &mut String, own: &Router, neighbour: &Neighbour<'_>) {
-    let (far, router) = (neighbour.far, neighbour.router);
+    let router = neighbour.router;
     // A symbol of BIRD has no hyphen.
     let symbol = router.name.replace('-', "_");
     let password =
@@ -103,12 +105,36 @@ fn peer(text: &mut String, own: &Router, neighbour: &Neighbour<'_>) {
         Some(Client::RouteServer) => "    rs client;\n",
         Some(Client::RouteReflector) => "    rr client;\n",
     };
+    let Some(address) = neighbour.address() else {
+        unnumbered(text, &symbol, neighbour);
+        return;
+    };
     let lines = format!(
-        "\nprotocol bgp {symbol} from fabric {{\n    neighbor {} as {};\n{password}{client}}}\n",
-        far.ipv4.ip(),
+        "\nprotocol bgp {symbol} from fabric {{\n    neighbor {address} as {};\n{password}{client}}}\n",
         router.asn
     );
     text.push_str(&lines);
+}
+
+/// BIRD advertises itself by another protocol, and takes whoever dials it from the link: it cannot
+/// find a neighbour itself.
+fn unnumbered(text: &mut String, symbol: &str, neighbour: &Neighbour<'_>) {
+    let (ifname, asn) = (&neighbour.near.ifname, neighbour.router.asn);
+    write!(
+        text,
+        r#"
+protocol radv radv_{symbol} {{
+    interface "{ifname}" {{ max ra interval 10; default lifetime 30; }};
+}}
+protocol bgp {symbol} from fabric {{
+    neighbor range fe80::/10 as {asn};
+    interface "{ifname}";
+    dynamic name "{symbol}_";
+    ipv4 {{ extended next hop on; }};
+}}
+"#
+    )
+    .expect("String takes all");
 }
 
 const CONFIG: &str = "/etc/bird/bird.conf";

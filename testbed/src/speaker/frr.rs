@@ -74,10 +74,12 @@ fn text(topology: &Topology, router: &Router) -> String {
 }
 
 fn peer(text: &mut String, neighbour: &Neighbour<'_>) {
-    let (address, router) = (neighbour.far.ipv4.ip(), neighbour.router);
+    let (name, router) = (name(neighbour), neighbour.router);
     let mut line =
-        |rest: String| writeln!(text, " neighbor {address} {rest}").expect("String takes all");
-    line(format!("remote-as {}", router.asn));
+        |rest: String| writeln!(text, " neighbor {name} {rest}").expect("String takes all");
+    // By its interface FRR also sends and hears router advertisements there.
+    let by = if neighbour.address().is_some() { "" } else { "interface " };
+    line(format!("{by}remote-as {}", router.asn));
     line(format!("description {}", router.name));
     line("timers connect 1".into());
     if let Some(password) = neighbour.password {
@@ -99,7 +101,7 @@ fn family(
     }
     line("  maximum-paths 16".into());
     for neighbour in neighbours {
-        let address = neighbour.far.ipv4.ip();
+        let address = name(neighbour);
         line(format!("  neighbor {address} activate"));
         let client = client(own, neighbour.router);
         line(match client {
@@ -109,4 +111,9 @@ fn family(
         });
     }
     line(" exit-address-family".into());
+}
+
+/// What FRR calls a neighbour: its address, or our interface to it.
+fn name(neighbour: &Neighbour<'_>) -> String {
+    neighbour.address().map_or_else(|| neighbour.near.ifname.clone(), |addr| addr.to_string())
 }

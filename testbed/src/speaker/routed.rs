@@ -84,13 +84,12 @@ export = "{export}"
 }
 
 fn peer(text: &mut String, own: &Router, neighbour: &Neighbour<'_>) {
-    let (far, router) = (neighbour.far, neighbour.router);
-    let lines = format!(
-        "\n[[peers]]\nname = \"{}\"\naddress = \"{}\"\nasn = {}\n",
-        router.name,
-        far.ipv4.ip(),
-        router.asn
-    );
+    let router = neighbour.router;
+    let place = match neighbour.address() {
+        Some(address) => format!("address = \"{address}\""),
+        None => format!("interface = \"{}\"", neighbour.near.ifname),
+    };
+    let lines = format!("\n[[peers]]\nname = \"{}\"\n{place}\nasn = {}\n", router.name, router.asn);
     text.push_str(&lines);
     if let Some(client) = client(own, router) {
         let key = match client {

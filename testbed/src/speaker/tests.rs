@@ -92,6 +92,20 @@ fn a_route_server_and_its_clients_are_told_so() {
 }
 
 #[test]
+fn routers_on_an_unnumbered_link_are_told_of_their_interface() {
+    for (runs, path, name) in [
+        (Runs::Routed, "/etc/slash32/routed.toml", "unnumbered.routed.toml"),
+        (Runs::Bird, "/etc/bird/bird.conf", "unnumbered.bird.conf"),
+        (Runs::Frr, "/etc/frr/frr.conf", "unnumbered.frr.conf"),
+    ] {
+        let mut topology = Topology::load("unnumbered").unwrap();
+        topology.set_fabric(runs);
+        let setup = setup(&topology, topology.router("tor1").unwrap());
+        assert_golden(name, &file_of(&setup, path));
+    }
+}
+
+#[test]
 fn a_speaker_of_the_same_as_is_a_reflector() {
     let mut topology = Topology::load("route-server").unwrap();
     for router in &mut topology.routers {

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use nix::sched::{CloneFlags, setns};
 
 use crate::netlink::{Rtnetlink, VethEnd};
-use crate::topology::{Lan, Router, Topology};
+use crate::topology::{Addresses, Lan, Router, Topology};
 
 /// `holders`: for each router the process that holds its namespaces.
 pub(super) fn lay(topology: &Topology, holders: &BTreeMap<String, i32>) -> Result<()> {
@@ -63,9 +63,10 @@ fn lay_lan(
 
 fn address(topology: &Topology, router: &str, there: &mut Rtnetlink) -> Result<()> {
     let lo = topology.router(router).into_iter().flat_map(Router::lo_addresses);
-    let ends = topology
-        .ends(router)
-        .flat_map(|end| [(&end.ifname[..], end.ipv4.into()), (&end.ifname[..], end.ipv6.into())]);
+    let ends = topology.ends(router).flat_map(|end| {
+        let addresses = end.addresses.iter().flat_map(Addresses::iter);
+        addresses.map(|address| (&end.ifname[..], address))
+    });
     for (ifname, address) in lo.map(|address| ("lo", address)).chain(ends) {
         there
             .add_address(ifname, address)

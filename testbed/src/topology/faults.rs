@@ -60,6 +60,9 @@ pub enum Problem {
     /// A point-to-point prefix of the wrong length.
     #[error("{0} is not a point-to-point prefix; write /31 for IPv4 or /127 for IPv6")]
     NotPointToPoint(IpNetwork),
+    /// Something for addresses on a link that has none.
+    #[error("an unnumbered link has no addresses; remove this, or `unnumbered`")]
+    NeedsAddresses,
     /// Out of the kernel's range for IPv6.
     #[error("an MTU of {0} octets cannot carry IPv6 over a veth; use 1280 to 65535")]
     BadMtu(u32),

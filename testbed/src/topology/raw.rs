@@ -82,6 +82,7 @@ pub(super) struct RawLink {
     pub(super) ipv6: Option<Ipv6Network>,
     pub(super) password: Option<String>,
     pub(super) mtu: Option<u32>,
+    pub(super) unnumbered: bool,
 }
 
 #[derive(Deserialize)]
@@ -92,6 +93,8 @@ struct RawLinkTable {
     ipv6: Option<Ipv6Network>,
     password: Option<String>,
     mtu: Option<u32>,
+    #[serde(default)]
+    unnumbered: bool,
 }
 
 impl<'de> Deserialize<'de> for RawLink {
@@ -108,7 +111,7 @@ impl<'de> Visitor<'de> for LinkVisitor {
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
-            r#"two router names as ["a", "b"], or a table { ends = ["a", "b"], ipv4 = …, ipv6 = …, password = …, mtu = … }"#,
+            r#"two router names as ["a", "b"], or a table { ends = ["a", "b"], ipv4 = …, ipv6 = …, password = …, mtu = …, unnumbered = true }"#,
         )
     }
 
@@ -119,13 +122,13 @@ impl<'de> Visitor<'de> for LinkVisitor {
         }
         let found = names.len();
         let ends = names.try_into().map_err(|_| serde::de::Error::invalid_length(found, &self))?;
-        Ok(RawLink { ends, ipv4: None, ipv6: None, password: None, mtu: None })
+        Ok(RawLink { ends, ipv4: None, ipv6: None, password: None, mtu: None, unnumbered: false })
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RawLink, A::Error> {
-        let RawLinkTable { ends, ipv4, ipv6, password, mtu } =
+        let RawLinkTable { ends, ipv4, ipv6, password, mtu, unnumbered } =
             RawLinkTable::deserialize(MapAccessDeserializer::new(map))?;
-        Ok(RawLink { ends, ipv4, ipv6, password, mtu })
+        Ok(RawLink { ends, ipv4, ipv6, password, mtu, unnumbered })
     }
 }
 

@@ -49,7 +49,8 @@ fn open_addresses_are_given_in_the_order_of_the_file() {
     let end = |from: &str, to: &str| {
         let found = topology.neighbours(from).find(|found| found.far.router == to);
         let near = found.expect("they are linked").near;
-        (near.ifname.clone(), near.ipv4.to_string(), near.ipv6.to_string())
+        let addresses = near.addresses.expect("the link is numbered");
+        (near.ifname.clone(), addresses.ipv4.to_string(), addresses.ipv6.to_string())
     };
     let expected = |a: &str, b: &str, c: &str| (a.into(), b.into(), c.into());
     assert_eq!(end("spine1", "tor1"), expected("tor1", "10.1.0.0/31", "fd00:1::/127"));
@@ -82,9 +83,26 @@ fn a_link_can_say_more_than_its_ends() {
     );
     let topology = parse(&text).unwrap();
     let link = &topology.links[0];
-    assert_eq!(link.ends[1].ipv4.to_string(), "192.168.0.1/31");
-    assert_eq!(link.ends[1].ipv6.to_string(), "fd99::1/127");
+    let addresses: Vec<_> = link.ends[1].addresses.iter().flat_map(Addresses::iter).collect();
+    let shown: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+    assert_eq!(shown, ["192.168.0.1/31", "fd99::1/127"]);
     assert_eq!((link.password.as_deref(), link.mtu), (Some("s3cret"), 9000));
+}
+
+#[test]
+fn an_unnumbered_link_has_no_addresses_and_nothing_that_needs_some() {
+    let link = |more: &str| {
+        let table = format!(r#"{{ ends = ["tor1", "node1"], unnumbered = true{more} }}"#);
+        pair_with(r#"["tor1", "node1"]"#, &table)
+    };
+    let topology = parse(&link("")).unwrap();
+    assert!(topology.ends("node1").all(|end| end.addresses.is_none()));
+    assert_eq!(topology.neighbours("node1").count(), 1);
+    for key in [r#"ipv4 = "192.168.0.0/31""#, r#"ipv6 = "fd99::/127""#, r#"password = "x""#] {
+        let error = parse(&link(&format!(", {key}"))).unwrap_err().to_string();
+        let place = format!("links[0].{}: an unnumbered link", key.split(' ').next().unwrap());
+        assert!(error.contains(&place), "{error}");
+    }
 }
 
 #[test]
@@ -100,7 +118,8 @@ fn members_of_a_lan_peer_with_its_hub_or_with_each_other() {
     assert_eq!(peers(&topology, "node2"), ["rs1", "node1"]);
     let ends: Vec<&End> = topology.ends("node2").collect();
     assert_eq!(ends.len(), 1);
-    assert_eq!((&ends[0].ifname[..], ends[0].ipv4.to_string()), ("lan1", "10.2.0.3/24".into()));
+    let ipv4 = ends[0].addresses.map(|addresses| addresses.ipv4.to_string());
+    assert_eq!((&ends[0].ifname[..], ipv4.as_deref()), ("lan1", Some("10.2.0.3/24")));
 }
 
 #[test]

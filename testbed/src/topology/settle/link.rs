@@ -6,7 +6,7 @@ use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
 
 use super::super::faults::Problem;
 use super::super::raw::{RawLan, RawLink};
-use super::super::{End, Lan, Link, Router};
+use super::super::{Addresses, End, Lan, Link, Router};
 use super::router::is_router_name;
 use super::{Desk, Pools, host_length, nth_v4, nth_v6};
 
@@ -33,6 +33,11 @@ impl Desk {
             if link.password.as_deref().is_some_and(|password| !is_password(password)) {
                 self.fault(format!("{place}.password"), Problem::BadPassword);
             }
+            if link.unnumbered {
+                self.unnumbered(&place, link);
+                links.push(built_link(link, None));
+                continue;
+            }
             let v4 = link.ipv4.or_else(|| {
                 let made = nth_v4(pools.link_v4, open, 31);
                 let made = self.settled(&place, pools.link_v4.into(), made.map(IpNetwork::V4))?;
@@ -52,10 +57,22 @@ impl Desk {
             });
             open += usize::from(link.ipv4.is_none() || link.ipv6.is_none());
             if let (Some(v4), Some(v6)) = (v4, v6) {
-                links.push(built_link(link, v4, v6));
+                links.push(built_link(link, Some((v4, v6))));
             }
         }
         links
+    }
+
+    /// Nothing that needs an address fits a link without.
+    fn unnumbered(&mut self, place: &str, link: &RawLink) {
+        let given = [
+            ("ipv4", link.ipv4.is_some()),
+            ("ipv6", link.ipv6.is_some()),
+            ("password", link.password.is_some()),
+        ];
+        for (key, _) in given.into_iter().filter(|(_, given)| *given) {
+            self.fault(format!("{place}.{key}"), Problem::NeedsAddresses);
+        }
     }
 
     fn ends(&mut self, place: &str, link: &RawLink, routers: &[Router], earlier: &[Link]) {
@@ -131,12 +148,12 @@ impl Desk {
     }
 }
 
-fn built_link(raw: &RawLink, v4: Ipv4Network, v6: Ipv6Network) -> Link {
+fn built_link(raw: &RawLink, networks: Option<(Ipv4Network, Ipv6Network)>) -> Link {
     let end = |near: usize, far: usize, number: u8| End {
         router: raw.ends[near].clone(),
         ifname: raw.ends[far].clone(),
-        ipv4: host_v4(v4, number),
-        ipv6: host_v6(v6, number),
+        addresses: networks
+            .map(|(v4, v6)| Addresses { ipv4: host_v4(v4, number), ipv6: host_v6(v6, number) }),
     };
     Link {
         ends: [end(0, 1, 0), end(1, 0, 1)],
@@ -149,8 +166,10 @@ fn built_lan(raw: RawLan) -> Lan {
     let member = |(router, number): (&String, u8)| End {
         router: router.clone(),
         ifname: raw.name.clone(),
-        ipv4: host_v4(raw.ipv4, number),
-        ipv6: host_v6(raw.ipv6, number),
+        addresses: Some(Addresses {
+            ipv4: host_v4(raw.ipv4, number),
+            ipv6: host_v6(raw.ipv6, number),
+        }),
     };
     let members = raw.members.iter().zip(1..).map(member).collect();
     Lan { name: raw.name, members, hub: raw.hub }
