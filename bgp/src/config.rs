@@ -70,10 +70,12 @@ impl Default for HoldTime {
 pub struct BadHoldTime(pub u16);
 
 /// Which AS the peer must be in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PeerAs {
     /// Exactly this one.
     Exact(Asn),
+    /// One of these, of which none is ours.
+    OneOf(Arc<[Asn]>),
     /// Any but ours.
     External,
     /// Ours.
@@ -83,13 +85,31 @@ pub enum PeerAs {
 impl PeerAs {
     /// True if a peer in `theirs` is welcome to a speaker in `ours`. AS 0 never is (RFC 7607).
     #[must_use]
-    pub fn admits(self, ours: Asn, theirs: Asn) -> bool {
+    pub fn admits(&self, ours: Asn, theirs: Asn) -> bool {
         theirs.0 != 0
             && match self {
-                Self::Exact(asn) => asn == theirs,
+                Self::Exact(asn) => *asn == theirs,
+                Self::OneOf(list) => list.contains(&theirs),
                 Self::External => theirs != ours,
                 Self::Internal => theirs == ours,
             }
+    }
+}
+
+/// As in a configuration: a number, `external`, `internal`, or numbers with commas.
+impl fmt::Display for PeerAs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(asn) => fmt::Display::fmt(asn, f),
+            Self::OneOf(list) => {
+                for (i, asn) in list.iter().enumerate() {
+                    write!(f, "{}{asn}", if i == 0 { "" } else { ", " })?;
+                }
+                Ok(())
+            }
+            Self::External => f.write_str("external"),
+            Self::Internal => f.write_str("internal"),
+        }
     }
 }
 

@@ -8,6 +8,7 @@
 //! no `Config` at all.
 
 pub mod diff;
+mod dynamic;
 mod fault;
 mod kernel;
 mod node;
@@ -37,14 +38,15 @@ use bgp::{
 };
 use routed_core::ipam::IpamSettings;
 
-use self::{fault::Findings, section::Section};
 pub use self::{
+    dynamic::{DynamicPeers, Membership},
     fault::{Fault, Invalid, Place, Warning},
     password::Password,
     policies::{PolicyCaution, PolicyProblem},
     problem::{Caution, Hint, Problem},
     sockets::DEFAULT_ADMIN,
 };
+use self::{fault::Findings, section::Section};
 
 /// Where the daemon looks for its configuration unless told otherwise.
 pub const DEFAULT_PATH: &str = "/etc/slash32/routed.toml";
@@ -61,6 +63,8 @@ pub struct Config {
     pub speaker: Speaker,
     /// The peers, in the order of the file; names and addresses are unique.
     pub peers: Vec<Peer>,
+    /// Groups of peers that are known by a prefix only, in the order of the file.
+    pub dynamic_peers: Vec<DynamicPeers>,
     /// The node's pod ranges; `None`: a router without pods.
     pub pods: Option<Pods>,
     /// What goes into the kernel's routing tables.
@@ -130,6 +134,8 @@ pub struct Peer {
     pub next_hop_ipv4: Option<Ipv4Addr>,
     /// Next hop to announce for IPv6 prefixes in place of the session's own address.
     pub next_hop_ipv6: Option<Ipv6Addr>,
+    /// The group of dynamic peers that it is in; `None`: it has an entry of its own.
+    pub membership: Option<Membership>,
 }
 
 /// How a peer is found. No two peers have the same.
@@ -266,12 +272,13 @@ impl Config {
         let ranges = pods.as_ref().map_or(&[][..], |pods| &pods.prefixes);
         let context =
             peers::Context { speaker: &speaker, policies: &policies, pods: ranges, folder };
-        let peers = peers::read_all(root, &context);
+        let (peers, dynamic_peers) = peers::read_all(root, &context);
         policies.warn_unused(root);
         Some(Self {
             node: node?,
             speaker: speaker.speaker()?,
             peers,
+            dynamic_peers,
             pods,
             kernel,
             sockets,

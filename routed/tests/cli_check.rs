@@ -39,11 +39,12 @@ bgp     AS 4200000011, router id 10.0.0.11, listening on 0.0.0.0:179, [::]:179
 pods    10.244.1.0/24, fd00:10:244:1::/64, 10.245.1.0/24, fd00:10:245:1::/64
 kernel  learned routes into table 254, protocol 132
 
-PEER       ADDRESS             AS  DISTANCE  HOLD  FAMILIES   IMPORT    EXPORT
-tor-a      10.1.1.0    4200000001  GTSM 1       9  ipv4 ipv6  from-tor  to-tor
-tor-b      fd00:1:2::    external  on link     90  ipv4 ipv6  from-tor  originated
-eth1       eth1          external  on link     90  ipv4 ipv6  all       originated
-reflector  10.0.0.250    internal  any         90  ipv4 ipv6  all       originated
+PEER       ADDRESS                          AS  DISTANCE  HOLD  FAMILIES   IMPORT    EXPORT      OPTIONS
+tor-a      10.1.1.0                 4200000001  GTSM 1       9  ipv4 ipv6  from-tor  to-tor
+tor-b      fd00:1:2::                 external  on link     90  ipv4 ipv6  from-tor  originated
+eth1       eth1                       external  on link     90  ipv4 ipv6  all       originated
+reflector  10.0.0.250                 internal  any         90  ipv4 ipv6  all       originated
+rack       10.9.0.0/16  4200000021, 4200000022  on link     90  ipv4 ipv6  all       originated  dynamic, at most 100
 ";
     assert_eq!(stdout(&output), format!("{} is valid\n\n{expected}", example()));
 }
@@ -57,7 +58,7 @@ fn a_faulty_file_exits_with_1_and_tells_every_fault_on_stderr() {
     assert_eq!(lines[0].strip_prefix(&faulty()).unwrap().split(": ").nth(1), Some("node.name"));
     assert_eq!(
         lines.last().unwrap().strip_prefix(&faulty()),
-        Some(": 31 faults; routed would not start with it")
+        Some(": 34 faults; routed would not start with it")
     );
     assert!(lines.iter().any(|line| line.contains("warning: no peer uses this policy")));
 }
@@ -69,7 +70,7 @@ fn json_has_each_fault_with_its_key_line_and_message() {
     assert_eq!(stderr(&output), "");
     let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(json["valid"], false);
-    assert_eq!(json["faults"].as_array().unwrap().len(), 31);
+    assert_eq!(json["faults"].as_array().unwrap().len(), 34);
     assert_eq!(json["faults"][1]["key"], "node.mod");
     assert_eq!(json["faults"][1]["line"], 3);
     assert_eq!(json["faults"][1]["message"], "unknown key; did you mean mode?");
@@ -84,7 +85,7 @@ fn json_has_each_fault_with_its_key_line_and_message() {
 fn a_daemon_does_not_start_with_a_faulty_or_missing_file() {
     let output = routed(&["run", "--config", &faulty()]);
     assert_eq!(output.status.code(), Some(1));
-    assert_eq!(stderr(&output).lines().count(), 31, "{}", stderr(&output));
+    assert_eq!(stderr(&output).lines().count(), 34, "{}", stderr(&output));
     let output = routed(&["run", "--config", "/nonexistent/routed.toml"]);
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(

@@ -63,9 +63,11 @@ fn the_example_file_is_valid_and_gives_no_warning() {
     assert_eq!((&*tor_a.name, tor_a.session.hold_time.seconds()), ("tor-a", 9));
     assert!(matches!(tor_a.ttl, Ttl::Security(hops) if hops.get() == 1));
     assert_eq!(tor_a.rib.import.as_ref().unwrap().statements.len(), 3);
-    assert_eq!((tor_b.session.peer_asn, tor_b.ttl), (PeerAs::External, Ttl::OnLink));
-    assert_eq!((eth1.session.peer_asn, &*eth1.name), (PeerAs::External, "eth1"));
-    assert_eq!((reflector.session.peer_asn, reflector.ttl), (PeerAs::Internal, Ttl::Any));
+    assert_eq!((tor_b.session.peer_asn.clone(), tor_b.ttl), (PeerAs::External, Ttl::OnLink));
+    assert_eq!((eth1.session.peer_asn.clone(), &*eth1.name), (PeerAs::External, "eth1"));
+    assert_eq!((reflector.session.peer_asn.clone(), reflector.ttl), (PeerAs::Internal, Ttl::Any));
+    let [rack] = &config.dynamic_peers[..] else { panic!("{:?}", config.dynamic_peers) };
+    assert_eq!((&*rack.name, rack.limit, rack.linger.as_secs()), ("rack", 100, 60));
     let pods = config.pods.unwrap();
     assert_eq!((pods.prefixes.len(), pods.ipam.pools.len(), pods.ipam.reserved.len()), (4, 2, 2));
 }
@@ -246,7 +248,7 @@ fn an_interface_is_a_whole_peer() {
     let Loaded { config, warnings } = parse(&format!("{LEAST}{least}")).unwrap();
     let [peer] = &config.peers[..] else { panic!("{:?}", config.peers) };
     assert_eq!(peer.address.interface().map(|name| &**name), Some("eth1"));
-    assert_eq!((&*peer.name, peer.session.peer_asn), ("eth1", PeerAs::External));
+    assert_eq!((&*peer.name, peer.session.peer_asn.clone()), ("eth1", PeerAs::External));
     assert_eq!(peer.session.families, FamilySet::ALL);
     assert!(peer.session.extended_next_hop.contains(Family::Ipv4Unicast));
     assert!(peer.is_on_link() && peer.rib.next_hops_on_link);
@@ -461,6 +463,96 @@ fn faults_of_a_policy_do_not_make_its_users_faulty() {
              them",
             "policies[0].statements[0].communities: must not be empty; give at least one value, \
              or remove the key",
+        ]
+    );
+}
+
+/// A group of dynamic peers with these lines.
+fn dynamic(prefix: &str, lines: &str) -> String {
+    format!(
+        "[[dynamic_peers]]\nprefix = \"{prefix}\"\nasn = \"external\"\nimport = \"all\"\n\
+         export = \"all\"\n{lines}\n"
+    )
+}
+
+#[test]
+fn dynamic_peers_have_what_peers_have_but_for_what_would_dial() {
+    let text = format!("{LEAST}{}", dynamic("10.9.0.0/16", "hold_time = 9\nlimit = 7\nlinger = 5"));
+    let config = parse(&text).unwrap_or_else(|error| panic!("{error}")).config;
+    let [group] = &config.dynamic_peers[..] else { panic!("{:?}", config.dynamic_peers) };
+    assert_eq!((&*group.name, group.limit, group.linger.as_secs()), ("10.9.0.0/16", 7, 5));
+    let member = group.member("10.9.8.7".parse().unwrap());
+    assert_eq!(&*member.name, "10.9.0.0/16@10.9.8.7");
+    assert_eq!((member.session.hold_time.seconds(), member.session.passive), (9, true));
+    assert_eq!(&*member.rib.name, &*member.name);
+    let faults = faults_of(&dynamic("10.9.0.0/16", "passive = false\nport = 1790"));
+    let starts = ["dynamic_peers[0].passive: unknown key", "dynamic_peers[0].port: unknown key"];
+    assert_eq!(faults.len(), 2);
+    for (fault, start) in faults.iter().zip(starts) {
+        assert!(fault.starts_with(start), "{fault}");
+    }
+}
+
+#[test]
+fn groups_of_dynamic_peers_fit_together_and_with_peers() {
+    let twice = dynamic("10.9.0.0/16", "name = \"a\"") + &dynamic("10.9.0.0/16", "name = \"a\"");
+    assert_eq!(
+        faults_of(&twice),
+        [
+            "dynamic_peers[1].prefix: the prefix 10.9.0.0/16 stands in line 8 already; remove one of \
+             them",
+            "dynamic_peers[1].name: the name \"a\" stands in line 12 already; remove one of them",
+        ]
+    );
+    let key = tempfile::NamedTempFile::new().unwrap();
+    fs::write(key.path(), "secret\n").unwrap();
+    let signed = format!("password_file = \"{}\"", key.path().display());
+    let inside = dynamic("10.0.0.0/8", &signed) + &dynamic("10.9.0.0/16", "") + &peer("");
+    assert_eq!(
+        faults_of(&inside),
+        [
+            "dynamic_peers[1].prefix: has no password_file but lies in 10.0.0.0/8, whose peers have \
+             one: the kernel would drop what is not signed; give it a password_file too",
+            "peers[0].address: has no password_file but lies in 10.0.0.0/8, whose peers have one: \
+             the kernel would drop what is not signed; give it a password_file too",
+        ]
+    );
+    let pods = "[pods]\nipv4 = [\"10.244.1.0/24\"]\n";
+    assert_eq!(
+        faults_of(&(dynamic("10.244.1.128/25", "") + pods)),
+        [
+            "dynamic_peers[0].prefix: 10.244.1.128/25 lies in the pod range 10.244.1.0/24; peers cannot \
+          be there"
+        ]
+    );
+    assert_eq!(
+        warnings_of(&(dynamic("10.0.0.0/8", "") + pods)),
+        ["dynamic_peers[0].prefix: contains the pod range 10.244.1.0/24: pods can open sessions; \
+          take narrower prefixes, or a password_file"]
+    );
+    let deaf = "listen = []\n".to_owned() + &dynamic("10.9.0.0/16", "");
+    assert_eq!(
+        faults_of(&deaf),
+        ["dynamic_peers[0]: cannot be, since bgp.listen is empty and so no side would open the \
+          session"]
+    );
+}
+
+#[test]
+fn a_list_of_ases_is_for_external_peers_and_not_empty() {
+    assert_eq!(
+        faults_of(&peer("").replace("4200000001", "[]")),
+        ["peers[0].asn: must not be empty; write [4200000001, 4200000002] or \"external\""]
+    );
+    assert_eq!(
+        faults_of(&peer("").replace("4200000001", "[64512, 64513]")),
+        ["peers[0].asn: has our own AS 64512; write \"internal\" alone, or take it out: iBGP and \
+          eBGP peers are not treated alike"]
+    );
+    assert_eq!(
+        faults_of(&peer("").replace("4200000001", "[64513, 0]")),
+        [
+            "peers[0].asn: AS 0 is reserved and can be nobody's; use a private one such as 4200000011"
         ]
     );
 }

@@ -55,6 +55,13 @@ impl Session {
         self.idle_hold
     }
 
+    /// Routes of the peer are kept as stale because it is expected back, or is back and has not
+    /// announced all of them again (RFC 4724 §4.2).
+    #[must_use]
+    pub const fn keeps_stale_routes(&self) -> bool {
+        self.restart.expects_peer()
+    }
+
     /// How often the session has been established.
     #[must_use]
     pub const fn established_count(&self) -> u64 {

@@ -153,10 +153,10 @@ fn peer_view(
 ) -> PeerView {
     let settings = &peer.settings;
     let agreed: Option<&Established> = status.negotiated.as_deref();
-    let configured = match settings.session.peer_asn {
-        PeerAs::Exact(asn) => Some(asn),
+    let configured = match &settings.session.peer_asn {
+        PeerAs::Exact(asn) => Some(*asn),
         PeerAs::Internal => Some(settings.session.local_asn),
-        PeerAs::External => None,
+        PeerAs::External | PeerAs::OneOf(_) => None,
     };
     let families = Family::ALL.into_iter().zip(counts);
     let families = families.filter(|(family, _)| settings.session.families.contains(*family));

@@ -20,7 +20,7 @@ use bgp::{policy::Policy, prefix::Prefix};
 use routed_core::ipam::{IpamSettings, PoolSettings};
 use serde::{Deserialize, Serialize};
 
-use super::{Config, Kernel, Mode, Node, Peer, Pods, Sockets, Speaker};
+use super::{Config, DynamicPeers, Kernel, Mode, Node, Peer, Pods, Sockets, Speaker};
 use field::{Field, differences, listed};
 
 /// What a change does to what is running, gravest last.
@@ -81,11 +81,12 @@ impl fmt::Display for Change {
 /// Everything that differs, in the order of the sections.
 #[must_use]
 pub fn between(old: &Config, new: &Config) -> Vec<Change> {
-    let Config { node, speaker, peers: _, pods, kernel, sockets, policies } = old;
+    let Config { node, speaker, peers: _, dynamic_peers: _, pods, kernel, sockets, policies } = old;
     let mut changes = differences("node", &of_node(node), &of_node(&new.node));
     changes.extend(differences("bgp", &of_speaker(speaker), &of_speaker(&new.speaker)));
     changes.extend(of_policies(policies, &new.policies));
     changes.extend(of_peers(old, new));
+    changes.extend(of_dynamic_peers(old, new));
     changes.extend(of_pods(pods.as_ref(), new.pods.as_ref()));
     changes.extend(differences("kernel", &of_kernel(kernel), &of_kernel(&new.kernel)));
     changes.extend(differences("sockets", &of_sockets(sockets), &of_sockets(&new.sockets)));
@@ -106,6 +107,7 @@ pub fn without_restart(old: &Config, new: Config) -> Config {
         sockets: old.sockets.clone(),
         speaker: new.speaker,
         peers: new.peers,
+        dynamic_peers: new.dynamic_peers,
         policies: new.policies,
     }
 }
@@ -176,10 +178,53 @@ fn of_peers(old: &Config, new: &Config) -> Vec<Change> {
     gone.chain(others).collect()
 }
 
+/// Groups are the same if their prefix is. A change concerns every member.
+fn of_dynamic_peers(old: &Config, new: &Config) -> Vec<Change> {
+    let find = |config: &Config, wanted: &DynamicPeers| {
+        config.dynamic_peers.iter().find(|group| group.prefix == wanted.prefix).cloned()
+    };
+    let summary = |group: &DynamicPeers| {
+        let DynamicPeers { prefix, limit, .. } = group;
+        format!("{prefix} AS {}, at most {limit}", group.template().session.peer_asn)
+    };
+    let entry = |group: &DynamicPeers, old, new, effect| {
+        vec![Change { place: format!("dynamic_peers[{}]", group.name), old, new, effect }]
+    };
+    let gone = old.dynamic_peers.iter().filter(|group| find(new, group).is_none());
+    let gone = gone.flat_map(|group| entry(group, Some(summary(group)), None, Effect::Reset));
+    let others = new.dynamic_peers.iter().flat_map(|group| match find(old, group) {
+        Some(before) => changes_of_group((old, &before), (new, group)),
+        None => entry(group, None, Some(summary(group)), Effect::None),
+    });
+    gone.chain(others).collect()
+}
+
+fn changes_of_group(old: (&Config, &DynamicPeers), new: (&Config, &DynamicPeers)) -> Vec<Change> {
+    let table = format!("dynamic_peers[{}]", new.1.name);
+    // Members that are too many stay.
+    let limits =
+        [old.1.limit, new.1.limit].map(|limit| [Field::new("limit", Effect::None, &limit)]);
+    let lingers = [old.1.linger, new.1.linger]
+        .map(|linger| [Field::new("linger", Effect::None, &linger.as_secs())]);
+    let mut changes = differences(&table, &limits[0], &limits[1]);
+    changes.extend(differences(&table, &lingers[0], &lingers[1]));
+    let (before, after) = (old.1.template(), new.1.template());
+    let members = peer::changes_in(&table, before, after);
+    changes.extend(not_taken_over(members, (old.0, before), (new.0, after)));
+    changes
+}
+
 /// A peer's changes without those that it only takes over from `[bgp]`.
 fn own_changes(old: (&Config, &Peer), new: (&Config, &Peer)) -> Vec<Change> {
+    not_taken_over(peer::changes(old.1, new.1), old, new)
+}
+
+fn not_taken_over(
+    mut changes: Vec<Change>,
+    old: (&Config, &Peer),
+    new: (&Config, &Peer),
+) -> Vec<Change> {
     let follows = |(config, peer): (&Config, &Peer)| peer.session.local_asn == config.speaker.asn;
-    let mut changes = peer::changes(old.1, new.1);
     changes.retain(|change| match change.place.rsplit_once('.') {
         Some((_, peer::ROUTER_ID)) => false,
         Some((_, peer::LOCAL_ASN)) => !(follows(old) && follows(new)),

@@ -1,5 +1,6 @@
 //! `[[peers]]`: each table on its own, then what only shows when all are seen together.
 
+mod dynamic;
 mod group;
 mod options;
 mod peer;
@@ -8,7 +9,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use self::{group::Groups, peer::Read};
 use super::{
-    Peer, PeerAddress,
+    DynamicPeers, Peer, PeerAddress,
     fault::Place,
     policies::Policies,
     problem::{Caution, Problem},
@@ -26,8 +27,11 @@ pub(super) struct Context<'c> {
     pub(super) folder: &'c Path,
 }
 
-/// Every table. Peers that cannot stand are left out, with a fault.
-pub(super) fn read_all(root: &mut Section<'_, '_>, context: &Context<'_>) -> Vec<Peer> {
+/// Every table, and every one of `[[dynamic_peers]]`. What cannot stand is left out, with a fault.
+pub(super) fn read_all(
+    root: &mut Section<'_, '_>,
+    context: &Context<'_>,
+) -> (Vec<Peer>, Vec<DynamicPeers>) {
     let defaults =
         speaker::PolicyDefaults::resolve(root, &context.speaker.defaults, context.policies);
     let groups = Groups::read_all(root, |section| peer::read(section, context, &defaults));
@@ -39,19 +43,31 @@ pub(super) fn read_all(root: &mut Section<'_, '_>, context: &Context<'_>) -> Vec
         }
         read
     });
+    let dynamic = root.tables("dynamic_peers", |section| {
+        let group = groups.join(section);
+        let mut read = dynamic::read(section, context, &defaults);
+        if let Some(dynamic) = &mut read.group {
+            dynamic.join(group);
+        }
+        read
+    });
     groups.warn_unused(root);
     let names: Vec<String> = read.iter().filter_map(Read::shown_name).collect();
     let names: Vec<&str> = names.iter().map(|name| &**name).collect();
-    context.policies.check_peers(root, &names, &groups.names().collect::<Vec<_>>());
-    if read.is_empty() && !root.has("peers") {
+    let known = dynamic.iter().filter_map(|read| read.group.as_ref());
+    let known: Vec<_> = groups.names().chain(known.map(|group| &*group.name)).collect();
+    context.policies.check_peers(root, &names, &known);
+    if read.is_empty() && !root.has("peers") && dynamic.is_empty() {
         root.warn(Place::whole_file(), Caution::NoPeers);
     }
-    check_repeats(root, &read);
-    read.into_iter().filter_map(|read| read.peer).collect()
+    check_repeats(root, &read, &dynamic);
+    dynamic::check(root, &dynamic, &read);
+    let peers = read.into_iter().filter_map(|read| read.peer).collect();
+    (peers, dynamic.into_iter().filter_map(|read| read.group).collect())
 }
 
 /// Addresses tell sessions apart and names tell people; both must be one peer's only.
-fn check_repeats(root: &mut Section<'_, '_>, peers: &[Read]) {
+fn check_repeats(root: &mut Section<'_, '_>, peers: &[Read], dynamic: &[dynamic::Read]) {
     let mut addresses: BTreeMap<&PeerAddress, &Place> = BTreeMap::new();
     for address in peers.iter().filter_map(|peer| peer.address.as_ref()) {
         if let Some(first) = addresses.get(&address.value) {
@@ -66,9 +82,11 @@ fn check_repeats(root: &mut Section<'_, '_>, peers: &[Read]) {
         }
     }
     let mut names: BTreeMap<&str, &Place> = BTreeMap::new();
-    for peer in peers {
-        let Some(name) = &peer.name else { continue };
-        let own = peer.address.as_ref().map(|address| &address.value);
+    let peers = peers
+        .iter()
+        .map(|peer| (peer.name.as_ref(), peer.address.as_ref().map(|address| &address.value)));
+    for (name, own) in peers.chain(dynamic.iter().map(|group| (group.name.as_ref(), None))) {
+        let Some(name) = name else { continue };
         let named = [
             name.value.parse().ok().map(PeerAddress::Fixed),
             Some(PeerAddress::Learned((*name.value).into())),

@@ -174,6 +174,26 @@ pub enum Problem {
         /// The range.
         range: Prefix,
     },
+    /// Our own AS among those of others.
+    #[error(
+        "has our own AS {0}; write \"internal\" alone, or take it out: iBGP and eBGP peers are not \
+         treated alike"
+    )]
+    OwnAsnInList(Asn),
+    /// Peers that would be pods.
+    #[error("{prefix} lies in the pod range {range}; peers cannot be there")]
+    PeersInPods {
+        /// Of the peers.
+        prefix: Prefix,
+        /// The range.
+        range: Prefix,
+    },
+    /// The kernel would drop everything that this peer says.
+    #[error(
+        "has no password_file but lies in {0}, whose peers have one: the kernel would drop what is \
+         not signed; give it a password_file too"
+    )]
+    UnsignedInSigned(Prefix),
     /// IPv4 to IPv6 or the reverse.
     #[error("{local} and the peer {peer} are not of one family; use an address of the peer's")]
     FamilyMismatch {
@@ -323,6 +343,12 @@ pub enum Caution {
     /// A group without members.
     #[error("no peer is in this group")]
     UnusedGroup,
+    /// Pods among the peers.
+    #[error(
+        "contains the pod range {0}: pods can open sessions; take narrower prefixes, or a \
+         password_file"
+    )]
+    PodsArePeers(Prefix),
     /// A router alone.
     #[error("no [[peers]]: nothing is announced and nothing learned")]
     NoPeers,

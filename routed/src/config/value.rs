@@ -116,10 +116,19 @@ pub(super) fn peer_as(value: &DeValue<'_>) -> Result<PeerAs, Problem> {
     match value.as_str() {
         Some("external") => Ok(PeerAs::External),
         Some("internal") => Ok(PeerAs::Internal),
-        Some(_) | None => {
-            let asn = any_asn(value, ", \"external\" or \"internal\"")?;
-            usable_asn(asn).map(PeerAs::Exact)
-        }
+        Some(_) | None => match value.as_array() {
+            Some(list) if list.is_empty() => {
+                Err(Problem::EmptyValue("write [4200000001, 4200000002] or \"external\""))
+            }
+            Some(list) => {
+                let list = list.iter().map(|element| asn(element.get_ref()));
+                Ok(PeerAs::OneOf(list.collect::<Result<_, _>>()?))
+            }
+            None => {
+                let asn = any_asn(value, ", \"external\" or \"internal\"")?;
+                usable_asn(asn).map(PeerAs::Exact)
+            }
+        },
     }
 }
 

@@ -43,7 +43,10 @@ pub(super) async fn gather(sources: &Sources) -> Vec<MetricFamily> {
             tracing::warn!(part, %error, "a part of the daemon did not answer a metrics scrape");
         }
     };
-    sessions(&fresh, &sources.peers.list());
+    let (dynamic, peers): (Vec<_>, Vec<_>) =
+        sources.peers.list().iter().cloned().partition(|peer| group_of(peer).is_some());
+    sessions(&fresh, &peers);
+    groups(&fresh, &dynamic);
     let of_rib = async {
         rib(&fresh, sources).await?;
         routes(&fresh, sources).await
@@ -105,6 +108,36 @@ fn sessions(fresh: &Fresh, peers: &[PeerHandle]) {
     }
 }
 
+/// Dynamic peers by their groups: who is in one is for others to say, so members get no series of
+/// their own.
+fn groups(fresh: &Fresh, members: &[PeerHandle]) {
+    let sessions = fresh.gauges(
+        "slash32_bgp_dynamic_peers",
+        "Members of a group of dynamic peers, by whether their session is established (up) or not \
+         (down).",
+        &["group", "state"],
+    );
+    let queued = fresh.gauges(
+        "slash32_bgp_dynamic_queued_octets",
+        "Octets that wait for the members of a group of dynamic peers to take them.",
+        &["group"],
+    );
+    for member in members {
+        let Some(group) = group_of(member) else { continue };
+        let status = member.status();
+        let is_up = status.state == State::Established;
+        for (state, counts) in [("up", is_up), ("down", !is_up)] {
+            sessions.with_label_values(&[group, state]).add(i64::from(counts));
+        }
+        queued.with_label_values(&[group]).add(signed(status.queued));
+    }
+}
+
+/// The group of dynamic peers that a peer is in.
+fn group_of(peer: &PeerHandle) -> Option<&str> {
+    peer.settings.membership.as_ref().map(|membership| &*membership.group)
+}
+
 async fn routes(fresh: &Fresh, sources: &Sources) -> Result<(), NoAnswer> {
     let peers = sources.peers.list();
     let ids = peers.iter().map(|peer| peer.id).collect();
@@ -112,8 +145,9 @@ async fn routes(fresh: &Fresh, sources: &Sources) -> Result<(), NoAnswer> {
     let best = in_time(sources.rib.best_counts()).await?;
     let routes = fresh.gauges(
         "slash32_bgp_routes",
-        "Routes of a peer: received from it, of these accepted, of these in use (best), of those \
-         received kept from a session that ended (stale), and advertised to it.",
+        "Routes of a peer, or of all in a group of dynamic peers: received from it, of these \
+         accepted, of these in use (best), of those received kept from a session that ended \
+         (stale), and advertised to it.",
         &["peer", "family", "kind"],
     );
     for (peer, counts) in peers.iter().zip(counts) {
@@ -130,8 +164,9 @@ async fn routes(fresh: &Fresh, sources: &Sources) -> Result<(), NoAnswer> {
                 ("advertised", advertised),
             ];
             for (kind, count) in kinds {
-                let labels = [&*peer.settings.name, &*family.to_string(), kind];
-                routes.with_label_values(&labels).set(signed(count));
+                let name = group_of(peer).unwrap_or(&peer.settings.name);
+                let labels = [name, &*family.to_string(), kind];
+                routes.with_label_values(&labels).add(signed(count));
             }
         }
     }
@@ -291,10 +326,10 @@ impl Fresh {
 
 /// As configured, so that a series lives on when the session does not.
 fn asn_label(peer: &PeerHandle) -> String {
-    match peer.settings.session.peer_asn {
-        PeerAs::Exact(asn) => asn.to_string(),
-        PeerAs::Internal => peer.settings.session.local_asn.to_string(),
-        PeerAs::External => "external".to_owned(),
+    let session = &peer.settings.session;
+    match &session.peer_asn {
+        PeerAs::Internal => session.local_asn.to_string(),
+        other @ (PeerAs::Exact(_) | PeerAs::OneOf(_) | PeerAs::External) => other.to_string(),
     }
 }
 

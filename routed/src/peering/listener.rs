@@ -1,8 +1,8 @@
 //! One listening address: takes connections and hands each to the peer it comes from.
 //!
-//! In: connections. Out: streams on the peers' channels; to everybody else a NOTIFICATION
-//! "Connection Rejected" (RFC 4271 §6.5, RFC 4486 §4), so that the other side's log says what
-//! is wrong, and nothing that tells who we are.
+//! In: connections. Out: streams on the peers' channels, and in the hall for those who may become
+//! dynamic peers; to everybody else a NOTIFICATION "Connection Rejected" (RFC 4271 §6.5, RFC 4486
+//! §4), so that the other side's log says what is wrong, and nothing that tells who we are.
 
 use std::{
     collections::BTreeMap,
@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bgp::{session::ConnId, wire::Notification};
+use bgp::{prefix::Prefix, session::ConnId, wire::Notification};
 use bytes::Bytes;
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -25,6 +25,8 @@ use crate::config::PeerAddress;
 /// Where the connections of each peer go.
 #[derive(Debug, Default)]
 pub(crate) struct Doors {
+    /// Where those wait from whose addresses dynamic peers connect, and which addresses these are.
+    hall: Option<(mpsc::Sender<Guest>, Vec<Prefix>)>,
     /// By the peer's address.
     addresses: BTreeMap<IpAddr, Door>,
     /// By the interface on whose link the peer is searched for.
@@ -33,14 +35,38 @@ pub(crate) struct Doors {
 
 type Door = mpsc::Sender<TcpStream>;
 
+/// Somebody whose address is no peer's (yet).
+#[derive(Debug)]
+pub(crate) struct Guest {
+    pub(crate) stream: TcpStream,
+    pub(crate) source: SocketAddr,
+}
+
+/// Where a connection belongs.
+enum Way {
+    Door(Door),
+    Hall(mpsc::Sender<Guest>),
+    Out,
+}
+
 impl Doors {
-    /// The door of whoever has this address, if anybody.
-    fn of(&self, source: SocketAddr) -> Option<&Door> {
+    /// The same, with a hall for those who connect from these prefixes and have no door.
+    pub(crate) fn with_hall(self, hall: mpsc::Sender<Guest>, from: Vec<Prefix>) -> Self {
+        Self { hall: Some((hall, from)), ..self }
+    }
+
+    fn way_of(&self, source: SocketAddr) -> Way {
         let address = source.ip().to_canonical();
-        self.addresses.get(&address).or_else(|| {
-            let link = interfaces::link_of(source)?;
-            self.interfaces.get(&*link)
-        })
+        let by_link = || self.interfaces.get(&*interfaces::link_of(source)?);
+        if let Some(door) = self.addresses.get(&address).or_else(by_link) {
+            return Way::Door(door.clone());
+        }
+        match &self.hall {
+            Some((hall, from)) if from.iter().any(|prefix| prefix.contains(address)) => {
+                Way::Hall(hall.clone())
+            }
+            Some(_) | None => Way::Out,
+        }
     }
 }
 
@@ -67,15 +93,13 @@ impl<'p> FromIterator<(&'p PeerAddress, Door)> for Doors {
 pub(crate) struct Listener {
     socket: Arc<TcpListener>,
     doors: watch::Receiver<Arc<Doors>>,
-    /// One permit for each stranger who is being told off.
-    strangers: Arc<Semaphore>,
+    strangers: Strangers,
     complaints: Complaints,
 }
 
 impl Listener {
     pub(crate) fn new(socket: Arc<TcpListener>, doors: watch::Receiver<Arc<Doors>>) -> Self {
-        let strangers = Arc::new(Semaphore::new(STRANGERS));
-        Self { socket, doors, strangers, complaints: Complaints::default() }
+        Self { socket, doors, strangers: Strangers::new(), complaints: Complaints::default() }
     }
 
     /// Runs until aborted: no error of `accept` is one of the listening socket itself.
@@ -89,16 +113,16 @@ impl Listener {
     }
 
     fn admit(&mut self, stream: TcpStream, source: SocketAddr) {
-        let door = self.doors.borrow().of(source).cloned();
-        match door {
-            Some(door) => {
-                // A full door means that the peer opens connections faster than its session
-                // can look at them; one more would not be better than the last.
-                if door.try_send(stream).is_err() {
-                    tracing::debug!(peer = %source, "connection dropped: earlier ones wait still");
-                }
-            }
-            None => self.refuse(stream, source),
+        let way = self.doors.borrow().way_of(source);
+        let let_in = match way {
+            Way::Door(door) => door.try_send(stream).is_ok(),
+            Way::Hall(hall) => hall.try_send(Guest { stream, source }).is_ok(),
+            Way::Out => return self.refuse(stream, source),
+        };
+        if !let_in {
+            // A full door means that the peer opens connections faster than its session can look
+            // at them; one more would not be better than the last.
+            tracing::debug!(peer = %source, "connection dropped: earlier ones wait still");
         }
     }
 
@@ -111,14 +135,7 @@ impl Listener {
                  it should be one",
             );
         }
-        // Without a permit the stranger gets a plain close: manners must not cost descriptors.
-        let Ok(permit) = Arc::clone(&self.strangers).try_acquire_owned() else { return };
-        let mut conn = Conn::new(ConnId(0), stream);
-        conn.send(connection_rejected());
-        tokio::spawn(async move {
-            conn.farewell().await;
-            drop(permit);
-        });
+        self.strangers.refuse(stream, connection_rejected());
     }
 
     async fn pause(&mut self, error: &io::Error) {
@@ -138,6 +155,30 @@ impl Listener {
             );
         }
         tokio::time::sleep(ACCEPT_PAUSE).await;
+    }
+}
+
+/// Takes leave of those who are not let in.
+pub(crate) struct Strangers {
+    /// One permit for each who is being told why.
+    places: Arc<Semaphore>,
+}
+
+impl Strangers {
+    pub(crate) fn new() -> Self {
+        Self { places: Arc::new(Semaphore::new(STRANGERS)) }
+    }
+
+    /// Says these last words and closes the connection, in the background.
+    pub(crate) fn refuse(&self, stream: TcpStream, words: Bytes) {
+        // Without a permit the stranger gets a plain close: manners must not cost descriptors.
+        let Ok(permit) = Arc::clone(&self.places).try_acquire_owned() else { return };
+        let mut conn = Conn::new(ConnId(0), stream);
+        conn.send(words);
+        tokio::spawn(async move {
+            conn.farewell().await;
+            drop(permit);
+        });
     }
 }
 

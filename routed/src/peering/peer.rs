@@ -28,6 +28,7 @@ use tokio::{
 
 mod advertise;
 mod command;
+mod membership;
 mod report;
 mod rib_port;
 mod whereabouts;
@@ -54,7 +55,8 @@ pub(super) struct Inbox {
     pub(super) search: Option<Search>,
 }
 
-/// The task. Ends by [`PeerCommand::Shutdown`], or when the RIB has ended.
+/// The task. Ends by [`PeerCommand::Shutdown`], when the RIB has ended, or, for a dynamic peer, when
+/// it has had no session for long enough.
 pub(super) struct PeerTask {
     settings: Arc<Peer>,
     whereabouts: Whereabouts,
@@ -94,6 +96,8 @@ enum Event {
     /// The RIB took some of the backlog.
     Room,
     Deadline,
+    /// A dynamic peer has been gone for long enough.
+    Expired,
     RibStopped,
 }
 
@@ -142,6 +146,7 @@ impl PeerTask {
     /// leaves what it waits for in place or is polled again.
     async fn next_event(&mut self) -> Event {
         let deadline = self.session.poll_timeout();
+        let expiry = self.expiry();
         let read = self.rib.is_clear();
         let conns = &self.conns;
         let ready = poll_fn(|cx| {
@@ -164,6 +169,7 @@ impl PeerTask {
             result = dialled => Event::Dialled(result),
             ready = ready => Event::Ready(ready),
             () = until(deadline) => Event::Deadline,
+            () = until(expiry) => Event::Expired,
             room = async {
                 // One borrow of the port: what waits to go in goes before what comes out.
                 if self.rib.is_clear() {
@@ -187,6 +193,7 @@ impl PeerTask {
             Event::News(news) => self.advertise(&news),
             Event::Room => (),
             Event::Deadline => self.deadline(),
+            Event::Expired => self.shut_down(Cease::Deconfigured),
             Event::RibStopped => self.shut_down(Cease::OutOfResources),
         }
     }

@@ -1,9 +1,11 @@
 //! The task that owns the peers: which there are, the task of each, and the listeners.
 //!
-//! In: orders of the daemon. Out: the tasks, and the list of peers as everybody else sees it.
-//! Decides nothing about sessions and touches no octet of them.
+//! In: orders of the daemon, and connections of those who may become dynamic peers. Out: the tasks,
+//! and the list of peers as everybody else sees it. Decides nothing about sessions and touches no
+//! octet of them.
 
 mod entrances;
+mod hall;
 
 use std::{
     collections::{BTreeMap, hash_map::RandomState},
@@ -35,6 +37,7 @@ use crate::{
 };
 
 pub(super) use entrances::Entrances;
+use hall::Hall;
 
 /// What the daemon asks of the roster.
 #[derive(Debug)]
@@ -53,12 +56,13 @@ pub(super) struct Roster {
     links: watch::Receiver<Links>,
     /// Whether the kernel's routes are ours to keep clean.
     guard_routes: bool,
-    /// In the order of the configuration.
+    /// In the order of the configuration, dynamic ones last.
     members: Vec<Member>,
+    hall: Hall,
     published: watch::Sender<Arc<[PeerHandle]>>,
     doors: watch::Sender<Arc<Doors>>,
     /// Those of the members, and of peers that are taking their leave.
-    tasks: JoinSet<()>,
+    tasks: JoinSet<Option<PeerId>>,
     entrances: Entrances,
     next_id: u32,
 }
@@ -86,6 +90,7 @@ impl Roster {
             links,
             guard_routes: config.node.mode == Mode::Node,
             members: Vec::new(),
+            hall: Hall::new(&config.dynamic_peers),
             published,
             doors,
             tasks: JoinSet::new(),
@@ -103,6 +108,7 @@ impl Roster {
 
     /// Serves until told to stop.
     pub(super) async fn run(mut self, mut orders: mpsc::Receiver<Order>) {
+        let mut guests = Vec::new();
         loop {
             tokio::select! {
                 order = orders.recv() => match order {
@@ -114,8 +120,15 @@ impl Roster {
                     // Nobody is left who could want the sessions.
                     None => return,
                 },
+                _ = self.hall.arrivals.recv_many(&mut guests, GUESTS) => {
+                    self.welcome(guests.drain(..));
+                }
                 // A task that has ended needs no memory.
-                Some(_) = self.tasks.join_next() => (),
+                Some(ended) = self.tasks.join_next() => {
+                    if let Ok(Some(peer)) = ended {
+                        self.part(peer);
+                    }
+                }
             }
         }
     }
@@ -136,8 +149,11 @@ impl Roster {
         let mut former: BTreeMap<PeerAddress, Member> =
             members.map(|member| (member.handle.settings.address.clone(), member)).collect();
         let mut changed = Vec::new();
-        for settings in &config.peers {
-            let settings = Arc::new(settings.clone());
+        self.hall.set_groups(&config.dynamic_peers);
+        let mut wanted = config.peers.clone();
+        wanted.extend(self.hall.keep(&former, &config.peers));
+        for settings in wanted {
+            let settings = Arc::new(settings);
             let Some(mut member) = former.remove(&settings.address) else {
                 let member = self.engage(settings);
                 self.members.push(member);
@@ -180,12 +196,18 @@ impl Roster {
                 guard_routes: self.guard_routes,
                 seed: seed(),
             });
-            self.tasks.spawn(task.run());
+            self.tasks.spawn(async {
+                task.run().await;
+                None
+            });
             search
         });
         let inbox = Inbox { commands: commands_in, accepted, status: status_out, search };
         let task = PeerTask::new(id, Arc::clone(&settings), self.rib.clone(), inbox, seed());
-        self.tasks.spawn(task.run());
+        self.tasks.spawn(async move {
+            task.run().await;
+            Some(id)
+        });
         Member { handle: PeerHandle { id, settings, commands, status }, door }
     }
 
@@ -195,7 +217,8 @@ impl Roster {
             .members
             .iter()
             .map(|member| (&member.handle.settings.address, member.door.clone()));
-        self.doors.send_replace(Arc::new(doors.collect()));
+        let doors: Doors = doors.collect();
+        self.doors.send_replace(Arc::new(self.hall.open(doors)));
         self.published
             .send_replace(self.members.iter().map(|member| member.handle.clone()).collect());
     }
@@ -205,6 +228,9 @@ impl Roster {
 fn seed() -> u64 {
     RandomState::new().build_hasher().finish()
 }
+
+/// Guests looked at together: after a restart all of them come at once.
+const GUESTS: usize = 64;
 
 /// Commands that may wait for a peer's task, which takes them at once.
 const COMMANDS: usize = 16;

@@ -140,8 +140,12 @@ fn originate(
 /// A session with a peer of the configuration. `asn` is its AS if the configuration leaves it open.
 fn session(config: &Config, peer: &Peer, asn: Option<Asn>) -> PeerUp {
     let local_asn = peer.session.local_asn;
-    let peer_asn = match peer.session.peer_asn {
-        PeerAs::Exact(asn) => asn,
+    let peer_asn = match &peer.session.peer_asn {
+        PeerAs::Exact(asn) => *asn,
+        PeerAs::OneOf(list) => {
+            let listed = asn.filter(|asn| list.contains(asn));
+            listed.or_else(|| list.first().copied()).unwrap_or_else(|| other_than(local_asn))
+        }
         PeerAs::Internal => local_asn,
         PeerAs::External => {
             asn.filter(|asn| *asn != local_asn).unwrap_or_else(|| other_than(local_asn))

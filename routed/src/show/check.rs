@@ -2,15 +2,13 @@
 
 use std::{net::SocketAddr, path::Path};
 
-use bgp::{
-    config::{PeerAs, Ttl},
-    family::Family,
-    policy::Policy,
-};
+use bgp::{config::Ttl, family::Family, policy::Policy};
 use serde::Serialize;
 
 use super::table::{Align, Table};
-use crate::config::{Config, Invalid, Loaded, Mode, Peer, PeerAddress, Place, Warning};
+use crate::config::{
+    Config, DynamicPeers, Invalid, Loaded, Mode, Peer, PeerAddress, Place, Warning,
+};
 
 /// The result for programs.
 #[derive(Debug, Serialize)]
@@ -60,6 +58,8 @@ pub struct Summary {
     pub protocol: u8,
     /// Every peer.
     pub peers: Vec<PeerSummary>,
+    /// Every group of dynamic peers; its prefix stands for the address.
+    pub dynamic_peers: Vec<PeerSummary>,
 }
 
 /// One peer of a configuration.
@@ -82,7 +82,7 @@ pub struct PeerSummary {
     /// Policy; `None`: what RFC 8212 says.
     pub export: Option<String>,
     /// What else is particular.
-    pub options: Vec<&'static str>,
+    pub options: Vec<String>,
 }
 
 impl CheckView {
@@ -129,6 +129,7 @@ impl Summary {
             table: config.kernel.table,
             protocol: config.kernel.protocol,
             peers: config.peers.iter().map(PeerSummary::of).collect(),
+            dynamic_peers: config.dynamic_peers.iter().map(PeerSummary::of_group).collect(),
         }
     }
 
@@ -152,12 +153,20 @@ impl Summary {
              kernel  {kernel}\n\n{}",
             or(&listen, "nothing"),
             or(&self.pods, "none"),
-            peers(&self.peers),
+            peers(self.peers.iter().chain(&self.dynamic_peers)),
         )
     }
 }
 
 impl PeerSummary {
+    fn of_group(group: &DynamicPeers) -> Self {
+        let mut summary = Self::of(group.template());
+        summary.address = group.prefix.to_string();
+        summary.options.retain(|option| option != "passive");
+        summary.options.insert(0, format!("dynamic, at most {}", group.limit));
+        summary
+    }
+
     fn of(peer: &Peer) -> Self {
         let name = |policy: &Option<std::sync::Arc<Policy>>| {
             policy.as_ref().map(|policy| policy.name.to_string())
@@ -176,11 +185,7 @@ impl PeerSummary {
                 (PeerAddress::Fixed(address), port) => SocketAddr::new(*address, port).to_string(),
                 (PeerAddress::Learned(interface), port) => format!("{interface} port {port}"),
             },
-            asn: match peer.session.peer_asn {
-                PeerAs::Exact(asn) => asn.to_string(),
-                PeerAs::External => "external".to_owned(),
-                PeerAs::Internal => "internal".to_owned(),
-            },
+            asn: peer.session.peer_asn.to_string(),
             ttl: match peer.ttl {
                 Ttl::Any if peer.is_on_link() => "on link".to_owned(),
                 Ttl::OnLink => "on link".to_owned(),
@@ -196,13 +201,18 @@ impl PeerSummary {
                 .collect(),
             import: name(&peer.rib.import),
             export: name(&peer.rib.export),
-            options: options.into_iter().filter(|(on, _)| *on).map(|(_, name)| name).collect(),
+            options: options
+                .into_iter()
+                .filter(|(on, _)| *on)
+                .map(|(_, name)| name.to_owned())
+                .collect(),
         }
     }
 }
 
-fn peers(peers: &[PeerSummary]) -> String {
-    if peers.is_empty() {
+fn peers<'p>(peers: impl Iterator<Item = &'p PeerSummary>) -> String {
+    let mut peers = peers.peekable();
+    if peers.peek().is_none() {
         return "no peers\n".to_owned();
     }
     let mut table = Table::new()

@@ -88,6 +88,21 @@ impl Plan {
         self
     }
 
+    /// Adds a group of dynamic peers, `group`, with these lines and a next hop.
+    pub(crate) fn dynamic(self, prefix: &str, lines: &str) -> Self {
+        self.dynamic_named("group", prefix, lines)
+    }
+
+    /// The same with another name.
+    pub(crate) fn dynamic_named(mut self, name: &str, prefix: &str, lines: &str) -> Self {
+        self.peers += &format!(
+            "[[dynamic_peers]]\nname = \"{name}\"\nprefix = \"{prefix}\"\n\
+             next_hop_ipv4 = \"10.0.0.{}\"\n{lines}\n",
+            self.host,
+        );
+        self
+    }
+
     /// Adds lines to `[bgp]`.
     pub(crate) fn bgp(mut self, lines: &str) -> Self {
         self.bgp += &format!("{lines}\n");

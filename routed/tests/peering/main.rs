@@ -7,6 +7,7 @@
 
 mod bird;
 mod daemon;
+mod dynamic;
 mod exchange;
 mod garbage;
 mod gobgp;

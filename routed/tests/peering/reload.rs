@@ -13,8 +13,8 @@ use crate::{
 };
 
 /// What shows that a session has gone on: its beginning.
-fn since(speaker: &Speaker, host: u8) -> Option<std::time::Instant> {
-    speaker.peer(host).status().since
+async fn since(speaker: &Speaker, host: u8) -> Option<std::time::Instant> {
+    speaker.established(host).await.since
 }
 
 fn last_error(status: &PeerStatus) -> String {
@@ -34,7 +34,7 @@ async fn another_policy_is_in_force_at_once_and_resets_nothing() {
     b.originate(&["10.244.2.0/24"]).await;
     a.best_are(&["10.244.1.0/24", "10.244.2.0/24"]).await;
     b.best_are(&["10.244.1.0/24", "10.244.2.0/24"]).await;
-    let before = (since(&a, 2), since(&b, 1));
+    let before = (since(&a, 2).await, since(&b, 1).await);
 
     apply(&a, &Plan::new(net, 1, 65_001).peer(2, 65_002, "export = \"none\"")).await;
     b.best_are(&["10.244.2.0/24"]).await;
@@ -44,7 +44,7 @@ async fn another_policy_is_in_force_at_once_and_resets_nothing() {
     apply(&a, &Plan::new(net, 1, 65_001).peer(2, 65_002, "")).await;
     a.best_are(&["10.244.1.0/24", "10.244.2.0/24"]).await;
 
-    assert_eq!((since(&a, 2), since(&b, 1)), before);
+    assert_eq!((since(&a, 2).await, since(&b, 1).await), before);
     a.stop().await;
     b.stop().await;
 }
@@ -59,7 +59,7 @@ async fn peers_come_and_go_and_the_others_do_not_notice() {
     let c = Plan::new(net, 3, 65_003).peer(1, 65_001, "").start();
     c.originate(&["10.244.3.0/24"]).await;
     a.established(2).await;
-    let before = (since(&a, 2), since(&b, 1));
+    let before = (since(&a, 2).await, since(&b, 1).await);
 
     apply(&a, &both).await;
     b.best_are(&["10.244.3.0/24"]).await;
@@ -75,7 +75,7 @@ async fn peers_come_and_go_and_the_others_do_not_notice() {
     apply(&a, &both).await;
     b.best_are(&["10.244.3.0/24"]).await;
     assert_ne!(a.peer(3).id, id, "a peer's number is never another's");
-    assert_eq!((since(&a, 2), since(&b, 1)), before);
+    assert_eq!((since(&a, 2).await, since(&b, 1).await), before);
     for speaker in [a, b, c] {
         speaker.stop().await;
     }
@@ -90,7 +90,7 @@ async fn what_stands_in_open_resets_exactly_the_peer_that_it_concerns() {
     let c = Plan::new(net, 3, 65_003).peer(1, 65_001, "").start();
     let first = a.established(2).await.established_count;
     a.established(3).await;
-    let other = (since(&a, 3), since(&c, 1));
+    let other = (since(&a, 3).await, since(&c, 1).await);
 
     apply(&a, &plan("hold_time = 6")).await;
     b.status(1, "told", |status| last_error(status).contains("Other Configuration Change")).await;
@@ -103,7 +103,7 @@ async fn what_stands_in_open_resets_exactly_the_peer_that_it_concerns() {
     };
     a.status(2, "established with one family", only).await;
 
-    assert_eq!((since(&a, 3), since(&c, 1)), other);
+    assert_eq!((since(&a, 3).await, since(&c, 1).await), other);
     for speaker in [a, b, c] {
         speaker.stop().await;
     }
@@ -115,14 +115,14 @@ async fn timers_and_names_change_without_a_reset() {
     let a = Plan::new(net, 1, 65_001).peer(2, 65_002, "").start();
     let b = Plan::new(net, 2, 65_002).peer(1, 65_001, "").start();
     a.established(2).await;
-    let before = since(&a, 2);
+    let before = since(&a, 2).await;
     let keepalives = b.peer(1).status().received.keepalives;
 
     let more = "keepalive_time = 1\nconnect_retry = 7\npassive = true\n";
     apply(&a, &Plan::new(net, 1, 65_001).peer(2, 65_002, more)).await;
 
     b.status(1, "told oftener", |status| status.received.keepalives >= keepalives + 3).await;
-    assert_eq!(since(&a, 2), before);
+    assert_eq!(since(&a, 2).await, before);
     assert!(a.peer(2).settings.session.passive);
     a.stop().await;
     b.stop().await;
@@ -140,7 +140,7 @@ async fn another_password_locks_out_the_old_one_and_lets_in_the_new_one() {
     let c = Plan::new(net, 3, 65_003).peer(1, 65_001, "").start();
     a.established(2).await;
     a.established(3).await;
-    let other = since(&a, 3);
+    let other = since(&a, 3).await;
 
     apply(&a, &plan(&format!("{new}\npassive = true"))).await;
     b.status(1, "reset", |status| status.state != State::Established).await;
@@ -155,7 +155,7 @@ async fn another_password_locks_out_the_old_one_and_lets_in_the_new_one() {
     b.status(1, "reset", |status| status.state != State::Established).await;
     apply(&b, &passive("")).await;
     a.established(2).await;
-    assert_eq!(since(&a, 3), other);
+    assert_eq!(since(&a, 3).await, other);
     for speaker in [a, b, c] {
         speaker.stop().await;
     }
@@ -169,7 +169,7 @@ async fn other_listening_addresses_do_not_touch_sessions() {
     let mut peer = Scripted::connect(net.host(2), net.socket(1)).await;
     peer.handshake(65_002).await;
     a.established(2).await;
-    let before = since(&a, 2);
+    let before = since(&a, 2).await;
 
     // The new address is not another one but includes the old: both cannot be open at once.
     let port = 20_000 + u16::from(net.third());
@@ -181,7 +181,7 @@ async fn other_listening_addresses_do_not_touch_sessions() {
     assert!(TcpStream::connect(on(8, port)).await.is_ok());
     assert!(TcpStream::connect(net.socket(1)).await.is_err());
 
-    assert_eq!(since(&a, 2), before);
+    assert_eq!(since(&a, 2).await, before);
     assert_eq!(a.peer(2).status().state, State::Established);
     a.stop().await;
 }
@@ -250,12 +250,12 @@ async fn the_number_of_equal_paths_changes_without_a_reset() {
     while used().await != 2 {
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
-    let before = (since(&a, 2), since(&a, 3));
+    let before = (since(&a, 2).await, since(&a, 3).await);
 
     apply(&a, &plan(1)).await;
 
     assert_eq!(used().await, 1);
-    assert_eq!((since(&a, 2), since(&a, 3)), before);
+    assert_eq!((since(&a, 2).await, since(&a, 3).await), before);
     for speaker in [a, b, c] {
         speaker.stop().await;
     }

@@ -43,9 +43,9 @@ pub(in crate::session) fn offer(config: &SessionConfig, flags: OpenFlags) -> Ope
 
 /// Roles are for sessions between ASes (RFC 9234 §4.1).
 fn may_be_external(config: &SessionConfig) -> bool {
-    match config.peer_asn {
-        PeerAs::Exact(asn) => asn != config.local_asn,
-        PeerAs::External => true,
+    match &config.peer_asn {
+        PeerAs::Exact(asn) => *asn != config.local_asn,
+        PeerAs::External | PeerAs::OneOf(_) => true,
         PeerAs::Internal => false,
     }
 }

@@ -113,14 +113,17 @@ fn an_internal_peer_must_be_of_our_as_and_an_external_one_of_another() {
         (PeerAs::Internal, open(), false),
         (PeerAs::External, internal, false),
         (PeerAs::External, open(), true),
+        (PeerAs::OneOf([Asn(65009), Asn(65001)].into()), open(), true),
+        (PeerAs::OneOf([Asn(65009)].into()), open(), false),
     ] {
-        let (mut bench, conn) = Bench::open_sent(SessionConfig { peer_asn: wanted, ..config() });
+        let (mut bench, conn) =
+            Bench::open_sent(SessionConfig { peer_asn: wanted.clone(), ..config() });
         bench.hear(conn, offered.encode());
         assert_eq!(bench.told(conn).is_none(), admitted, "{wanted:?} {offered:?}");
         if admitted {
             bench.hear(conn, wire::keepalive());
             let (_, terms) = bench.session.established().unwrap();
-            assert_eq!(terms.codec.external, wanted == PeerAs::External);
+            assert_eq!(terms.codec.external, wanted != PeerAs::Internal);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The settings of one peer, and what changing each of them does to its session.
 
 use bgp::config::{
-    AddPath, GracefulRestart, LocalAs, PeerAs, PrivateAs, RibPeerConfig, SessionConfig, Ttl,
+    AddPath, GracefulRestart, LocalAs, PrivateAs, RibPeerConfig, SessionConfig, Ttl,
 };
 
 use super::{
@@ -13,12 +13,17 @@ use crate::config::Peer;
 
 /// Everything that differs between two entries for the same peer.
 pub(super) fn changes(old: &Peer, new: &Peer) -> Vec<Change> {
-    differences(&format!("peers[{}]", new.name), &fields(old), &fields(new))
+    changes_in(&format!("peers[{}]", new.name), old, new)
+}
+
+/// The same for entries of another table.
+pub(super) fn changes_in(table: &str, old: &Peer, new: &Peer) -> Vec<Change> {
+    differences(table, &fields(old), &fields(new))
 }
 
 /// A peer in a few words.
 pub(super) fn summary(peer: &Peer) -> String {
-    format!("{} AS {}", peer.address, peer_as(peer.session.peer_asn))
+    format!("{} AS {}", peer.address, peer.session.peer_asn)
 }
 
 fn fields(peer: &Peer) -> Vec<Field<'_>> {
@@ -33,7 +38,9 @@ fn fields(peer: &Peer) -> Vec<Field<'_>> {
         rib,
         next_hop_ipv4,
         next_hop_ipv6,
+        membership,
     } = peer;
+    let linger = membership.as_ref().map(|membership| membership.linger.as_secs());
     let mut fields = vec![
         // Policies know it.
         Field::new("name", Soft, name),
@@ -49,6 +56,13 @@ fn fields(peer: &Peer) -> Vec<Field<'_>> {
     fields.extend([
         Field::optional("next_hop_ipv4", Soft, *next_hop_ipv4),
         Field::optional("next_hop_ipv6", Soft, *next_hop_ipv6),
+        // Between an entry of its own and one with others.
+        Field::optional(
+            "dynamic_peers",
+            Reset,
+            membership.as_ref().map(|membership| &membership.group),
+        ),
+        Field::optional("linger", Nothing, linger),
     ]);
     fields
 }
@@ -87,7 +101,7 @@ fn of_session(session: &SessionConfig) -> Vec<Field<'_>> {
     let mut fields = vec![
         Field::new(LOCAL_ASN, Reset, local_asn),
         Field::new(ROUTER_ID, Reset, router_id),
-        Field::new("asn", Reset, &peer_as(*peer_asn)),
+        Field::new("asn", Reset, peer_asn),
         Field::new("hold_time", Reset, &hold_time.seconds()),
         // Ours alone: the next KEEPALIVE goes out by it.
         Field::optional("keepalive_time", Nothing, keepalive_time.map(|time| time.as_secs())),
@@ -192,14 +206,6 @@ fn of_rib(rib: &RibPeerConfig) -> Vec<Field<'_>> {
         Field::new("send_blackhole", Soft, send_blackhole),
         Field::new("enforce_first_as", Soft, enforce_first_as),
     ]
-}
-
-fn peer_as(asn: PeerAs) -> String {
-    match asn {
-        PeerAs::Exact(asn) => asn.to_string(),
-        PeerAs::External => "external".to_owned(),
-        PeerAs::Internal => "internal".to_owned(),
-    }
 }
 
 /// Usually that of `[bgp]`.

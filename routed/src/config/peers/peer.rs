@@ -1,7 +1,7 @@
 //! One `[[peers]]` table: what it says, whether that fits together, and what it comes to.
 
 use std::{
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     num::NonZeroU8,
     path::PathBuf,
     sync::Arc,
@@ -43,6 +43,53 @@ impl Read {
     }
 }
 
+/// How the other side is told from others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// By its address.
+    Fixed,
+    /// By the interface that it is behind.
+    Unnumbered,
+    /// By a prefix that it is in; it is never dialled.
+    Dynamic,
+}
+
+/// What peers of every kind have.
+pub(super) struct Body {
+    port: u16,
+    local_address: Option<IpAddr>,
+    ttl: Ttl,
+    password: Option<Password>,
+    session: SessionConfig,
+    rib: RibPeerConfig,
+    next_hop_ipv4: Option<Ipv4Addr>,
+    next_hop_ipv6: Option<Ipv6Addr>,
+    internal: bool,
+}
+
+impl Body {
+    /// The peer with this name and address.
+    pub(super) fn peer(self, name: Arc<str>, address: PeerAddress) -> Peer {
+        let Self { port, local_address, ttl, password, session, rib, .. } = self;
+        let Self { next_hop_ipv4, next_hop_ipv6, internal, .. } = self;
+        let mut peer = Peer {
+            name: Arc::clone(&name),
+            address,
+            port,
+            local_address,
+            ttl,
+            password,
+            session,
+            rib: RibPeerConfig { name, ..rib },
+            next_hop_ipv4,
+            next_hop_ipv6,
+            membership: None,
+        };
+        peer.rib.next_hops_on_link = peer.is_on_link() && !internal;
+        peer
+    }
+}
+
 /// The table.
 pub(super) fn read(
     section: &mut Section<'_, '_>,
@@ -52,15 +99,39 @@ pub(super) fn read(
     let name = section.optional("name", value::name);
     let address = address(section, context);
     // Even if its value cannot stand: what follows from it is clear.
-    let unnumbered = section.has("interface");
-    let asn = peer_as(section, unnumbered);
-    let internal = asn.map(|asn| is_internal(asn, context.speaker.asn));
-    let local_address = local_address(section, address.as_ref());
-    let port = section.or("port", BGP_PORT, value::port);
-    let ttl = ttl(section, internal, unnumbered);
-    let password = password(section, context, unnumbered);
+    let kind = if section.has("interface") { Kind::Unnumbered } else { Kind::Fixed };
+    let body = body(section, context, defaults, kind, address.as_ref());
+    let peer = address.as_ref().zip(body).map(|(address, body)| {
+        let given = name.as_ref().map(|name| name.value.clone());
+        let name = given.unwrap_or_else(|| address.value.to_string());
+        body.peer(name.into(), address.value.clone())
+    });
+    Read { name, address, peer }
+}
+
+/// Everything but name and address. `None` if something has no value to stand for it.
+pub(super) fn body(
+    section: &mut Section<'_, '_>,
+    context: &Context<'_>,
+    defaults: &PolicyDefaults,
+    kind: Kind,
+    address: Option<&At<PeerAddress>>,
+) -> Option<Body> {
+    let asn = peer_as(section, kind);
+    let internal = asn.as_ref().map(|asn| is_internal(asn, context.speaker.asn));
+    if let Some(asn) = &asn {
+        check_list(section, asn, context.speaker.asn);
+    }
+    let (local_address, port) = match kind {
+        Kind::Fixed | Kind::Unnumbered => {
+            (local_address(section, address), section.or("port", BGP_PORT, value::port))
+        }
+        Kind::Dynamic => (None, BGP_PORT),
+    };
+    let ttl = ttl(section, internal, kind);
+    let password = password(section, context, kind);
     let (local_asn, local_as) = options::local_asn(section, context.speaker.asn, internal);
-    let mut session = session(section, context, asn, unnumbered);
+    let mut session = session(section, context, asn, kind);
     let mut rib = RibPeerConfig { local_as, ..rib(section, context, defaults, internal) };
     options::rib(section, internal, &mut rib);
     match &mut session {
@@ -73,25 +144,17 @@ pub(super) fn read(
     }
     let families = session.as_ref().map_or(FamilySet::ALL, |session| session.families);
     let (next_hop_ipv4, next_hop_ipv6) = next_hops(section, families);
-    let peer = address.as_ref().zip(session).map(|(address, session)| {
-        let given = name.as_ref().map(|name| name.value.clone());
-        let name: Arc<str> = given.unwrap_or_else(|| address.value.to_string()).into();
-        let mut peer = Peer {
-            name: Arc::clone(&name),
-            address: address.value.clone(),
-            port,
-            local_address,
-            ttl,
-            password,
-            session,
-            rib: RibPeerConfig { name, ..rib },
-            next_hop_ipv4,
-            next_hop_ipv6,
-        };
-        peer.rib.next_hops_on_link = peer.is_on_link() && internal == Some(false);
-        peer
-    });
-    Read { name, address, peer }
+    Some(Body {
+        port,
+        local_address,
+        ttl,
+        password,
+        session: session?,
+        rib,
+        next_hop_ipv4,
+        next_hop_ipv6,
+        internal: internal?,
+    })
 }
 
 /// `address` or `interface`.
@@ -119,8 +182,8 @@ fn address(section: &mut Section<'_, '_>, context: &Context<'_>) -> Option<At<Pe
 
 /// `asn`. Who is at the other end of an unnumbered link is known by the cabling: any other AS will
 /// do.
-fn peer_as(section: &mut Section<'_, '_>, unnumbered: bool) -> Option<PeerAs> {
-    if unnumbered && !section.has("asn") {
+fn peer_as(section: &mut Section<'_, '_>, kind: Kind) -> Option<PeerAs> {
+    if kind == Kind::Unnumbered && !section.has("asn") {
         return Some(PeerAs::External);
     }
     let example = "asn = 4200000001, \"external\" or \"internal\"";
@@ -128,11 +191,20 @@ fn peer_as(section: &mut Section<'_, '_>, unnumbered: bool) -> Option<PeerAs> {
 }
 
 /// Whether the session stays inside our AS.
-fn is_internal(peer: PeerAs, ours: Option<Asn>) -> bool {
+fn is_internal(peer: &PeerAs, ours: Option<Asn>) -> bool {
     match peer {
-        PeerAs::Exact(asn) => Some(asn) == ours,
+        PeerAs::Exact(asn) => Some(*asn) == ours,
         PeerAs::Internal => true,
-        PeerAs::External => false,
+        PeerAs::External | PeerAs::OneOf(_) => false,
+    }
+}
+
+/// What holds for iBGP and what for eBGP differs, so a list is for eBGP alone.
+fn check_list(section: &mut Section<'_, '_>, peer: &PeerAs, ours: Option<Asn>) {
+    if let (PeerAs::OneOf(list), Some(ours)) = (peer, ours)
+        && list.contains(&ours)
+    {
+        section.fault(section.place_of("asn"), Problem::OwnAsnInList(ours));
     }
 }
 
@@ -167,7 +239,8 @@ fn local_address(section: &mut Section<'_, '_>, peer: Option<&At<PeerAddress>>) 
 ///
 /// An unnumbered peer is on the link whatever the hop limit: link-local addresses go no farther. With
 /// the highest one the peer may check ours (RFC 5082) without our knowing.
-fn ttl(section: &mut Section<'_, '_>, internal: Option<bool>, unnumbered: bool) -> Ttl {
+fn ttl(section: &mut Section<'_, '_>, internal: Option<bool>, kind: Kind) -> Ttl {
+    let unnumbered = kind == Kind::Unnumbered;
     let hops = |most| move |value: &toml::de::DeValue<'_>| value::number(1..=most)(value);
     let multihop = section.optional("multihop", hops(255));
     let security = section.optional("ttl_security", hops(254));
@@ -191,16 +264,12 @@ fn ttl(section: &mut Section<'_, '_>, internal: Option<bool>, unnumbered: bool) 
 /// An unnumbered peer cannot have one yet: the listeners would need the key of an address that is
 /// only learned.
 // TODO(rfc2385): give the listeners the key when the address is learned.
-fn password(
-    section: &mut Section<'_, '_>,
-    context: &Context<'_>,
-    unnumbered: bool,
-) -> Option<Password> {
+fn password(section: &mut Section<'_, '_>, context: &Context<'_>, kind: Kind) -> Option<Password> {
     let file = section.optional("password_file", |value| match value::text(value)? {
         "" => Err(Problem::EmptyValue("write the path of a file, or remove the key")),
         path => Ok(PathBuf::from(path)),
     })?;
-    if unnumbered {
+    if kind == Kind::Unnumbered {
         section.fault(file.place, Problem::Excludes("interface"));
         return None;
     }
@@ -212,30 +281,38 @@ fn session(
     section: &mut Section<'_, '_>,
     context: &Context<'_>,
     peer_asn: Option<PeerAs>,
-    unnumbered: bool,
+    kind: Kind,
 ) -> Option<SessionConfig> {
     let defaults = &context.speaker.defaults;
     let timers = Timers::read(section);
     let hold_time = timers.hold_time.unwrap_or(defaults.hold_time);
     timers.warn(section, hold_time);
+    let passive = match kind {
+        Kind::Fixed | Kind::Unnumbered => passive(section, context),
+        Kind::Dynamic => true,
+    };
+    let families = families(section);
+    let extended_next_hop = section.or("extended_next_hop", kind == Kind::Unnumbered, value::flag);
+    let ipv4 = [Family::Ipv4Unicast].into_iter().filter(|_| extended_next_hop);
+    Some(SessionConfig {
+        hold_time,
+        keepalive_time: timers.keepalive_time.or(defaults.keepalive_time),
+        connect_retry: timers.connect_retry.unwrap_or(defaults.connect_retry),
+        passive,
+        families,
+        extended_next_hop: ipv4.collect(),
+        ..SessionConfig::new(context.speaker.asn?, context.speaker.router_id?, peer_asn?)
+    })
+}
+
+fn passive(section: &mut Section<'_, '_>, context: &Context<'_>) -> bool {
     let passive = section.optional("passive", value::flag).filter(|at| at.value);
     if let Some(passive) = &passive
         && context.speaker.listen.is_empty()
     {
         section.fault(passive.place.clone(), Problem::PassiveWithoutListener);
     }
-    let families = families(section);
-    let extended_next_hop = section.or("extended_next_hop", unnumbered, value::flag);
-    let ipv4 = [Family::Ipv4Unicast].into_iter().filter(|_| extended_next_hop);
-    Some(SessionConfig {
-        hold_time,
-        keepalive_time: timers.keepalive_time.or(defaults.keepalive_time),
-        connect_retry: timers.connect_retry.unwrap_or(defaults.connect_retry),
-        passive: passive.is_some(),
-        families,
-        extended_next_hop: ipv4.collect(),
-        ..SessionConfig::new(context.speaker.asn?, context.speaker.router_id?, peer_asn?)
-    })
+    passive.is_some()
 }
 
 fn families(section: &mut Section<'_, '_>) -> FamilySet {
@@ -303,7 +380,7 @@ fn policy(
 fn next_hops(
     section: &mut Section<'_, '_>,
     families: FamilySet,
-) -> (Option<Ipv4Addr>, Option<std::net::Ipv6Addr>) {
+) -> (Option<Ipv4Addr>, Option<Ipv6Addr>) {
     let four = section.optional("next_hop_ipv4", value::host_v4);
     let six = section.optional("next_hop_ipv6", value::host_v6);
     let given = [

@@ -43,7 +43,10 @@ pub(super) fn keys(config: &Config) -> Keys {
     let key = |peer: &crate::config::Peer| {
         Some((Prefix::host(peer.address.fixed()?.to_canonical()), peer.password.clone()?))
     };
-    config.peers.iter().filter_map(key).collect()
+    let groups = config.dynamic_peers.iter();
+    let groups =
+        groups.filter_map(|group| Some((group.prefix, group.template().password.clone()?)));
+    config.peers.iter().filter_map(key).chain(groups).collect()
 }
 
 impl Entrances {
