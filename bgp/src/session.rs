@@ -206,7 +206,7 @@ impl Session {
                     self.links.outputs.extend(self.restart.forget(&mut self.links.timers));
                 }
                 Loss::Leaving => self.restart.leave(&mut self.links.timers),
-                Loss::Silent | Loss::Notified | Loss::Collision => {}
+                Loss::Silent | Loss::Notified | Loss::Cut | Loss::Collision => {}
             }
         }
         self.links.part_with_all(&cease.ending(false));

@@ -79,7 +79,7 @@ impl Cease {
             Self::AdminReset(_) | Self::ConfigChange | Self::BfdDown { hard: false } => {
                 Loss::Notified
             }
-            Self::LinkDown => Loss::Silent,
+            Self::LinkDown => Loss::Cut,
             Self::GracefulStop => Loss::Leaving,
         }
     }
@@ -96,7 +96,7 @@ impl Cease {
             (Some(notification), Loss::Hard | Loss::Notified | Loss::Collision | Loss::Leaving) => {
                 Ending::Tell(notification)
             }
-            (Some(_) | None, Loss::Silent) => Ending::Abort(Cause::Stopped),
+            (Some(_) | None, Loss::Silent | Loss::Cut) => Ending::Abort(Cause::Stopped),
             (None, Loss::Hard | Loss::Notified | Loss::Collision | Loss::Leaving) => {
                 Ending::Quietly(Cause::Stopped)
             }

@@ -68,6 +68,9 @@ pub(super) enum Loss {
     /// By a NOTIFICATION of either side or an expired timer: graceful only if both sides want it
     /// (RFC 8538 §4).
     Notified,
+    /// With the link: nothing can be sent to the peer, however well it goes on forwarding. When the
+    /// link is back, it has lost its own routes over it as we have ours.
+    Cut,
     /// Because the peer has kept another connection in a collision (RFC 4271 §6.8): to it this
     /// session never stood, so it is no second loss after an earlier one.
     Collision,
@@ -366,7 +369,7 @@ fn is_graceful(terms: &Established, loss: Loss) -> bool {
     terms.graceful_restart.is_some_and(|theirs| match loss {
         Loss::Silent | Loss::Collision => true,
         Loss::Notified => theirs.notification,
-        Loss::Hard | Loss::Leaving => false,
+        Loss::Cut | Loss::Hard | Loss::Leaving => false,
     })
 }
 

@@ -298,11 +298,20 @@ fn stale_routes_go_when_the_operator_wants_no_session_and_stay_when_the_link_fla
 }
 
 #[test]
-fn an_operator_who_wants_no_session_any_more_is_heard_while_the_link_is_down() {
+fn a_session_that_goes_with_its_link_keeps_no_routes() {
     let (mut bench, _) = Bench::established_with(graceful(), &peer());
     bench.give(Input::Stop(Cease::LinkDown));
+    bench.give(Input::Start);
+    assert_eq!(bench.about_stale_routes(), [DOWN]);
+}
+
+#[test]
+fn an_operator_who_wants_no_session_any_more_is_heard_while_the_link_is_down() {
+    let mut bench = Bench::bereft(graceful(), &peer());
+    bench.outputs.clear();
+    bench.give(Input::Stop(Cease::LinkDown));
     bench.give(Input::Stop(Cease::AdminShutdown("bye".into())));
-    assert_eq!(bench.about_stale_routes(), [down(&[V4, V6]), expired(&[V4, V6])]);
+    assert_eq!(bench.about_stale_routes(), [expired(&[V4, V6])]);
     assert_eq!(bench.session.poll_timeout(), None);
     let conn = bench.accept();
     assert_eq!(bench.told(conn), Some((6, 2, b"\x03bye".to_vec())));
@@ -330,10 +339,9 @@ fn a_speaker_that_goes_gives_up_no_route_of_anybody() {
 
 #[test]
 fn the_restart_time_also_ends_while_the_link_is_down() {
-    let (mut bench, _) = Bench::established_with(graceful(), &peer());
-    bench.give(Input::Stop(Cease::LinkDown));
-    assert_eq!(bench.about_stale_routes(), [down(&[V4, V6])]);
+    let mut bench = Bench::bereft(graceful(), &peer());
     bench.outputs.clear();
+    bench.give(Input::Stop(Cease::LinkDown));
     bench.pass(secs(60));
     assert_eq!(bench.about_stale_routes(), [expired(&[V4, V6])]);
 }

@@ -68,7 +68,9 @@ fn rfc8538_3_1_reasons_that_forbid_a_graceful_restart_are_wrapped_in_a_hard_rese
                 },
             );
         assert_eq!(bench.told(conn), expected, "{reason:?}");
-        let retain = if hard { FamilySet::NONE } else { FamilySet::ALL };
+        // Over a link that is gone nothing can be forwarded, hard reset or not.
+        let gone = hard || reason == Cease::LinkDown;
+        let retain = if gone { FamilySet::NONE } else { FamilySet::ALL };
         assert!(bench.did(&Output::Down { retain }), "{reason:?}: {:?}", bench.outputs);
     }
 }
