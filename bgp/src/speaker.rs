@@ -58,6 +58,8 @@ pub enum Event {
     Originate(Prefix, Arc<Attrs>),
     /// It no longer does.
     Withdraw(Prefix),
+    /// The peer is asked for all its routes of a family again, if it can be (RFC 2918).
+    Refresh(PeerId, Family),
     /// The answer to [`Action::NextHop`], and again whenever it changes.
     Resolved(NextHop, Resolution),
     /// Time has passed; a deadline of some session may be due.
@@ -155,6 +157,12 @@ impl Speaker {
             Event::Session(id, input) => self.give(id, input, now),
             Event::Originate(prefix, attrs) => self.rib.originate(prefix, attrs),
             Event::Withdraw(prefix) => self.rib.withdraw(prefix),
+            Event::Refresh(id, family) => {
+                if let Some(peer) = self.peers.get_mut(&id) {
+                    peer.session.request_refresh(family, now);
+                    self.drain(id);
+                }
+            }
             Event::Resolved(next_hop, resolution) => self.rib.set_next_hop(next_hop, resolution),
             Event::Timeout => self.timeout(now),
         }

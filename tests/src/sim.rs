@@ -303,6 +303,12 @@ impl Net {
         self.session(link, router).map_or(State::Idle, Session::state)
     }
 
+    /// A router's process, if it is running.
+    #[must_use]
+    pub fn speaker(&self, router: RouterId) -> Option<&Speaker> {
+        self.routers[router.0].speaker.as_ref()
+    }
+
     /// A link's session at one end, if the process is up.
     #[must_use]
     pub fn session(&self, link: LinkId, router: RouterId) -> Option<&Session> {
