@@ -66,6 +66,17 @@ pub enum Interface {
     },
 }
 
+impl Interface {
+    /// True if it carries traffic and has an address.
+    #[must_use]
+    pub const fn is_up(&self) -> bool {
+        match self {
+            Self::Up { .. } => true,
+            Self::Missing | Self::Down | Self::NoAddress => false,
+        }
+    }
+}
+
 /// How the session with the peer stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Session {
@@ -177,7 +188,7 @@ impl Discovery {
     /// Tells the link that we are no router any longer (RFC 4861 §6.2.5): the last word before this
     /// value is dropped, if the peers shall forget us.
     pub fn leave(&mut self) {
-        if let Interface::Up { .. } = self.interface {
+        if self.interface.is_up() {
             let octets = message::advertisement(0).to_vec();
             self.outputs.push_back(Output::Send { octets, to: ALL_NODES });
         }
@@ -197,7 +208,7 @@ impl Discovery {
         };
         self.routers = Routers::new(absence);
         self.schedule.stop();
-        if let Interface::Up { .. } = interface {
+        if interface.is_up() {
             self.schedule.start(now);
             self.schedule.solicit(now);
         }

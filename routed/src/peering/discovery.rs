@@ -139,6 +139,10 @@ impl Discovery {
     /// carries traffic and is the same.
     fn look_at_link(&mut self) {
         let mut interface = interface(&self.link.links.borrow_and_update(), &self.link.interface);
+        if self.reopen_at.is_some_and(|at| Instant::now() < at) && interface.is_up() {
+            // Other interfaces change all the time, which is no reason to try again.
+            return;
+        }
         (self.deaf, self.reopen_at) = (None, None);
         match interface {
             Interface::Missing | Interface::Down | Interface::NoAddress => self.socket = None,
