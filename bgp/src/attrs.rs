@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 use crate::{
     aspath::{AsPath, Asn},
-    community::{Community, ExtCommunity, LargeCommunity},
+    community::{Community, ExtCommunity, LargeCommunity, Rate},
 };
 
 /// ORIGIN (RFC 4271 §5.1.1), best first.
@@ -208,6 +208,13 @@ impl Attrs {
         if let Err(place) = self.communities.binary_search(&community) {
             self.communities.insert(place, community);
         }
+    }
+
+    /// The bandwidth of the link that the path leads over, if it tells one
+    /// (draft-ietf-idr-link-bandwidth).
+    #[must_use]
+    pub fn link_bandwidth(&self) -> Option<Rate> {
+        self.ext_communities.iter().find_map(|community| community.rate())
     }
 
     /// Does the path carry this community?

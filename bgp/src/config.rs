@@ -225,6 +225,9 @@ pub struct RibPeerConfig {
     /// marked with GRACEFUL_SHUTDOWN, and what comes from it by eBGP is the last choice
     /// (RFC 8326 §4.2).
     pub drain: bool,
+    /// Tell the peer the bandwidth of all the paths that this router uses, where this router is its
+    /// next hop and all of them tell theirs (draft-ietf-idr-link-bandwidth).
+    pub send_link_bandwidth: bool,
     /// Pass on learned routes that carry BLACKHOLE to this eBGP peer (RFC 7999 §3.2 wants them
     /// kept inside the AS).
     pub send_blackhole: bool,
@@ -259,6 +262,7 @@ impl Default for RibPeerConfig {
             max_prefixes: PerFamily { ipv4: None, ipv6: None },
             max_advertised: PerFamily { ipv4: None, ipv6: None },
             drain: false,
+            send_link_bandwidth: false,
             send_blackhole: false,
             enforce_first_as: true,
             next_hops_on_link: false,

@@ -13,6 +13,7 @@ mod account;
 mod adj_in;
 mod adj_out;
 mod attrs;
+mod bandwidth;
 mod decide;
 mod deferral;
 mod dense;

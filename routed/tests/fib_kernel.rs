@@ -107,6 +107,7 @@ impl Daemon {
         let path = |next_hop: &&str| BestPath {
             peer: Some(PeerId(1)),
             attrs: Arc::new(Attrs::originated(hop(next_hop))),
+            share: 1,
         };
         let paths: Vec<_> = next_hops.iter().map(path).collect();
         let change = |prefix| BestChange { prefix, paths: paths.clone() };

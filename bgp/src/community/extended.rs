@@ -174,6 +174,15 @@ impl Rate {
         f64::from(f32::from_bits(self.0)) * 8.0
     }
 
+    /// All of these together; the largest that can be told if they are more.
+    #[must_use]
+    pub fn sum(rates: impl IntoIterator<Item = Self>) -> Self {
+        let octets: f64 = rates.into_iter().map(|rate| f64::from(f32::from_bits(rate.0))).sum();
+        #[expect(clippy::cast_possible_truncation, reason = "the wire has single precision")]
+        let octets = octets.min(f64::from(f32::MAX)) as f32;
+        Self(octets.to_bits())
+    }
+
     fn makes_sense(self) -> bool {
         let octets = f32::from_bits(self.0);
         octets.is_finite() && octets.is_sign_positive()

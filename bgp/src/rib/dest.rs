@@ -7,12 +7,14 @@ use std::sync::Arc;
 
 use super::{
     account::{Account, Standing},
+    bandwidth,
     decide::Contender,
     peer::PeerId,
     verdict::{Freshness, Ineligible},
 };
 use crate::{
     attrs::{Attrs, NextHop},
+    community::Rate,
     prefix::Prefix,
     timestamp::Timestamp,
 };
@@ -24,6 +26,9 @@ pub struct BestPath {
     pub peer: Option<PeerId>,
     /// Its attributes after import policy.
     pub attrs: Arc<Attrs>,
+    /// Its share of the traffic in proportion to the others': in kbit/s if every path in use tells
+    /// its link bandwidth, else 1.
+    pub share: u32,
 }
 
 /// Which of a destination's paths: no two have the same.
@@ -180,11 +185,25 @@ impl Dest {
 
     /// The paths in use as readers see them.
     pub(super) fn best_paths(&self) -> Vec<BestPath> {
-        let attrs = |path: &Path| path.imported.as_ref().ok().cloned();
-        self.in_use()
-            .iter()
-            .filter_map(|path| Some(BestPath { peer: path.key.from, attrs: attrs(path)? }))
+        let shares = bandwidth::shares(self.used_attrs().map(|attrs| &**attrs));
+        let paths = self.in_use().iter().zip(self.used_attrs()).zip(shares);
+        paths
+            .map(|((path, attrs), share)| BestPath {
+                peer: path.key.from,
+                attrs: Arc::clone(attrs),
+                share,
+            })
             .collect()
+    }
+
+    /// What all paths in use carry together, if each tells it.
+    pub(super) fn bandwidth(&self) -> Option<Rate> {
+        bandwidth::total(self.used_attrs().map(|attrs| &**attrs))
+    }
+
+    /// Attributes of the paths in use, which are all accepted ones.
+    fn used_attrs(&self) -> impl Iterator<Item = &Arc<Attrs>> + Clone {
+        self.in_use().iter().filter_map(|path| path.imported.as_ref().ok())
     }
 
     /// How many of the paths in use, from the best on, are those of `before`.

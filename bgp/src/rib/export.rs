@@ -13,12 +13,14 @@ use std::{net::IpAddr, sync::Arc};
 
 pub(super) use self::select::ToldPath;
 use super::{
+    bandwidth,
     peer::{PeerId, PeerUp, RibConfig},
     verdict::NotAdvertised,
 };
 use crate::{
     aspath::Asn,
     attrs::{Attrs, DEFAULT_LOCAL_PREF, NextHop},
+    community::Rate,
     family::Family,
     policy::{Accepted, Context, Explanation, NextHopChoice, Outcome, Source},
     prefix::Prefix,
@@ -29,6 +31,8 @@ use crate::{
 pub(super) struct Candidate<'a> {
     pub(super) from: Option<(PeerId, &'a PeerUp)>,
     pub(super) attrs: &'a Arc<Attrs>,
+    /// What it and those that are used beside it carry together, if the peer is to hear of that.
+    pub(super) bandwidth: Option<Rate>,
 }
 
 impl Candidate<'_> {
@@ -58,6 +62,7 @@ pub(super) struct Exporter<'a, F> {
 struct Rewritten {
     family: Family,
     from: Option<PeerId>,
+    bandwidth: Option<Rate>,
     before: Accepted,
     after: Arc<Attrs>,
 }
@@ -173,14 +178,18 @@ impl<'a, F: FnMut(Attrs) -> Arc<Attrs>> Exporter<'a, F> {
     ) -> Result<Arc<Attrs>, NotAdvertised> {
         let from = path.from.map(|(id, _)| id);
         if let Some(last) = &self.last
-            && (last.family, last.from) == (family, from)
+            && (last.family, last.from, last.bandwidth) == (family, from, path.bandwidth)
             && last.before == accepted
         {
             return Ok(Arc::clone(&last.after));
         }
         let attrs = Attrs { weight: 0, ..Attrs::clone(&accepted.attrs) };
         let attrs = if self.next_hop_is_ours(accepted.next_hop, path, attrs.next_hop) {
-            self.with_our_next_hop(family, attrs)?
+            let mut attrs = self.with_our_next_hop(family, attrs)?;
+            if path.from.is_some() {
+                bandwidth::tell(path.attrs, &mut attrs, path.bandwidth, self.to.1.local_asn);
+            }
+            attrs
         } else {
             self.with_kept_next_hop(family, attrs)?
         };
@@ -195,7 +204,8 @@ impl<'a, F: FnMut(Attrs) -> Arc<Attrs>> Exporter<'a, F> {
         attrs.otc = self.otc(&attrs)?;
         marks::add(&mut attrs, family, self.us.config, self.to.1);
         let after = (self.share)(attrs);
-        self.last = Some(Rewritten { family, from, before: accepted, after: Arc::clone(&after) });
+        let (before, bandwidth) = (accepted, path.bandwidth);
+        self.last = Some(Rewritten { family, from, bandwidth, before, after: Arc::clone(&after) });
         Ok(after)
     }
 

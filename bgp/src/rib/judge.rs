@@ -75,7 +75,7 @@ impl<'a> Judge<'a> {
     {
         let attrs = path.imported.as_ref().ok()?;
         let from = path.key.from.map(|id| (id, &self.peers[&id].up));
-        Some(Candidate { from, attrs })
+        Some(Candidate { from, attrs, bandwidth: None })
     }
 
     fn contenders(&self, dest: &Dest) -> Vec<Contender> {

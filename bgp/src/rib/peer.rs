@@ -176,7 +176,9 @@ impl PeerUp {
 
     /// Does it matter to it which paths there are besides the best?
     pub(super) fn looks_beyond_best(&self) -> bool {
-        !self.options.add_path_send.is_empty() || self.is_route_server_client()
+        !self.options.add_path_send.is_empty()
+            || self.is_route_server_client()
+            || self.config.send_link_bandwidth
     }
 
     /// Who it is to policies.

@@ -37,6 +37,7 @@ impl Effects {
             max_prefixes,
             max_advertised,
             drain,
+            send_link_bandwidth,
             send_blackhole,
             enforce_first_as,
             next_hops_on_link,
@@ -64,6 +65,7 @@ impl Effects {
                 || *drain != new.drain
                 || *max_advertised != new.max_advertised
                 || *add_path != new.add_path
+                || *send_link_bandwidth != new.send_link_bandwidth
                 || *send_blackhole != new.send_blackhole
                 || addresses
                 || identity

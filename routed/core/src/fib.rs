@@ -301,7 +301,7 @@ impl Fib {
         for BestChange { prefix, paths } in changes {
             // Our own prefixes have no path through a peer beside them: originating wins.
             let learned = paths.iter().filter(|path| path.peer.is_some());
-            let shares = learned.map(|path| (path.attrs.next_hop, 1));
+            let shares = learned.map(|path| (path.attrs.next_hop, path.share));
             self.wanted.learn(prefix, shares, &mut self.resolver);
             self.refresh(prefix);
         }

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::Exporter;
+use super::{Candidate, Exporter};
 use crate::{
     attrs::Attrs,
     config::AddPath,
@@ -56,11 +56,19 @@ impl<'a, F: FnMut(Attrs) -> Arc<Attrs>> Exporter<'a, F> {
     {
         let Choice { set, ranked, most: mut left } = self.choice(dest);
         let ranked = ranked.then(|| judge.ranked(dest)).into_iter().flatten();
+        let (_, to) = self.to;
+        let several = to.options.add_path_send.contains(dest.prefix.family());
+        let tells = to.config.send_link_bandwidth;
+        let together = if tells && !several { dest.bandwidth() } else { None };
         set.iter().chain(ranked).filter_map(move |path| {
             if left == 0 {
                 return Some((path, Err(NotAdvertised::Enough)));
             }
-            let outcome = self.export(dest.prefix, judge.candidate(path)?);
+            let candidate = judge.candidate(path)?;
+            // Of several paths, each tells its own.
+            let own = if tells && several { candidate.attrs.link_bandwidth() } else { None };
+            let candidate = Candidate { bandwidth: together.or(own), ..candidate };
+            let outcome = self.export(dest.prefix, candidate);
             left -= usize::from(outcome.is_ok());
             Some((path, outcome))
         })

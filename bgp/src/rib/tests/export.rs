@@ -549,3 +549,58 @@ fn rfc9234_5_inside_the_as_and_without_a_role_otc_is_left_alone() {
         assert_eq!(told(&mut rib, 2).otc, Some(Asn(65009)));
     }
 }
+
+fn with_bandwidth(n: u8, rate: &str) -> Attrs {
+    let asn = 65000 + u32::from(n);
+    let community = ExtCommunity::link_bandwidth(Asn(asn), rate.parse().unwrap());
+    Attrs { ext_communities: vec![community], ..path(n, &[asn]) }
+}
+
+#[test]
+fn the_bandwidth_of_all_links_in_use_is_told_to_whom_it_is_configured_and_no_other() {
+    let mut to = peer(2, 65002);
+    to.config.send_link_bandwidth = true;
+    let mut rib = between(peer(1, 65001), to);
+    rib.peer_up(PeerId(3), peer(3, 65003));
+    rib.peer_up(PeerId(4), peer(4, 65004));
+    rib.update(PeerId(1), &announce(&["10.1.0.0/16"], with_bandwidth(1, "10Gbit")));
+    assert_eq!(told(&mut rib, 2).link_bandwidth(), Some("10Gbit".parse().unwrap()));
+    assert_eq!(told(&mut rib, 4).link_bandwidth(), None, "the next hop is another");
+    // The best path is the same, but more can be had through us.
+    rib.update(PeerId(3), &announce(&["10.1.0.0/16"], with_bandwidth(3, "25Gbit")));
+    assert_eq!(told(&mut rib, 2).link_bandwidth(), Some("35Gbit".parse().unwrap()));
+    assert_eq!(pull(&mut rib, 4), []);
+    let change = std::iter::from_fn(|| rib.poll_best()).last().unwrap();
+    let shares: Vec<_> = change.paths.iter().map(|path| path.share).collect();
+    assert_eq!(shares, [10_000_000, 25_000_000]);
+    // One that tells none spoils it for all.
+    rib.update(PeerId(3), &announce(&["10.1.0.0/16"], path(3, &[65003])));
+    assert_eq!(told(&mut rib, 2).link_bandwidth(), None);
+    let change = rib.poll_best().unwrap();
+    assert!(change.paths.iter().all(|path| path.share == 1));
+}
+
+#[test]
+fn a_bandwidth_goes_on_with_its_next_hop_and_one_of_the_policy_stays() {
+    let mut rib = between(peer(1, 65001), peer(2, US.0));
+    rib.update(PeerId(1), &announce(&["10.1.0.0/16"], with_bandwidth(1, "10Gbit")));
+    let inside = told(&mut rib, 2);
+    assert_eq!(
+        (inside.next_hop, inside.link_bandwidth()),
+        (hop("192.0.2.1"), Some("10Gbit".parse().unwrap()))
+    );
+
+    let set = Statement {
+        name: "set".into(),
+        conditions: vec![],
+        actions: vec![Action::SetLinkBandwidth("1Gbit".parse().unwrap())],
+        apply: None,
+        decision: None,
+    };
+    let policy = Policy { name: "p".into(), statements: vec![set], default: Decision::Accept };
+    let mut to = peer(2, 65002);
+    to.config.export = Some(Arc::new(policy));
+    let mut rib = between(peer(1, 65001), to);
+    rib.update(PeerId(1), &announce(&["10.1.0.0/16"], with_bandwidth(1, "10Gbit")));
+    assert_eq!(told(&mut rib, 2).link_bandwidth(), Some("1Gbit".parse().unwrap()));
+}

@@ -52,6 +52,7 @@ pub(super) fn learned(prefix: Prefix, next_hops: &[IpAddr]) -> BestChange {
     let path = |next_hop: &IpAddr| BestPath {
         peer: Some(PeerId(1)),
         attrs: Arc::new(Attrs::originated(NextHop::new(*next_hop))),
+        share: 1,
     };
     BestChange { prefix, paths: next_hops.iter().map(path).collect() }
 }
@@ -122,7 +123,7 @@ fn prefix_inside_an_own_range_is_not_learned() {
 fn originated_prefix_is_not_a_kernel_route() {
     let mut world = running();
     let attrs = Arc::new(Attrs::originated(NextHop::new(Ipv4Addr::UNSPECIFIED.into())));
-    let paths = vec![BestPath { peer: None, attrs }];
+    let paths = vec![BestPath { peer: None, attrs, share: 1 }];
     world.handle(Event::Best(vec![BestChange { prefix: prefix("10.9.0.0/16"), paths }]));
     world.settle_down();
     assert_eq!(world.state("10.9.0.0/16"), None);

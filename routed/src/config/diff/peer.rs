@@ -168,6 +168,7 @@ fn of_rib(rib: &RibPeerConfig) -> Vec<Field<'_>> {
         max_prefixes,
         max_advertised,
         drain,
+        send_link_bandwidth,
         send_blackhole,
         enforce_first_as,
         // Follow from others: the peer's name, the distance, and the session's own addresses.
@@ -203,6 +204,7 @@ fn of_rib(rib: &RibPeerConfig) -> Vec<Field<'_>> {
         Field::optional("max_advertised.ipv4", Soft, max_advertised.ipv4.as_ref()),
         Field::optional("max_advertised.ipv6", Soft, max_advertised.ipv6.as_ref()),
         Field::new("drain", Soft, drain),
+        Field::new("send_link_bandwidth", Soft, send_link_bandwidth),
         Field::new("send_blackhole", Soft, send_blackhole),
         Field::new("enforce_first_as", Soft, enforce_first_as),
     ]

@@ -4,7 +4,7 @@ use proptest::{option, prelude::*};
 
 use super::{super::*, PEERS, PREFIXES, peer_of};
 use crate::{
-    community::Community,
+    community::{Community, ExtCommunity},
     config::{AddPath, AtLimit, Counted, LocalAs, PrefixLimit, PrivateAs},
     policy::{
         Action, Adjust, Carries, Condition, Decision, NextHopAction, PeerTest, PrefixMatch,
@@ -45,6 +45,7 @@ pub(super) struct Knobs {
     pub(super) add_path: AddPath,
     pub(super) drain: bool,
     pub(super) send_blackhole: bool,
+    pub(super) send_link_bandwidth: bool,
     /// Of IPv4.
     pub(super) max_prefixes: Option<PrefixLimit>,
     pub(super) max_advertised: Option<u32>,
@@ -60,6 +61,8 @@ pub(super) struct PathKind {
     next_hop: u8,
     community: Option<Community>,
     otc: Option<u8>,
+    /// In Gbit/s.
+    bandwidth: Option<u8>,
     looped: bool,
     reflected: bool,
 }
@@ -69,6 +72,7 @@ pub(super) fn attrs_of(peer: u8, kind: PathKind) -> Attrs {
     let up = peer_of(peer);
     let external = up.peer_asn != US;
     let first = if external { up.peer_asn.0 } else { 65001 };
+    let first_asn = Asn(first);
     let mut asns = vec![first; kind.hops];
     if kind.looped {
         asns.push(US.0);
@@ -78,6 +82,13 @@ pub(super) fn attrs_of(peer: u8, kind: PathKind) -> Attrs {
     attrs.med = kind.med;
     attrs.communities = kind.community.into_iter().collect();
     attrs.otc = kind.otc.map(|n| Asn(65001 + u32::from(n)));
+    attrs.ext_communities = kind
+        .bandwidth
+        .map(|gbits| {
+            ExtCommunity::link_bandwidth(first_asn, format!("{gbits}Gbit").parse().unwrap())
+        })
+        .into_iter()
+        .collect();
     if !external {
         attrs.local_pref = kind.local_pref;
         if kind.reflected {
@@ -140,11 +151,24 @@ fn any_path() -> impl Strategy<Value = PathKind> {
     ];
     let preferences = (prop::option::of(0_u32..3), prop::option::of(99_u32..102));
     let otc = prop_oneof![4 => Just(None), 1 => (0_u8..2).prop_map(Some)];
+    let bandwidth = option::weighted(0.7, 1_u8..4);
     let rare = (prop::bool::weighted(0.1), prop::bool::weighted(0.3));
     let weight = prop_oneof![9 => Just(0_u32), 1 => 1_u32..3];
-    (1_usize..4, (weight, preferences), 0_u8..4, (community, otc), rare).prop_map(
-        |(hops, (weight, (med, local_pref)), next_hop, (community, otc), (looped, reflected))| {
-            PathKind { weight, hops, med, local_pref, next_hop, community, otc, looped, reflected }
+    (1_usize..4, (weight, preferences), 0_u8..4, (community, otc, bandwidth), rare).prop_map(
+        |(hops, (weight, (med, local_pref)), next_hop, tags, (looped, reflected))| {
+            let (community, otc, bandwidth) = tags;
+            PathKind {
+                weight,
+                hops,
+                med,
+                local_pref,
+                next_hop,
+                community,
+                otc,
+                bandwidth,
+                looped,
+                reflected,
+            }
         },
     )
 }
@@ -164,7 +188,7 @@ fn any_knobs() -> impl Strategy<Value = Knobs> {
         PrefixLimit { max, warn_from, counted: Counted::Received, at_limit }
     });
     let limits = (option::weighted(0.2, limit), option::weighted(0.3, 0_u32..4));
-    let flags = any::<[bool; 3]>();
+    let flags = any::<[bool; 4]>();
     (0_u8..2, (private_as, local_as), add_path, flags, limits).prop_map(
         |(allow_own_as, (private_as, local_as), add_path, flags, limits)| Knobs {
             allow_own_as,
@@ -174,6 +198,7 @@ fn any_knobs() -> impl Strategy<Value = Knobs> {
             add_path,
             drain: flags[1],
             send_blackhole: flags[2],
+            send_link_bandwidth: flags[3],
             max_prefixes: limits.0,
             max_advertised: limits.1,
         },

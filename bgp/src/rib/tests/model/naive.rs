@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{super::*, LOCAL_AS};
 use crate::{
-    community::Community,
+    community::{Community, ExtCommunity},
     config::{AddPath, AtLimit, PrivateAs},
     policy::{Context, NextHopChoice, Outcome, PeerRef, Source},
 };
@@ -213,6 +213,7 @@ impl Naive {
         let to = &self.peers[&n].up;
         let eligible = self.eligible(prefix);
         let used = Self::used(eligible.clone(), settings().multipath);
+        let ways_in_use = used.clone();
         let several = to.options.add_path_send.contains(prefix.family());
         let (ways, most) = match to.config.add_path {
             AddPath::All if several => (eligible, usize::MAX),
@@ -221,13 +222,24 @@ impl Naive {
             _ if to.peer_asn != US && to.config.route_server_client => (ranked(eligible), 1),
             _ => (used.into_iter().take(1).collect(), 1),
         };
-        let told = ways.into_iter().filter_map(|way| self.export(n, to, prefix, way));
+        let sum = ways_in_use.iter().map(|way| gbits(&way.attrs)).sum::<Option<u32>>();
+        let told = ways.into_iter().filter_map(|way| {
+            let gbits = if several { gbits(&way.attrs) } else { sum };
+            self.export(n, to, prefix, (way, gbits.filter(|_| to.config.send_link_bandwidth)))
+        });
         let mut told: Vec<_> = told.take(most).collect();
         told.sort();
         told
     }
 
-    fn export(&self, n: u8, to: &PeerUp, prefix: Prefix, way: Way<'_>) -> Option<Attrs> {
+    /// `gbits` is the bandwidth to be told where we are the next hop.
+    fn export(
+        &self,
+        n: u8,
+        to: &PeerUp,
+        prefix: Prefix,
+        (way, gbits): (Way<'_>, Option<u32>),
+    ) -> Option<Attrs> {
         let (external, from) = (to.peer_asn != US, way.from.map(|(_, up, _)| up));
         let source = match from {
             None => Source::Local,
@@ -280,6 +292,11 @@ impl Naive {
         if ours {
             let own = if prefix.family() == Family::Ipv4Unicast { 0 } else { 1 };
             attrs.next_hop = NextHop::new(to.config.local_addresses[own]);
+            if from.is_some() {
+                let rate = gbits.map(|gbits| format!("{gbits}Gbit").parse().unwrap());
+                let told = rate.map(|rate| ExtCommunity::link_bandwidth(to.local_asn, rate));
+                attrs.ext_communities = told.into_iter().collect();
+            }
         }
         if external {
             attrs.local_pref = None;
@@ -333,6 +350,12 @@ fn context<'a>(
     from: Option<PeerRef<'a>>,
 ) -> Context<'a> {
     Context { prefix, source, local_asn: up.local_asn, peer: peer_ref(up), from }
+}
+
+/// The link bandwidth that a path tells.
+pub(super) fn gbits(attrs: &Attrs) -> Option<u32> {
+    let rate = attrs.ext_communities.first()?.rate()?;
+    (1..=12).find(|gbits| rate == format!("{gbits}Gbit").parse().unwrap())
 }
 
 fn put(attrs: &mut Attrs, community: Community) {

@@ -6,7 +6,7 @@ use super::{
     super::*,
     PEERS, PREFIXES, id,
     moves::{Move, attrs_of, policy_of},
-    naive::{Heard, Naive, NaivePeer, Used},
+    naive::{Heard, Naive, NaivePeer, Used, gbits},
     peer_of,
 };
 
@@ -73,6 +73,7 @@ impl Trial {
                 config.add_path = knobs.add_path;
                 config.drain = knobs.drain;
                 config.send_blackhole = knobs.send_blackhole;
+                config.send_link_bandwidth = knobs.send_link_bandwidth;
                 config.max_prefixes.ipv4 = knobs.max_prefixes;
                 config.max_advertised.ipv4 = knobs.max_advertised;
             }),
@@ -264,6 +265,13 @@ impl Trial {
 
     fn read_best(&mut self) {
         while let Some(change) = self.rib.poll_best() {
+            let gbits: Option<Vec<_>> = change.paths.iter().map(|it| gbits(&it.attrs)).collect();
+            let told = gbits.filter(|_| change.paths.len() > 1);
+            let shares: Vec<_> = change.paths.iter().map(|path| path.share).collect();
+            let ones = || vec![1; shares.len()];
+            let expected =
+                told.map_or_else(ones, |all| all.iter().map(|it| it * 1_000_000).collect());
+            assert_eq!(shares, expected, "shares of {}", change.prefix);
             let used = change.paths.iter();
             let used: Used = used
                 .map(|path| {
