@@ -210,7 +210,10 @@ fn failure(failed: &PodError) -> Error {
         PodError::HostNamespace | PodError::Namespace(_) => {
             (code::INVALID_ENVIRONMENT, "CNI_NETNS is not a pod's network namespace")
         }
-        PodError::HostLinkTaken { .. } | PodError::Ipv6Off(_) | PodError::Refused { .. } => {
+        PodError::HostLinkTaken { .. }
+        | PodError::Ipv6Off(_)
+        | PodError::Guard(_)
+        | PodError::Refused { .. } => {
             (code::KERNEL_REFUSED, "the kernel refused to make the pod's network")
         }
         PodError::Netlink(_) => (code::TRY_AGAIN, "the kernel did not answer"),

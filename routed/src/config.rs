@@ -200,6 +200,28 @@ pub struct Pods {
     pub ipam: IpamSettings,
     /// MTU of the pods' interfaces, in octets.
     pub mtu: u32,
+    /// Whether pods send from their own addresses only, and do not reach the daemon.
+    pub guard: bool,
+    /// What of the daemon they reach all the same.
+    pub open_to_pods: Vec<Service>,
+}
+
+/// What the daemon listens for on the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// BGP sessions.
+    Bgp,
+    /// Metrics and health.
+    Http,
+}
+
+impl std::fmt::Display for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Bgp => "bgp",
+            Self::Http => "http",
+        })
+    }
 }
 
 /// `[kernel]`.

@@ -2,6 +2,8 @@
 
 pub mod netlink;
 pub mod netns;
+pub mod nft;
+pub mod ours;
 pub mod pods;
 pub mod routes;
 pub mod sysctl;

@@ -2,10 +2,12 @@
 
 pub mod admin;
 mod announce;
+pub mod cleanup;
 pub mod cni;
 pub mod config;
 pub mod fib;
 pub mod http;
+pub mod inspect;
 pub mod ipam;
 pub mod kernel;
 pub mod metrics;

@@ -18,8 +18,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnetwork::IpNetwork;
 use routed::{
     admin::Selection,
+    cleanup::{self, Cleanup},
     config::{Config, DEFAULT_ADMIN, DEFAULT_PATH, Loaded},
-    ipam, policy_test, run,
+    inspect, ipam, policy_test, run,
     show::{self, Format, Show, check::CheckView},
 };
 use tracing_subscriber::EnvFilter;
@@ -51,6 +52,10 @@ enum Command {
     Ipam(IpamArgs),
     /// Import and export policies
     Policy(PolicyArgs),
+    /// One pod from both sides, with the verdict of every check; exit code 1 if one is bad
+    Pod(PodArgs),
+    /// Remove everything that is ours from this node, and nothing else
+    Cleanup(CleanupArgs),
     /// Print the version
     Version,
 }
@@ -81,6 +86,28 @@ struct ShowArgs {
     what: What,
     #[command(flatten)]
     how: How,
+}
+
+#[derive(Debug, Args)]
+struct PodArgs {
+    /// Name, container id, process id in the pod, address, or interface on the host
+    which: String,
+    /// Form of the output
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
+    /// The daemon's sockets.admin; works without a daemon too
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_ADMIN)]
+    socket: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct CleanupArgs {
+    /// Only say what would be removed
+    #[arg(long)]
+    dry_run: bool,
+    /// Configuration file, if there still is one
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_PATH)]
+    config: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -234,6 +261,8 @@ fn main() -> ExitCode {
         Command::Why(args) => why(args),
         Command::Ipam(args) => ipam_check(&args.what),
         Command::Policy(PolicyArgs { what: PolicyCommand::Test(args) }) => test_policy(&args),
+        Command::Pod(args) => pod(&args),
+        Command::Cleanup(args) => cleanup(args),
         Command::Version => {
             print(&format!("routed {}\n", env!("CARGO_PKG_VERSION"))).map(|()| ExitCode::SUCCESS)
         }
@@ -321,6 +350,19 @@ fn shown(args: ShowArgs) -> anyhow::Result<()> {
         FamilyArg::Ipv6 => Family::Ipv6Unicast,
     });
     print(&show::show(&what, format, family, &args.how.socket)?)
+}
+
+fn pod(args: &PodArgs) -> anyhow::Result<ExitCode> {
+    let reports = inspect::run(&args.which, &args.socket)?;
+    print(&show::render(args.output.into(), &reports, inspect::text)?)?;
+    let verdicts = reports.iter().flat_map(|report| &report.checks);
+    let good = verdicts.map(|verdict| verdict.differences.is_empty()).all(|good| good);
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn cleanup(args: CleanupArgs) -> anyhow::Result<ExitCode> {
+    print(&cleanup::run(&Cleanup { config: args.config, dry_run: args.dry_run })?)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn ipam_check(command: &IpamCommand) -> anyhow::Result<ExitCode> {

@@ -23,7 +23,7 @@ use routed_core::{
     fib::route::PROTO_PODS,
     ipam::{BlockUse, Lease, PoolUse},
     pod::{
-        Command, Event, Notice, PodState, Pods, Settings,
+        Command, Event, GuardSettings, Notice, PodState, Pods, Settings,
         verb::{NotReady, OpId, PodError, Reply, Request},
         wiring::{RouteStamp, Wiring},
     },
@@ -39,10 +39,10 @@ mod journal;
 use journal::Journal;
 
 use crate::{
-    config::Config,
+    config::{Config, Pods as PodsConfig, Service},
     kernel::{
         netlink::NetlinkError,
-        pods::{Executor, Job, Removal, gone, spawn as spawn_executor},
+        pods::{Executor, Job, Removal, fuse::Fuse, gone, spawn as spawn_executor},
     },
 };
 
@@ -227,7 +227,16 @@ pub fn settings(config: &Config) -> Option<Settings> {
         ipam: pods.ipam.clone(),
         mtu: pods.mtu,
         routes: RouteStamp { table: config.kernel.table, protocol: PROTO_PODS },
+        guard: pods.guard.then(|| GuardSettings { closed_ports: closed_ports(config, pods) }),
     })
+}
+
+/// Ports of the daemon that pods do not reach.
+fn closed_ports(config: &Config, pods: &PodsConfig) -> Vec<u16> {
+    let bgp = config.speaker.listen.iter().map(|address| (Service::Bgp, address.port()));
+    let http = config.sockets.http.iter().map(|address| (Service::Http, address.port()));
+    let closed = bgp.chain(http).filter(|(service, _)| !pods.open_to_pods.contains(service));
+    closed.map(|(_, port)| port).collect()
 }
 
 /// Starts the kernel's threads and the pump. The calling thread must be in the host's network
@@ -240,11 +249,24 @@ pub fn spawn(
     settings: Settings,
     journal: &Path,
 ) -> Result<(NodeHandle, JoinHandle<()>), NetlinkError> {
+    spawn_with(settings, journal, Fuse::default())
+}
+
+/// The same, with threads that die when the fuse blows: for tests.
+///
+/// # Errors
+///
+/// As [`spawn`].
+pub fn spawn_with(
+    settings: Settings,
+    journal: &Path,
+    fuse: Fuse,
+) -> Result<(NodeHandle, JoinHandle<()>), NetlinkError> {
     let (inputs, input_queue) = mpsc::channel(QUEUE);
     let (events, event_queue) = mpsc::channel(QUEUE);
     // Before the survey, so that no interface goes unnoticed.
     gone::spawn(events.clone())?;
-    let Executor { jobs, removals } = spawn_executor(events)?;
+    let Executor { jobs, removals } = spawn_executor(events, fuse)?;
     let (journal, memory) = Journal::open(journal);
     let pools = settings.ipam.pools.iter();
     let (ranges_out, ranges) =
@@ -302,10 +324,12 @@ impl Pump {
                 },
                 event = events.recv() => match event {
                     Some(event) => self.handle(event),
-                    None => return tracing::error!("the threads that serve pods have ended"),
+                    None => return ended(),
                 },
-                () = self.jobs.flush(), if self.jobs.waits() => {}
-                () = self.removals.flush(), if self.removals.waits() => {}
+                sent = self.jobs.flush(), if self.jobs.waits() => if sent.is_err() { return ended() },
+                sent = self.removals.flush(), if self.removals.waits() => {
+                    if sent.is_err() { return ended() }
+                }
                 () = until(due) => self.handle(Event::Due),
             }
         }
@@ -355,6 +379,7 @@ impl Pump {
                     self.jobs.push(Job::Observe(netns, wiring));
                 }
                 Command::Cut(id, steps) => self.jobs.push(Job::Cut(id, steps)),
+                Command::Enforce(rules) => self.jobs.push(Job::Enforce(rules)),
                 Command::Sweep(id) => self.removals.push(Removal::Sweep(id)),
                 Command::Discard(link) => self.removals.push(Removal::Discard(link)),
                 Command::Reply(op, reply) => {
@@ -396,15 +421,20 @@ impl<T> Outbox<T> {
         !self.waiting.is_empty()
     }
 
-    /// Sends the first that waits as soon as there is room. May be cancelled anywhere.
-    async fn flush(&mut self) {
-        // If the thread has ended, the loop hears of it by the events' channel.
-        if let Ok(permit) = self.sender.reserve().await
-            && let Some(item) = self.waiting.pop_front()
-        {
+    /// Sends the first that waits as soon as there is room; an error if nobody takes it any more.
+    /// May be cancelled anywhere.
+    async fn flush(&mut self) -> Result<(), Stopped> {
+        let permit = self.sender.reserve().await.map_err(|_| Stopped)?;
+        if let Some(item) = self.waiting.pop_front() {
             permit.send(item);
         }
+        Ok(())
     }
+}
+
+/// One of the kernel's threads has ended, which only a bug can do; what they did for pods cannot go on.
+fn ended() {
+    tracing::error!("a thread that serves pods has ended; please report it");
 }
 
 async fn until(due: Option<time::Instant>) {
@@ -438,6 +468,9 @@ fn log(notice: &Notice) {
         Notice::SurveyFailed(error) => {
             tracing::warn!(%error, "interfaces cannot be listed; trying again");
         }
+        Notice::NotEnforced(error) => tracing::error!(
+            %error, "pods may send what they like until this succeeds; trying again"
+        ),
         Notice::Vanished(id) => tracing::info!(
             container_id = id.container_id(),
             ifname = id.ifname(),

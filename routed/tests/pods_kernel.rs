@@ -25,6 +25,10 @@ use routed_core::pod::{
     wiring::{GATEWAY_V4, GATEWAY_V6},
 };
 
+#[path = "pods_kernel/crash.rs"]
+mod crash;
+#[path = "pods_kernel/guard.rs"]
+mod guard;
 #[path = "pods_kernel/host.rs"]
 mod host;
 #[path = "pods_kernel/lifecycle.rs"]

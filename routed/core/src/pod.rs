@@ -13,6 +13,7 @@
 use std::{
     collections::{BTreeSet, VecDeque},
     mem,
+    net::IpAddr,
     time::{Duration, Instant},
 };
 
@@ -34,8 +35,8 @@ mod collection;
 mod plan;
 mod slot;
 
-pub use event::{Answer, AttachFailure, Command, Event, Memory, Notice, Record};
-pub use plan::Settings;
+pub use event::{Answer, AttachFailure, Command, Event, Memory, Notice, Record, Rules};
+pub use plan::{GuardSettings, Settings};
 pub use slot::PodState;
 
 use adopt::Found;
@@ -57,9 +58,12 @@ pub struct Pods {
     slots: Slots,
     collections: Collections,
     survey: Survey,
+    /// When to try again to put the rules in force, after a failure.
+    enforce_again: Option<Instant>,
     memory: Memory,
-    /// Indexes of host's ends that went while something was under way for their pods.
+    /// Indexes of host's ends that were missing while something was under way for their pods.
     gone: BTreeSet<u32>,
+    look: Look,
     isolated: bool,
     commands: VecDeque<Command>,
 }
@@ -74,7 +78,9 @@ impl Pods {
             indexes: Indexes::new(),
             slots: Slots::default(),
             collections: Collections::default(),
-            survey: Survey::Waiting { early: Vec::new(), again: None },
+            survey: Survey::Waiting { early: Vec::new() },
+            look: Look { asked: true, again: false, due: None },
+            enforce_again: None,
             memory,
             gone: BTreeSet::new(),
             isolated: false,
@@ -88,15 +94,22 @@ impl Pods {
             Event::Surveyed(Ok(links)) => self.surveyed(&links, now),
             Event::Surveyed(Err(error)) => self.survey_failed(error, now),
             Event::Asked(op, request) => self.asked(op, request, now),
+            Event::Enforced(Ok(())) => self.enforce_again = None,
+            Event::Enforced(Err(error)) => {
+                self.enforce_again = Some(now + RETRY);
+                self.notice(Notice::NotEnforced(error));
+            }
             Event::Answered(id, answer) => self.answered(&id, answer, now),
             Event::Sessions { configured, established } => {
                 self.isolated = configured > 0 && established == 0;
             }
             Event::LinkGone(index) => self.link_gone(index),
-            Event::Doubt => self.commands.push_back(Command::Survey),
+            Event::Doubt => self.doubt(),
+            Event::Discarded(name) => self.discarded(&name, now),
             Event::Configured(settings) => {
                 self.ipam.reconfigure(settings.ipam.clone());
                 self.settings = *settings;
+                self.enforce();
             }
             Event::Due => self.due(now),
         }
@@ -111,11 +124,7 @@ impl Pods {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let stuck = self.slots.iter().filter_map(|(_, phase)| phase.again());
-        let survey = match self.survey {
-            Survey::Waiting { again, .. } => again,
-            Survey::Done => None,
-        };
-        stuck.chain(survey).min()
+        stuck.chain(self.look.due).chain(self.enforce_again).min()
     }
 
     /// Can ADD be served, and will its pod be reached? A full pool is no reason: that would take a
@@ -126,7 +135,7 @@ impl Pods {
     /// [`NotReady`].
     pub const fn readiness(&self) -> Result<(), NotReady> {
         match self.survey {
-            Survey::Waiting { .. } => Err(NotReady::Starting),
+            Survey::Waiting { .. } | Survey::Clearing { .. } => Err(NotReady::Starting),
             Survey::Done if self.isolated => Err(NotReady::Isolated),
             Survey::Done => Ok(()),
         }
@@ -144,7 +153,7 @@ impl Pods {
     }
 
     fn asked(&mut self, op: OpId, request: Request, now: Instant) {
-        if let Survey::Waiting { early, .. } = &mut self.survey
+        if let Survey::Waiting { early } | Survey::Clearing { early, .. } = &mut self.survey
             && request != Request::Status
         {
             early.push((op, request));
@@ -224,7 +233,7 @@ impl Pods {
                 let index = self.indexes.take(id);
                 let first = !self.has_default_route(id);
                 let wiring = plan(attach, lease, index, first, &self.settings);
-                let steps = step::attach(&wiring);
+                let steps = step::attach(&wiring, self.permits(&wiring));
                 self.commands.push_back(Command::Attach(op, id.clone(), steps));
                 self.slots.set(id, Phase::Working(wiring, Work::Attaching(op)));
             }
@@ -238,12 +247,32 @@ impl Pods {
 
     /// Has another interface of the same container default routes?
     fn has_default_route(&self, id: &AttachmentId) -> bool {
-        let other = |wiring: &Wiring| {
-            wiring.id.container_id() == id.container_id()
-                && wiring.id != *id
-                && wiring.default_route
-        };
-        self.pods().any(|(wiring, _)| other(wiring))
+        self.slots.siblings(id).any(|wiring| wiring.default_route)
+    }
+
+    /// What a new interface adds to the rules, if there are any.
+    fn permits(&self, wiring: &Wiring) -> Option<Vec<(u32, IpAddr)>> {
+        self.settings.guard.as_ref()?;
+        let siblings: Vec<_> = self.slots.siblings(&wiring.id).collect();
+        Some(step::permits(wiring, &siblings))
+    }
+
+    /// The steps that have made it, for undoing them.
+    fn made(&self, wiring: &Wiring) -> Vec<Step> {
+        step::attach(wiring, self.settings.guard.as_ref().map(|_| Vec::new()))
+    }
+
+    /// Puts the rules in force, for all pods at once.
+    fn enforce(&mut self) {
+        let rules = self.settings.guard.as_ref().map(|guard| {
+            let living = self.slots.iter().filter_map(|(_, phase)| phase.living());
+            let permits = living.flat_map(|wiring| {
+                let siblings: Vec<_> = self.slots.siblings(&wiring.id).collect();
+                step::permits(wiring, &siblings)
+            });
+            Rules { permits: permits.collect(), closed_ports: guard.closed_ports.clone() }
+        });
+        self.commands.push_back(Command::Enforce(rules));
     }
 
     fn begin_observe(&mut self, op: OpId, wiring: Wiring, why: Why) {
@@ -254,7 +283,7 @@ impl Pods {
 
     /// Begins to remove what exists.
     fn begin_cut(&mut self, wiring: Wiring, then: Then) {
-        let steps = undo(&step::attach(&wiring));
+        let steps = undo(&self.made(&wiring));
         self.cut_by(steps, wiring, then);
     }
 
@@ -314,7 +343,7 @@ impl Pods {
                 self.was_swept(wiring, Then::Fail { op, error }, now);
             }
             Err(AttachFailure { error, reached }) => {
-                let mut done = step::attach(&wiring);
+                let mut done = self.made(&wiring);
                 done.truncate(reached);
                 self.cut_by(undo(&done), wiring, Then::Fail { op, error });
             }
@@ -420,20 +449,28 @@ impl Pods {
     }
 
     /// An interface has gone from the host. If it was a pod's and nobody is removing that pod, its
-    /// namespace has gone: what is left of it goes too, for runtimes that send neither DEL nor GC.
+    /// namespace has gone, and what is left of it goes too, for runtimes that send neither DEL nor
+    /// GC. But indexes are used again: the kernel is asked before anything is done.
     fn link_gone(&mut self, index: u32) {
-        if let Survey::Waiting { .. } = self.survey {
+        let living = |id| self.slots.living(id).is_some();
+        match self.survey {
             // The survey may have seen it before it went.
-            self.gone.insert(index);
-            return;
-        }
-        let Some(id) = self.indexes.owner(index).cloned() else { return };
-        match self.slots.take_ready(&id) {
-            Some(wiring) => {
-                self.notice(Notice::Vanished(id));
-                self.begin_cut(wiring, Then::Forget);
+            Survey::Waiting { .. } => self.look.again = true,
+            Survey::Clearing { .. } | Survey::Done => {
+                if self.indexes.owner(index).is_some_and(living) {
+                    self.doubt();
+                }
             }
-            None => drop(self.gone.insert(index)),
+        }
+    }
+
+    /// Looks at every interface, once more if that is being done already.
+    fn doubt(&mut self) {
+        if self.look.asked {
+            self.look.again = true;
+        } else {
+            self.look.asked = true;
+            self.commands.push_back(Command::Survey);
         }
     }
 
@@ -475,10 +512,12 @@ impl Pods {
         for id in late.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
             self.retry(&id);
         }
-        if let Survey::Waiting { again, .. } = &mut self.survey
-            && again.is_some_and(|again| again <= now)
-        {
-            *again = None;
+        if self.enforce_again.is_some_and(|again| again <= now) {
+            self.enforce_again = None;
+            self.enforce();
+        }
+        if self.look.due.is_some_and(|due| due <= now) {
+            self.look.due = None;
             self.commands.push_back(Command::Survey);
         }
     }
@@ -507,24 +546,51 @@ impl Pods {
 
     fn survey_failed(&mut self, error: PodError, now: Instant) {
         self.notice(Notice::SurveyFailed(error));
-        if let Survey::Waiting { again, .. } = &mut self.survey {
-            *again = Some(now + RETRY);
-        }
+        self.look.due = Some(now + RETRY);
     }
 
     fn surveyed(&mut self, links: &[LinkSeen], now: Instant) {
+        self.look.asked = false;
         let found = adopt::adopt(links, self.settings.routes);
-        let Survey::Waiting { early, .. } = mem::replace(&mut self.survey, Survey::Done) else {
-            return self.patrol(links, found);
-        };
-        self.adopt(found);
-        self.remember(now);
-        for index in mem::take(&mut self.gone) {
-            self.link_gone(index);
+        match mem::replace(&mut self.survey, Survey::Done) {
+            Survey::Waiting { early } => {
+                // What is discarded may bear the name that a pod needs.
+                let leftovers = found.iter().filter_map(Found::discarded).map(str::to_owned);
+                self.survey = Survey::Clearing { early, leftovers: leftovers.collect() };
+                self.adopt(found);
+                self.enforce();
+                self.remember(now);
+                self.notice(Notice::Adopted(self.slots.len()));
+                self.serve(now);
+            }
+            other @ (Survey::Clearing { .. } | Survey::Done) => {
+                self.survey = other;
+                self.patrol(links, found);
+            }
         }
-        self.notice(Notice::Adopted(self.slots.len()));
-        for (op, request) in early {
-            self.asked(op, request, now);
+        if mem::take(&mut self.look.again) {
+            self.doubt();
+        }
+    }
+
+    fn discarded(&mut self, name: &str, now: Instant) {
+        if let Survey::Clearing { leftovers, .. } = &mut self.survey {
+            leftovers.remove(name);
+        }
+        self.serve(now);
+    }
+
+    /// Begins with what was asked for early, once nothing is left to clear away.
+    fn serve(&mut self, now: Instant) {
+        match mem::replace(&mut self.survey, Survey::Done) {
+            Survey::Clearing { early, leftovers } if leftovers.is_empty() => {
+                for (op, request) in early {
+                    self.asked(op, request, now);
+                }
+            }
+            other @ (Survey::Waiting { .. } | Survey::Clearing { .. } | Survey::Done) => {
+                self.survey = other;
+            }
         }
     }
 
@@ -533,10 +599,16 @@ impl Pods {
     /// in the book as well.
     fn patrol(&mut self, links: &[LinkSeen], found: Vec<Found>) {
         let there: BTreeSet<_> = links.iter().map(|link| link.index).collect();
-        let missing = self.slots.iter().filter_map(|(_, phase)| phase.shown());
-        let missing = missing.map(|(wiring, _)| wiring.host.index);
-        for index in missing.filter(|index| !there.contains(index)).collect::<Vec<_>>() {
-            self.link_gone(index);
+        let living = self.slots.iter().filter_map(|(_, phase)| phase.living());
+        let missing = living.filter(|wiring| !there.contains(&wiring.host.index));
+        for id in missing.map(|wiring| wiring.id.clone()).collect::<Vec<_>>() {
+            match self.slots.take_ready(&id) {
+                Some(wiring) => {
+                    self.notice(Notice::Vanished(id));
+                    self.begin_cut(wiring, Then::Forget);
+                }
+                None => self.gone.extend(self.slots.living(&id).map(|wiring| wiring.host.index)),
+            }
         }
         let known: BTreeSet<_> = self.pods().map(|(wiring, _)| wiring.host.name.clone()).collect();
         self.adopt(found.into_iter().filter(|found| !known.contains(found.link())).collect());
@@ -596,8 +668,7 @@ impl Pods {
     fn ready(&mut self, wiring: Wiring) {
         let id = wiring.id.clone();
         if self.gone.remove(&wiring.host.index) {
-            self.notice(Notice::Vanished(id));
-            return self.begin_cut(wiring, Then::Forget);
+            self.doubt();
         }
         self.slots.set(&id, Phase::Ready(wiring));
     }
@@ -618,10 +689,23 @@ impl Pods {
 /// Are the pods of a former run known?
 #[derive(Debug)]
 enum Survey {
-    /// No. What was asked so far, and when to survey again after a failure.
-    Waiting { early: Vec<(OpId, Request)>, again: Option<Instant> },
-    /// Yes.
+    /// No. What was asked so far waits.
+    Waiting { early: Vec<(OpId, Request)> },
+    /// Yes, but what a daemon left half made is being deleted.
+    Clearing { early: Vec<(OpId, Request)>, leftovers: BTreeSet<String> },
+    /// Yes, and requests are served.
     Done,
+}
+
+/// Looking at every interface.
+#[derive(Debug)]
+struct Look {
+    /// It is being done, or will be again.
+    asked: bool,
+    /// It must be done once more afterwards.
+    again: bool,
+    /// When to try again after a failure.
+    due: Option<Instant>,
 }
 
 /// Between attempts to remove a pod or to list the interfaces. Failures are of the kernel, not of

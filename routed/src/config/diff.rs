@@ -252,12 +252,14 @@ fn of_pods(old: Option<&Pods>, new: Option<&Pods>) -> Vec<Change> {
 }
 
 fn pod_fields(pods: &Pods) -> Vec<Field<'_>> {
-    let Pods { prefixes: _, ipam, mtu } = pods;
+    let Pods { prefixes: _, ipam, mtu, guard, open_to_pods } = pods;
     let IpamSettings { pools, reserved, cooldown } = ipam;
     let cooldown = format!("{} s", cooldown.as_secs());
     // Of pods that are made from now on.
     vec![
         Field::new("mtu", Effect::None, mtu),
+        Field::new("guard", Effect::None, guard),
+        Field::new("open_to_pods", Effect::None, &listed(open_to_pods)),
         Field::new("cooldown", Effect::None, &cooldown),
         Field::new("reserved", Effect::None, &listed(reserved)),
         Field::new("pools", Effect::None, &listed(pools.iter().map(pool))),

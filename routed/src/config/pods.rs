@@ -6,7 +6,7 @@ use bgp::{family::Family, prefix::Prefix};
 use routed_core::ipam::{IpamSettings, PoolSettings};
 
 use super::{
-    Mode, Pods,
+    Mode, Pods, Service,
     problem::Problem,
     section::{At, Section},
     value,
@@ -27,6 +27,8 @@ const DEFAULT_BLOCK_IPV6: u8 = 122;
 const DEFAULT_COOLDOWN: Duration = Duration::from_secs(30);
 /// Longer would only be a way to run out of addresses.
 const MOST_COOLDOWN: u16 = 3600;
+/// What of the daemon pods can be let to reach.
+const SERVICES: [Service; 2] = [Service::Bgp, Service::Http];
 /// The pool of those who name none.
 const DEFAULT_POOL: &str = "default";
 
@@ -58,6 +60,9 @@ pub(super) fn read(root: &mut Section<'_, '_>, mode: Mode) -> Option<Pods> {
             Ok(Duration::from_secs(seconds.into()))
         });
         let reserved = reserved(section, &ranges);
+        let guard = section.or("guard", true, value::flag);
+        let open = section.list("open_to_pods", value::word(&["bgp", "http"], SERVICES));
+        let open_to_pods = open.unwrap_or_default().into_iter().map(|at| at.value).collect();
         check_overlaps(section, &ranges);
         if section.exists() {
             need_a_range(section);
@@ -67,6 +72,8 @@ pub(super) fn read(root: &mut Section<'_, '_>, mode: Mode) -> Option<Pods> {
             prefixes: ranges.into_iter().map(|range| range.value).collect(),
             ipam: IpamSettings { pools, reserved, cooldown },
             mtu,
+            guard,
+            open_to_pods,
         }
     });
     if present && mode == Mode::Speaker {

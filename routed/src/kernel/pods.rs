@@ -1,6 +1,6 @@
 //! Carries out the steps of pods, on two threads of its own.
 //!
-//! In: jobs over bounded channels. Out: one [`Event`] for each but [`Removal::Discard`]. The first
+//! In: jobs over bounded channels. Out: one [`Event`] for each but [`Job::Restore`]. The first
 //! thread attaches, cuts and looks, one job after the other: the kernel does these under one lock
 //! anyway. The second deletes doomed pairs, as many at a time as have come together: the kernel
 //! waits 20 ms for every deletion, however many interfaces are in it.
@@ -9,7 +9,9 @@
 //! threads end when the sender of their jobs is dropped.
 
 use std::{
-    os::fd::{AsFd, OwnedFd},
+    io,
+    net::IpAddr,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::Arc,
     thread,
 };
@@ -17,12 +19,13 @@ use std::{
 use netlink_packet_route::{
     RouteNetlinkMessage,
     link::{LinkAttribute, LinkMessage},
+    route::RouteAddress,
 };
 use nix::errno::Errno;
 use routed_core::{
     attachment::AttachmentId,
     pod::{
-        Answer, AttachFailure, Event,
+        Answer, AttachFailure, Event, Rules,
         check::{LinkSeen, Picture},
         step::{Stage, Step, datagrams},
         verb::{self, PodError},
@@ -34,15 +37,20 @@ use tokio::sync::mpsc;
 use super::{
     netlink::{Netlink, NetlinkError, Refusal, Request},
     netns::Traveller,
+    nft::NftError,
     sysctl,
 };
 
+pub mod fuse;
 pub mod gone;
+pub mod guard;
 mod look;
 mod request;
 mod seen;
 mod wait;
 
+use fuse::Fuse;
+use guard::Guard;
 use request::{Context, nothing_to_do, request};
 
 /// Something for the first thread.
@@ -56,6 +64,10 @@ pub enum Job {
     Observe(Netns, Box<Wiring>),
     /// Carry out steps on the host's side; what is not there need not be removed.
     Cut(AttachmentId, Vec<Step>),
+    /// Put the rules in force, in place of whatever they were.
+    Enforce(Option<Rules>),
+    /// Somebody has touched the rules: put them back. Nobody waits for it.
+    Restore,
 }
 
 /// The pod's network namespace as it came with the request; a job without it fails.
@@ -66,7 +78,7 @@ pub type Netns = Option<Arc<OwnedFd>>;
 pub enum Removal {
     /// Delete the pair, which is in the doomed group.
     Sweep(AttachmentId),
-    /// Put an interface into the doomed group and delete it; nobody waits for it.
+    /// Put an interface into the doomed group and delete it.
     Discard(String),
 }
 
@@ -84,11 +96,14 @@ pub struct Executor {
 /// # Errors
 ///
 /// If a thread cannot be started, or netlink or /proc cannot be used.
-pub fn spawn(events: mpsc::Sender<Event>) -> Result<Executor, NetlinkError> {
+pub fn spawn(events: mpsc::Sender<Event>, fuse: Fuse) -> Result<Executor, NetlinkError> {
     let (jobs, mut job_queue) = mpsc::channel(QUEUE);
     let (removals, removal_queue) = mpsc::channel(QUEUE);
-    let sweeper = Sweeper { netlink: Netlink::open()?, events: events.clone() };
+    let sweeper = Sweeper { netlink: Netlink::open()?, events: events.clone(), fuse: fuse.clone() };
     let host = Netlink::open()?;
+    let guard = Guard::open().map_err(io::Error::other)?;
+    let own = guard.port().map_err(io::Error::other)?;
+    guard::watch::spawn(own, jobs.downgrade()).map_err(io::Error::other)?;
     let believers = sysctl::has_ipv6()
         && sysctl::routers_believe_advertisements().map_err(|error| error.error)?;
     thread::Builder::new().name("pods".to_owned()).spawn(move || {
@@ -96,9 +111,12 @@ pub fn spawn(events: mpsc::Sender<Event>) -> Result<Executor, NetlinkError> {
             Ok(traveller) => traveller,
             Err(error) => return tracing::error!(%error, "pods cannot be served: mount /proc"),
         };
-        let mut worker = Worker { traveller, host, ipv6: sysctl::has_ipv6(), believers };
+        let mut worker =
+            Worker { traveller, host, guard, ipv6: sysctl::has_ipv6(), believers, fuse };
         while let Some(job) = job_queue.blocking_recv() {
-            if events.blocking_send(worker.work(job)).is_err() {
+            if let Some(event) = worker.work(job)
+                && events.blocking_send(event).is_err()
+            {
                 return;
             }
         }
@@ -118,19 +136,90 @@ pub fn interfaces() -> Result<Vec<LinkSeen>, NetlinkError> {
     look::links(&mut Netlink::open()?)
 }
 
+/// What the pods' interfaces have carried, seen from the side they are on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Packets.
+    pub received: u64,
+    /// Octets.
+    pub received_octets: u64,
+    /// Packets.
+    pub sent: u64,
+    /// Octets.
+    pub sent_octets: u64,
+    /// Packets, both ways.
+    pub errors: u64,
+    /// Packets, both ways.
+    pub dropped: u64,
+}
+
+/// A pod as it can be seen without a daemon.
+#[derive(Clone, Debug, Default)]
+pub struct View {
+    /// What CHECK would look at.
+    pub picture: Picture,
+    /// Of the host's end.
+    pub host: Option<Counters>,
+    /// Of the pod's end.
+    pub inside: Option<Counters>,
+}
+
+/// Looks at a pod from the calling thread's namespace, the host's, and from its own if that is known.
+///
+/// # Errors
+///
+/// If the kernel cannot be read.
+pub fn view(
+    traveller: &Traveller,
+    netns: Option<BorrowedFd<'_>>,
+    wiring: &Wiring,
+) -> Result<View, NetlinkError> {
+    let mut host = Netlink::open()?;
+    let mut inside = match netns {
+        Some(netns) => Some(traveller.within(netns, Netlink::open).map_err(io::Error::from)??),
+        None => None,
+    };
+    let mut guard = Guard::open().map_err(io::Error::other)?;
+    let picture = look::look(&mut host, inside.as_mut(), wiring)?;
+    let permitted = guard.seen(wiring.host.index, wiring.lease).map_err(io::Error::other)?;
+    Ok(View {
+        picture: Picture { permitted, ..picture },
+        host: look::counters(&mut host, wiring.host.index)?,
+        inside: match &mut inside {
+            Some(inside) => look::counters(inside, wiring.inside.index)?,
+            None => None,
+        },
+    })
+}
+
+/// Requests that delete these interfaces of ours, all at once.
+#[must_use]
+pub fn sweeping(links: &[String]) -> Vec<Request> {
+    let dooming = links.iter().map(|name| request::doom(name));
+    dooming.chain([request::sweep()]).collect()
+}
+
+/// The address of a route's destination or gateway.
+#[must_use]
+pub const fn address(address: &RouteAddress) -> Option<IpAddr> {
+    seen::ip(address)
+}
+
 /// The first thread.
 struct Worker {
     traveller: Traveller,
     host: Netlink,
+    guard: Guard,
     /// Has the kernel IPv6 at all?
     ipv6: bool,
     /// New interfaces believe router advertisements although the node is a router.
     believers: bool,
+    fuse: Fuse,
 }
 
 impl Worker {
-    fn work(&mut self, job: Job) -> Event {
-        match job {
+    fn work(&mut self, job: Job) -> Option<Event> {
+        Some(match job {
             Job::Survey => Event::Surveyed(self.survey()),
             Job::Attach(id, netns, steps) => {
                 Event::Answered(id, Answer::Attached(self.attach(netns.as_deref(), &steps)))
@@ -140,7 +229,27 @@ impl Worker {
                 Event::Answered(wiring.id, Answer::Observed(picture))
             }
             Job::Cut(id, steps) => Event::Answered(id, Answer::Cut(self.cut(&steps))),
-        }
+            Job::Enforce(rules) => Event::Enforced(self.enforce(rules)),
+            Job::Restore => {
+                match self.guard.restore() {
+                    Ok(()) => {
+                        tracing::warn!("somebody has changed the table slash32; it is as it was");
+                    }
+                    Err(error) => tracing::error!(
+                        %error, "somebody has changed the table slash32, and it cannot be put back"
+                    ),
+                }
+                return None;
+            }
+        })
+    }
+
+    fn enforce(&mut self, rules: Option<Rules>) -> Result<(), PodError> {
+        let outcome = match rules {
+            Some(Rules { permits, closed_ports }) => self.guard.enforce(permits, closed_ports),
+            None => self.guard.lift(),
+        };
+        outcome.map_err(unruled)
     }
 
     fn survey(&mut self) -> Result<Vec<LinkSeen>, PodError> {
@@ -149,7 +258,22 @@ impl Worker {
 
     fn observe(&mut self, netns: Option<&OwnedFd>, wiring: &Wiring) -> Result<Picture, PodError> {
         let mut inside = self.enter(given(netns)?)?;
-        look::look(&mut self.host, &mut inside, wiring).map_err(broken)
+        let mut picture = look::look(&mut self.host, Some(&mut inside), wiring).map_err(broken)?;
+        picture.permitted = self.permitted(wiring)?;
+        Ok(picture)
+    }
+
+    /// From which of its addresses the pod may send; `None` if that is not ruled.
+    fn permitted(&mut self, wiring: &Wiring) -> Result<Option<Vec<IpAddr>>, PodError> {
+        let mut permitted = Vec::new();
+        for address in wiring.lease.iter() {
+            match self.guard.permits((wiring.host.index, address)).map_err(unruled)? {
+                Some(true) => permitted.push(address),
+                Some(false) => {}
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(permitted))
     }
 
     fn attach(&mut self, netns: Option<&OwnedFd>, steps: &[Step]) -> Result<(), AttachFailure> {
@@ -166,23 +290,30 @@ impl Worker {
                     .wait(&mut inside, datagram)
                     .map_err(|error| failed(error, steps.len()));
             }
+            let before = reached;
+            reached += datagram.len();
+            if stage == Stage::Guard {
+                self.rule(datagram).map_err(|error| failed(error, reached))?;
+                continue;
+            }
             let requests: Vec<_> =
                 datagram.iter().filter_map(|step| request(step, context)).collect();
             let socket = match stage {
-                Stage::Pair | Stage::Host => &mut self.host,
+                Stage::Pair | Stage::Host | Stage::Guard => &mut self.host,
                 Stage::Inside | Stage::Await => &mut inside,
             };
-            let before = reached;
-            reached += datagram.len();
-            let refusals =
-                socket.apply(&requests).map_err(|error| failed(broken(error), reached))?;
+            let refusals = (self.fuse)
+                .burn(requests.len(), |sent| socket.apply(&requests[..sent]))
+                .map_err(|error| failed(broken(error), reached))?;
             let outcome = match (stage, refusals.first()) {
                 (_, None) => Ok(()),
                 (Stage::Pair, Some(refusal)) => {
                     let error = pair_refused(&datagram[0], refusal, &mut inside);
                     return Err(failed(error, before));
                 }
-                (Stage::Host | Stage::Await, Some(refusal)) => Err(refused(datagram, refusal)),
+                (Stage::Host | Stage::Guard | Stage::Await, Some(refusal)) => {
+                    Err(refused(datagram, refusal))
+                }
                 (Stage::Inside, Some(_)) => {
                     self.mend_ipv6(netns, &mut inside, datagram, &requests, &refusals)
                 }
@@ -236,10 +367,54 @@ impl Worker {
 
     fn cut(&mut self, steps: &[Step]) -> Result<(), PodError> {
         let context = Context { netns: None, ipv6: self.ipv6 };
-        let requests: Vec<_> = steps.iter().filter_map(|step| request(step, context)).collect();
-        let refusals = self.host.apply(&requests).map_err(broken)?;
-        let real = |refusal: &&Refusal| !nothing_to_do(&steps[refusal.index], refusal.errno);
-        refusals.iter().find(real).map_or(Ok(()), |refusal| Err(refused(steps, refusal)))
+        for steps in datagrams(steps) {
+            if steps[0].stage() == Stage::Guard {
+                self.rule(steps)?;
+                continue;
+            }
+            let requests: Vec<_> = steps.iter().filter_map(|step| request(step, context)).collect();
+            let host = &mut self.host;
+            let refusals = (self.fuse)
+                .burn(requests.len(), |sent| host.apply(&requests[..sent]))
+                .map_err(broken)?;
+            let real = |refusal: &&Refusal| !nothing_to_do(&steps[refusal.index], refusal.errno);
+            if let Some(refusal) = refusals.iter().find(real) {
+                return Err(refused(steps, refusal));
+            }
+        }
+        Ok(())
+    }
+
+    /// Changes the rules.
+    fn rule(&mut self, steps: &[Step]) -> Result<(), PodError> {
+        steps.iter().try_for_each(|step| {
+            match step {
+                Step::Permit { permits, .. } => self.fuse.burn(1, |sent| match sent {
+                    0 => Ok(()),
+                    _ => self.guard.permit(permits),
+                }),
+                Step::Forbid { index, addresses } => self.fuse.burn(1, |sent| match sent {
+                    0 => Ok(()),
+                    _ => self.guard.forbid(*index, addresses),
+                }),
+                Step::CreatePair { .. }
+                | Step::Label { .. }
+                | Step::Neighbour { .. }
+                | Step::HostRoute { .. }
+                | Step::LoopbackUp
+                | Step::LinkUp { .. }
+                | Step::Address { .. }
+                | Step::GatewayRoute { .. }
+                | Step::Route { .. }
+                | Step::DefaultRoute { .. }
+                | Step::AwaitCarrier { .. }
+                | Step::AwaitAddress { .. }
+                | Step::RemoveHostRoute { .. }
+                | Step::RemoveNeighbour { .. }
+                | Step::Doom { .. } => Ok(()),
+            }
+            .map_err(unruled)
+        })
     }
 
     /// A netlink socket in the pod's namespace.
@@ -256,6 +431,7 @@ impl Worker {
 struct Sweeper {
     netlink: Netlink,
     events: mpsc::Sender<Event>,
+    fuse: Fuse,
 }
 
 impl Sweeper {
@@ -269,7 +445,7 @@ impl Sweeper {
             for removal in removals {
                 let event = match removal {
                     Removal::Sweep(id) => Event::Answered(id, Answer::Swept(outcome.clone())),
-                    Removal::Discard(_) => continue,
+                    Removal::Discard(name) => Event::Discarded(name),
                 };
                 if self.events.blocking_send(event).is_err() {
                     return;
@@ -287,7 +463,10 @@ impl Sweeper {
             })
             .collect();
         requests.push(request::sweep());
-        let refusals = self.netlink.apply(&requests).map_err(broken)?;
+        let netlink = &mut self.netlink;
+        let refusals = (self.fuse)
+            .burn(requests.len(), |sent| netlink.apply(&requests[..sent]))
+            .map_err(broken)?;
         // ENODEV: the group is empty, since the pods' namespaces went first.
         let real = |refusal: &&Refusal| {
             refusal.index + 1 == requests.len() && refusal.errno != Errno::ENODEV
@@ -329,6 +508,8 @@ fn off<'a>(steps: &'a [Step], refusals: &[Refusal]) -> Option<&'a str> {
         Step::CreatePair { .. }
         | Step::Label { .. }
         | Step::HostRoute { .. }
+        | Step::Permit { .. }
+        | Step::Forbid { .. }
         | Step::LoopbackUp
         | Step::LinkUp { .. }
         | Step::AwaitCarrier { .. }
@@ -365,6 +546,15 @@ fn broken(error: NetlinkError) -> PodError {
         NetlinkError::Silent(_) => number(Errno::ETIMEDOUT),
         NetlinkError::Dump(refusal) => number(refusal.errno),
         NetlinkError::Restless(_) => number(Errno::EAGAIN),
+    })
+}
+
+fn unruled(error: NftError) -> PodError {
+    tracing::error!(%error, "the rules of what pods may send cannot be changed");
+    PodError::Guard(match error {
+        NftError::Socket(error) => verb::Errno(error.raw_os_error().unwrap_or_default()),
+        NftError::Silent => number(Errno::ETIMEDOUT),
+        NftError::Refused { errno, .. } => number(errno),
     })
 }
 

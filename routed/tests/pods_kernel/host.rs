@@ -15,14 +15,14 @@ use std::{
 
 use nix::sched::{CloneFlags, unshare};
 use routed::{
-    kernel::{netns::Traveller, sysctl},
+    kernel::{netns::Traveller, pods::fuse::Fuse, sysctl},
     node::{self, NodeHandle},
 };
 use routed_core::{
     attachment::{AttachmentId, PodName},
     ipam::{IpamSettings, PoolSettings, Wish},
     pod::{
-        PodState, Settings,
+        GuardSettings, PodState, Settings,
         check::Expected,
         verb::{Attach, PodError, Reply, Request},
         wiring::{RouteStamp, Wiring},
@@ -79,6 +79,7 @@ impl Host {
             },
             mtu: 1500,
             routes: RouteStamp { table: 254, protocol: 132 },
+            guard: Some(GuardSettings { closed_ports: vec![179] }),
         };
         let folder = tempfile::tempdir().unwrap();
         let (node, pump) = node::spawn(settings.clone(), &folder.path().join("leases")).unwrap();
@@ -98,10 +99,20 @@ impl Host {
         }
     }
 
+    /// Starts again, with threads that die after so many messages to the kernel.
+    pub(crate) async fn restart_with(&mut self, fuse: Fuse) {
+        self.stop().await;
+        let journal = self.folder.path().join("leases");
+        let (node, pump) = node::spawn_with(self.settings.clone(), &journal, fuse).unwrap();
+        (self.node, self.pump) = (node, pump);
+    }
+
     /// The daemon dies.
     pub(crate) async fn stop(&mut self) {
         self.pump.abort();
-        let _ = (&mut self.pump).await;
+        if !self.pump.is_finished() {
+            let _ = (&mut self.pump).await;
+        }
     }
 
     pub(crate) async fn ask(&self, request: Request, netns: Option<&Pod>) -> Reply {
@@ -182,7 +193,11 @@ impl Host {
         let links = links.replace(" state UNKNOWN ", " state UP ");
         let parts = ["address", "route show table all", "neigh show nud permanent", "rule"];
         let parts = parts.map(|part| self.on_host(&format!("ip -o {part}")));
-        format!("{links}\n{}", parts.join("\n"))
+        let permits = |set| output(&["nft", "list", "set", "inet", "slash32", set]);
+        // Before the survey there is no table.
+        let rules = ["sources4", "sources6"].map(|set| permits(set).unwrap_or_default());
+        let rules = rules.map(|set| if set.contains("elements") { set } else { String::new() });
+        format!("{links}\n{}\n{}", parts.join("\n"), rules.join("\n"))
     }
 
     /// Waits until the host's state is as it was, and no pod is left but those that are ready:

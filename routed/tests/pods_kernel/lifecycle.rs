@@ -23,7 +23,7 @@ use super::{
 };
 
 /// Waits until so many addresses are leased.
-async fn leased(host: &Host, count: u128) {
+pub(crate) async fn leased(host: &Host, count: u128) {
     for _ in 0..500 {
         if host.leased().await == count {
             return;

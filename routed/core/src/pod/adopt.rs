@@ -33,6 +33,14 @@ pub enum Found {
 }
 
 impl Found {
+    /// Name of the interface, if it is of no use to anybody and is deleted.
+    pub(super) fn discarded(&self) -> Option<&str> {
+        match self {
+            Self::Leftover { name } => Some(name),
+            Self::Pod(_) | Self::Doomed(_) | Self::Unreadable { .. } => None,
+        }
+    }
+
     /// Name of the interface.
     pub(super) fn link(&self) -> &str {
         match self {

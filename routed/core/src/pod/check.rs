@@ -22,6 +22,8 @@ pub struct Picture {
     pub host_neighbours: Vec<NeighbourSeen>,
     /// Does the host forward this family?
     pub forwarding: Vec<(Family, bool)>,
+    /// From which of the pod's addresses its interface may send; `None` if that is not ruled.
+    pub permitted: Option<Vec<IpAddr>>,
     /// Interfaces in the pod's namespace.
     pub inside: Vec<LinkSeen>,
     /// Addresses of the interface with the pod end's name.
@@ -174,6 +176,9 @@ fn compare_host(
             }
             Some(_) => {}
         }
+        if picture.permitted.as_ref().is_some_and(|permitted| !permitted.contains(&address)) {
+            found.push(Difference::NotPermitted(address));
+        }
         compare_neighbour(Side::Host, address, mac, &picture.host_neighbours, found);
         let family = prefix.family();
         if picture.forwarding.contains(&(family, false)) {
@@ -273,6 +278,126 @@ const fn unspecified(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED),
         IpAddr::V6(_) => IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED),
+    }
+}
+
+/// What a check looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Aspect {
+    /// `prevResult` and the daemon's record.
+    Result,
+    /// Both ends are there and belong together.
+    Pair,
+    /// Set up.
+    Up,
+    /// MTU of both ends.
+    Mtu,
+    /// Hardware addresses of both ends.
+    Mac,
+    /// The host's routes to the pod.
+    HostRoutes,
+    /// The host's neighbours.
+    HostNeighbours,
+    /// The host forwards.
+    Forwarding,
+    /// The host hears no router advertisements of the pod.
+    Advertisements,
+    /// The rules let the pod send.
+    Rules,
+    /// The pod's addresses.
+    Addresses,
+    /// The pod's routes.
+    Routes,
+    /// The pod's neighbours.
+    Neighbours,
+}
+
+impl Aspect {
+    /// Every aspect, in the order of showing them.
+    pub const ALL: [Self; 13] = [
+        Self::Result,
+        Self::Pair,
+        Self::Up,
+        Self::Mtu,
+        Self::Mac,
+        Self::HostRoutes,
+        Self::HostNeighbours,
+        Self::Forwarding,
+        Self::Advertisements,
+        Self::Rules,
+        Self::Addresses,
+        Self::Routes,
+        Self::Neighbours,
+    ];
+
+    /// Can it be seen in the pod's namespace only?
+    #[must_use]
+    pub const fn is_inside(self) -> bool {
+        match self {
+            Self::Addresses | Self::Routes | Self::Neighbours => true,
+            Self::Result
+            | Self::Pair
+            | Self::Up
+            | Self::Mtu
+            | Self::Mac
+            | Self::HostRoutes
+            | Self::HostNeighbours
+            | Self::Forwarding
+            | Self::Advertisements
+            | Self::Rules => false,
+        }
+    }
+}
+
+impl fmt::Display for Aspect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Result => "result",
+            Self::Pair => "pair",
+            Self::Up => "up",
+            Self::Mtu => "mtu",
+            Self::Mac => "mac",
+            Self::HostRoutes => "host routes",
+            Self::HostNeighbours => "host neighbours",
+            Self::Forwarding => "forwarding",
+            Self::Advertisements => "advertisements",
+            Self::Rules => "rules",
+            Self::Addresses => "addresses",
+            Self::Routes => "routes",
+            Self::Neighbours => "neighbours",
+        })
+    }
+}
+
+impl Difference {
+    /// What it is a difference in.
+    #[must_use]
+    pub const fn aspect(&self) -> Aspect {
+        match self {
+            Self::NotInResult(_)
+            | Self::AddressNotInResult(_)
+            | Self::NotLeased(_)
+            | Self::LeasedElsewhere { .. } => Aspect::Result,
+            Self::Missing { .. } | Self::Renamed { .. } | Self::NotPaired { .. } => Aspect::Pair,
+            Self::Down { .. } => Aspect::Up,
+            Self::Mtu { .. } => Aspect::Mtu,
+            Self::Mac { .. } => Aspect::Mac,
+            Self::BelievesAdvertisements(_) => Aspect::Advertisements,
+            Self::NoHostRoute(_)
+            | Self::HostRouteElsewhere { .. }
+            | Self::HostRouteForeign { .. } => Aspect::HostRoutes,
+            Self::NotPermitted(_) => Aspect::Rules,
+            Self::NotForwarding(_) => Aspect::Forwarding,
+            Self::Neighbour { side: Side::Host, .. } => Aspect::HostNeighbours,
+            Self::Neighbour { side: Side::Pod, .. } => Aspect::Neighbours,
+            Self::NoAddress(_)
+            | Self::AddressLength { .. }
+            | Self::Tentative(_)
+            | Self::Duplicate(_) => Aspect::Addresses,
+            Self::NoGatewayRoute(_) | Self::NoRoute { .. } | Self::NoDefaultRoute { .. } => {
+                Aspect::Routes
+            }
+        }
     }
 }
 
@@ -384,6 +509,9 @@ pub enum Difference {
         /// Protocol number found.
         protocol: u8,
     },
+    /// The rules drop what the pod sends.
+    #[error("the rules in the table slash32 do not let the pod send from {0}")]
+    NotPermitted(IpAddr),
     /// The host does not forward.
     #[error("the host does not forward {0}; set its forwarding sysctl to 1")]
     NotForwarding(Family),

@@ -22,6 +22,8 @@ pub enum Event {
     Surveyed(Result<Vec<LinkSeen>, PodError>),
     /// A runtime asks.
     Asked(OpId, Request),
+    /// [`Command::Enforce`] ended.
+    Enforced(Result<(), PodError>),
     /// A command for one attachment ended.
     Answered(AttachmentId, Answer),
     /// How many BGP peers there are and how many sessions are established.
@@ -33,6 +35,8 @@ pub enum Event {
     },
     /// The interface of this index is gone from the host: somebody's, perhaps a pod's.
     LinkGone(u32),
+    /// [`Command::Discard`] ended, one way or the other.
+    Discarded(String),
     /// What the book says may differ from the kernel: look at every interface again.
     Doubt,
     /// The configuration is another one. Holds for pods that are made from now on.
@@ -72,11 +76,13 @@ pub enum Command {
     Attach(OpId, AttachmentId, Vec<Step>),
     /// Look at everything that the wiring names, in the namespace that came with the request.
     Observe(OpId, Box<Wiring>),
+    /// Put the rules in force, in place of whatever they were; `None`: no rules.
+    Enforce(Option<Rules>),
     /// Carry out the steps; all are on the host's side.
     Cut(AttachmentId, Vec<Step>),
     /// Delete the pair, which is in [`GROUP_DOOMED`](super::step::GROUP_DOOMED) by now.
     Sweep(AttachmentId),
-    /// Delete an interface that no pod uses; nobody waits for it.
+    /// Delete an interface that no pod uses.
     Discard(String),
     /// Answer.
     Reply(OpId, Reply),
@@ -84,6 +90,15 @@ pub enum Command {
     Record(Record),
     /// Tell the operator.
     Notice(Notice),
+}
+
+/// What pods may send, all of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// Which interface from which address.
+    pub permits: Vec<(u32, IpAddr)>,
+    /// TCP ports of the node that pods do not reach.
+    pub closed_ports: Vec<u16>,
 }
 
 /// One change of the leases.
@@ -136,6 +151,8 @@ pub enum Notice {
     SurveyFailed(PodError),
     /// A pod's namespace has gone, and its interfaces with it, without a DEL.
     Vanished(AttachmentId),
+    /// The rules of what pods may send could not be put in force; tried again.
+    NotEnforced(PodError),
     /// A pod could not be removed; tried again.
     Stuck {
         /// Which.

@@ -25,6 +25,15 @@ pub struct Settings {
     pub mtu: u32,
     /// Marks of the host's routes.
     pub routes: RouteStamp,
+    /// What pods may not do; `None` if they may do everything.
+    pub guard: Option<GuardSettings>,
+}
+
+/// What pods may not do, besides sending from addresses that are not theirs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GuardSettings {
+    /// TCP ports of the node that pods do not reach.
+    pub closed_ports: Vec<u16>,
 }
 
 /// What a request asks for beyond addresses, checked.

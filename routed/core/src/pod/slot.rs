@@ -1,7 +1,7 @@
 //! What is going on with each attachment: one thing at a time, the rest waits in order.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     mem,
     time::Instant,
 };
@@ -17,7 +17,11 @@ use crate::attachment::AttachmentId;
 
 /// Every attachment that exists or is asked for.
 #[derive(Debug, Default)]
-pub(super) struct Slots(BTreeMap<AttachmentId, Slot>);
+pub(super) struct Slots {
+    all: BTreeMap<AttachmentId, Slot>,
+    /// Those of each container, so that finding them does not grow with the number of pods.
+    containers: BTreeMap<String, BTreeSet<AttachmentId>>,
+}
 
 /// One attachment.
 #[derive(Debug, Default)]
@@ -28,17 +32,17 @@ struct Slot {
 
 impl Slots {
     pub(super) fn push(&mut self, id: &AttachmentId, errand: Errand) {
-        self.0.entry(id.clone()).or_default().waiting.push_back(errand);
+        self.slot(id).waiting.push_back(errand);
     }
 
     pub(super) fn set(&mut self, id: &AttachmentId, phase: Phase) {
-        self.0.entry(id.clone()).or_default().phase = phase;
+        self.slot(id).phase = phase;
     }
 
     /// The next errand with the wiring that exists for it, if nothing is under way. An attachment
     /// of which nothing exists and for which nothing waits is forgotten.
     pub(super) fn next(&mut self, id: &AttachmentId) -> Option<(Option<Wiring>, Errand)> {
-        let slot = self.0.get_mut(id)?;
+        let slot = self.all.get_mut(id)?;
         if let Phase::Working(..) = slot.phase {
             return None;
         }
@@ -46,7 +50,7 @@ impl Slots {
             (Some(errand), Phase::Ready(wiring)) => Some((Some(wiring), errand)),
             (Some(errand), Phase::Vacant | Phase::Working(..)) => Some((None, errand)),
             (None, Phase::Vacant) => {
-                self.0.remove(id);
+                self.forget(id);
                 None
             }
             (None, phase @ (Phase::Ready(_) | Phase::Working(..))) => {
@@ -58,7 +62,7 @@ impl Slots {
 
     /// Takes out what is under way.
     pub(super) fn take(&mut self, id: &AttachmentId) -> Option<(Wiring, Work)> {
-        let slot = self.0.get_mut(id)?;
+        let slot = self.all.get_mut(id)?;
         match mem::take(&mut slot.phase) {
             Phase::Working(wiring, work) => Some((wiring, work)),
             phase @ (Phase::Vacant | Phase::Ready(_)) => {
@@ -70,7 +74,7 @@ impl Slots {
 
     /// Takes out what exists and has nothing under way.
     pub(super) fn take_ready(&mut self, id: &AttachmentId) -> Option<Wiring> {
-        let slot = self.0.get_mut(id)?;
+        let slot = self.all.get_mut(id)?;
         match mem::take(&mut slot.phase) {
             Phase::Ready(wiring) => Some(wiring),
             phase @ (Phase::Vacant | Phase::Working(..)) => {
@@ -82,19 +86,49 @@ impl Slots {
 
     /// Takes out all that waits.
     pub(super) fn drain(&mut self, id: &AttachmentId) -> VecDeque<Errand> {
-        self.0.get_mut(id).map(|slot| mem::take(&mut slot.waiting)).unwrap_or_default()
+        self.all.get_mut(id).map(|slot| mem::take(&mut slot.waiting)).unwrap_or_default()
+    }
+
+    /// The wiring of an attachment that exists and is not being removed.
+    pub(super) fn living(&self, id: &AttachmentId) -> Option<&Wiring> {
+        self.all.get(id)?.phase.living()
+    }
+
+    /// Existing attachments of the same container, but not this one.
+    pub(super) fn siblings<'a>(&'a self, id: &'a AttachmentId) -> impl Iterator<Item = &'a Wiring> {
+        let ids = self.containers.get(id.container_id()).into_iter().flatten();
+        let slots = ids.filter(move |other| *other != id).filter_map(|other| self.all.get(other));
+        slots.filter_map(|slot| slot.phase.living())
+    }
+
+    fn slot(&mut self, id: &AttachmentId) -> &mut Slot {
+        if !self.all.contains_key(id) {
+            let container = id.container_id().to_owned();
+            self.containers.entry(container).or_default().insert(id.clone());
+        }
+        self.all.entry(id.clone()).or_default()
+    }
+
+    fn forget(&mut self, id: &AttachmentId) {
+        self.all.remove(id);
+        if let Some(ids) = self.containers.get_mut(id.container_id()) {
+            ids.remove(id);
+            if ids.is_empty() {
+                self.containers.remove(id.container_id());
+            }
+        }
     }
 
     pub(super) fn contains(&self, id: &AttachmentId) -> bool {
-        self.0.contains_key(id)
+        self.all.contains_key(id)
     }
 
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.all.len()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&AttachmentId, &Phase)> {
-        self.0.iter().map(|(id, slot)| (id, &slot.phase))
+        self.all.iter().map(|(id, slot)| (id, &slot.phase))
     }
 }
 
@@ -195,6 +229,16 @@ impl Phase {
             Self::Vacant => None,
             Self::Ready(wiring) => Some((wiring, PodState::Ready)),
             Self::Working(wiring, work) => Some((wiring, work.shown())),
+        }
+    }
+
+    /// The wiring of what exists and is not being removed.
+    pub(super) const fn living(&self) -> Option<&Wiring> {
+        match self {
+            Self::Ready(wiring)
+            | Self::Working(wiring, Work::Attaching(_) | Work::Observing(_)) => Some(wiring),
+            Self::Vacant
+            | Self::Working(_, Work::Cutting(_) | Work::Sweeping(_) | Work::Stuck { .. }) => None,
         }
     }
 

@@ -64,6 +64,16 @@ pub enum Step {
         /// Table and protocol.
         stamp: RouteStamp,
     },
+    /// Let interfaces send from addresses: the new one from its own and those of the pod's other
+    /// interfaces, these from the new one's.
+    Permit {
+        /// Index of the host's end.
+        index: u32,
+        /// The pod's.
+        addresses: Vec<IpAddr>,
+        /// Interface and address.
+        permits: Vec<(u32, IpAddr)>,
+    },
     /// Set the pod's loopback interface up.
     LoopbackUp,
     /// Set the pod's end up.
@@ -116,6 +126,14 @@ pub enum Step {
         /// The pod's.
         address: IpAddr,
     },
+    /// Take back [`Step::Permit`]: whatever the interface may send from, and whoever may send from
+    /// the addresses.
+    Forbid {
+        /// Index of the host's end.
+        index: u32,
+        /// The pod's.
+        addresses: Vec<IpAddr>,
+    },
     /// Take back [`Step::HostRoute`]; nothing happens if it is not there.
     RemoveHostRoute {
         /// Index of the host's end: a route to the same address elsewhere stays.
@@ -156,6 +174,8 @@ pub enum Stage {
     Pair,
     /// In the host's namespace.
     Host,
+    /// The rules of what pods may send, one transaction a step.
+    Guard,
     /// In the pod's namespace.
     Inside,
     /// Nothing is sent but questions, until the answer is right.
@@ -174,6 +194,7 @@ impl Step {
             | Self::RemoveHostRoute { .. }
             | Self::RemoveNeighbour { .. }
             | Self::Doom { .. } => Stage::Host,
+            Self::Permit { .. } | Self::Forbid { .. } => Stage::Guard,
             Self::Neighbour { on: End::Inside(_), .. }
             | Self::LoopbackUp
             | Self::LinkUp { .. }
@@ -191,9 +212,22 @@ pub fn datagrams(steps: &[Step]) -> impl Iterator<Item = &[Step]> {
     steps.chunk_by(|one, next| one.stage() == next.stage())
 }
 
-/// The steps that make a pod's network.
+/// What the interface of a wiring and those of the same pod's others may send from, as far as the new
+/// one is concerned.
 #[must_use]
-pub fn attach(wiring: &Wiring) -> Vec<Step> {
+pub fn permits(wiring: &Wiring, siblings: &[&Wiring]) -> Vec<(u32, IpAddr)> {
+    let own = wiring.lease.iter().map(|address| (wiring.host.index, address));
+    let others = siblings.iter().flat_map(|sibling| {
+        let theirs = sibling.lease.iter().map(|address| (wiring.host.index, address));
+        theirs.chain(wiring.lease.iter().map(|address| (sibling.host.index, address)))
+    });
+    own.chain(others).collect()
+}
+
+/// The steps that make a pod's network. `permits` are those of [`permits`]; `None` if pods may send
+/// what they like.
+#[must_use]
+pub fn attach(wiring: &Wiring, permits: Option<Vec<(u32, IpAddr)>>) -> Vec<Step> {
     let Wiring { host, inside, lease, mtu, routes, .. } = wiring;
     let mut steps = vec![
         Step::CreatePair { host: host.clone(), inside: inside.clone(), mtu: *mtu },
@@ -203,6 +237,8 @@ pub fn attach(wiring: &Wiring) -> Vec<Step> {
         steps.push(Step::Neighbour { on: End::Host(host.index), address, mac: inside.mac });
         steps.push(Step::HostRoute { index: host.index, address, stamp: *routes });
     }
+    let (index, addresses) = (host.index, lease.iter().collect());
+    steps.extend(permits.map(|permits| Step::Permit { index, addresses, permits }));
     let index = inside.index;
     steps.extend([Step::LoopbackUp, Step::LinkUp { index }]);
     for address in lease.iter() {
@@ -243,6 +279,12 @@ impl fmt::Display for Step {
             Self::HostRoute { index, address, .. } => {
                 let prefix = Prefix::host(*address);
                 write!(f, "adding the route {prefix} to the host's interface {index}")
+            }
+            Self::Permit { index, .. } => {
+                write!(f, "permitting the pod's addresses on the host's interface {index}")
+            }
+            Self::Forbid { index, .. } => {
+                write!(f, "forbidding the pod's addresses on the host's interface {index}")
             }
             Self::LoopbackUp => f.write_str("setting the pod's loopback interface up"),
             Self::LinkUp { .. } => f.write_str("setting the pod's interface up"),

@@ -33,6 +33,7 @@ fn settings() -> Settings {
         },
         mtu: 1500,
         routes: RouteStamp { table: 254, protocol: 132 },
+        guard: Some(GuardSettings { closed_ports: vec![179] }),
     }
 }
 
@@ -142,6 +143,7 @@ impl Node {
                 | Command::Attach(..)
                 | Command::Observe(..)
                 | Command::Cut(..)
+                | Command::Enforce(_)
                 | Command::Sweep(_)
                 | Command::Discard(_) => self.pending.push(command),
             }
@@ -164,6 +166,11 @@ impl Node {
                     if fault == Fault::None { Ok(Box::new(picture)) } else { Err(broken()) };
                 Event::Answered(wiring.id, Answer::Observed(outcome))
             }
+            Command::Enforce(rules) if fault == Fault::None => {
+                self.kernel.permits = rules.unwrap_or_default().permits.into_iter().collect();
+                Event::Enforced(Ok(()))
+            }
+            Command::Enforce(_) => Event::Enforced(Err(broken())),
             Command::Cut(id, steps) => {
                 Event::Answered(id, Answer::Cut(self.kernel.cut(&steps, fault)))
             }
@@ -180,7 +187,7 @@ impl Node {
                     link.group = GROUP_DOOMED;
                 }
                 self.kernel.sweep();
-                return;
+                Event::Discarded(name)
             }
             other @ (Command::Reply(..) | Command::Record(_) | Command::Notice(_)) => {
                 panic!("{other:?}")
@@ -532,7 +539,7 @@ fn restart_in_the_middle_of_a_detach_finishes_it() {
 
 #[test]
 fn restart_in_the_middle_of_an_attach_leaves_what_the_next_attach_repairs() {
-    for steps in 0..=16 {
+    for steps in 0..=17 {
         let mut node = Node::new();
         node.ask(Request::Attach(attach(1)), 1);
         let Command::Attach(_, _, all) = node.pending.remove(0) else { panic!() };
@@ -633,6 +640,70 @@ fn first_interface_of_a_container_gets_the_default_route_unless_told_otherwise()
     assert!(!add("net1", None));
     assert!(add("eth0", None), "asked again, it is what it was");
     assert!(!add("net1", None));
+}
+
+#[test]
+fn pod_may_send_from_all_its_addresses_on_each_interface_and_from_no_other() {
+    let mut node = Node::new();
+    node.add(2);
+    let id = |ifname: &str| AttachmentId::new("net", "c1", ifname).unwrap();
+    let wirings = ["eth0", "net1"].map(|ifname| {
+        let request = Request::Attach(Attach { id: id(ifname), ..attach(1) });
+        match node.ask_and_run(request, 1) {
+            Reply::Attached(wiring) => *wiring,
+            other => panic!("{other:?}"),
+        }
+    });
+    let permitted = |node: &Node, wiring: &Wiring| -> Vec<IpAddr> {
+        let index = wiring.host.index;
+        node.kernel.permits.iter().filter(|(on, _)| *on == index).map(|(_, from)| *from).collect()
+    };
+    let [first, second] = &wirings;
+    let mut all: Vec<_> = wirings.iter().flat_map(|wiring| wiring.lease.iter()).collect();
+    all.sort();
+    assert_eq!(permitted(&node, first), all);
+    assert_eq!(permitted(&node, second), all);
+    // A restarted daemon comes to the same.
+    let before = node.kernel.permits.clone();
+    let mut node = node.restarted();
+    assert_eq!(node.kernel.permits, before);
+    node.ask_and_run(Request::Detach(id("eth0")), 1);
+    assert!(permitted(&node, first).is_empty());
+    assert_eq!(permitted(&node, second), second.lease.iter().collect::<Vec<_>>());
+    assert_eq!(differences(second, None, &node.kernel.picture(second, 1)), []);
+}
+
+#[test]
+fn missing_permit_is_a_difference_and_an_unruled_node_has_none() {
+    let mut node = Node::new();
+    let wiring = node.add(1);
+    node.kernel.permits.clear();
+    let mut picture = node.kernel.picture(&wiring, 1);
+    let found = differences(&wiring, None, &picture);
+    let address = "10.0.0.1".parse().unwrap();
+    assert_eq!(found[0], check::Difference::NotPermitted(address));
+    picture.permitted = None;
+    assert_eq!(differences(&wiring, None, &picture), []);
+    let ruled = Settings { guard: None, ..settings() };
+    node.handle(Event::Configured(Box::new(ruled)));
+    assert_eq!(node.pending, [Command::Enforce(None)]);
+    node.run();
+    node.add(2);
+    assert!(node.kernel.permits.is_empty());
+}
+
+#[test]
+fn rules_that_could_not_be_put_in_force_are_tried_again() {
+    let mut node = Node::starting(Kernel::new(8));
+    node.execute(0, Fault::None);
+    node.execute(0, Fault::Step(0));
+    assert!(matches!(node.notices.last(), Some(Notice::NotEnforced(_))));
+    node.now = node.pods.poll_timeout().unwrap();
+    node.handle(Event::Due);
+    let rules = Rules { permits: vec![], closed_ports: vec![179] };
+    assert_eq!(node.pending, [Command::Enforce(Some(rules))]);
+    node.run();
+    assert_eq!(node.pods.poll_timeout(), None);
 }
 
 #[test]
@@ -753,12 +824,46 @@ fn pod_that_goes_while_the_daemon_starts_is_not_taken_for_alive() {
     let mut node = Node::new();
     let wiring = node.add(1);
     let mut node = Node::starting(node.kernel);
-    node.execute(0, Fault::None);
-    assert_eq!(node.pods.pods().count(), 1);
-    let mut node = Node::starting(node.kernel);
+    let seen = node.kernel.survey();
+    node.kernel.drop_namespace(1);
     node.handle(Event::LinkGone(wiring.host.index));
+    node.pending.clear();
+    node.handle(Event::Surveyed(Ok(seen)));
     node.run();
     assert_eq!((node.leased(), node.pods.pods().count()), (0, 0));
+}
+
+#[test]
+fn word_of_an_interface_that_had_the_index_before_harms_no_pod() {
+    let mut node = Node::new();
+    let wiring = node.add(1);
+    node.handle(Event::LinkGone(wiring.host.index));
+    node.run();
+    assert_eq!(node.pods.pods().count(), 1);
+    assert_eq!(differences(&wiring, None, &node.kernel.picture(&wiring, 1)), []);
+    // Nor while it is being made.
+    let op = node.ask(Request::Attach(attach(2)), 2);
+    node.handle(Event::LinkGone(wiring.host.index + 2));
+    node.execute(1, Fault::None);
+    node.run();
+    let Reply::Attached(second) = &node.replies[&op] else { panic!() };
+    assert_eq!(differences(second, None, &node.kernel.picture(second, 2)), []);
+    assert_eq!(node.pods.pods().count(), 2);
+}
+
+#[test]
+fn attach_waits_until_what_was_left_half_made_is_deleted() {
+    let mut node = Node::new();
+    node.ask(Request::Attach(attach(1)), 1);
+    let Command::Attach(_, _, steps) = node.pending.remove(0) else { panic!() };
+    node.kernel.attach(&steps[..1], 1, Fault::None).unwrap();
+    let mut node = Node::starting(node.kernel);
+    let op = node.ask(Request::Attach(attach(1)), 1);
+    node.execute(0, Fault::None);
+    assert!(node.pending.iter().all(|command| !matches!(command, Command::Attach(..))));
+    assert_eq!(node.pods.readiness(), Err(NotReady::Starting));
+    node.run();
+    assert!(matches!(node.replies[&op], Reply::Attached(_)));
 }
 
 #[test]
@@ -961,6 +1066,7 @@ proptest! {
         let collect = Collect { network: "net".to_owned(), valid: [].into() };
         prop_assert_eq!(node.ask_and_run(Request::Collect(collect), 0), Reply::Done);
         prop_assert_eq!(&node.kernel.host, &Kernel::new(0).host);
+        prop_assert_eq!(&node.kernel.permits, &Kernel::new(0).permits);
         prop_assert_eq!(node.leased(), 0);
         prop_assert_eq!(node.pods.pods().count(), 0);
     }

@@ -21,7 +21,11 @@ fn inverse(step: &Step) -> Option<Step> {
         Step::Neighbour { on: End::Host(index), address, .. } => {
             Some(Step::RemoveNeighbour { index: *index, address: *address })
         }
+        Step::Permit { index, addresses, .. } => {
+            Some(Step::Forbid { index: *index, addresses: addresses.clone() })
+        }
         Step::Neighbour { on: End::Inside(_), .. }
+        | Step::Forbid { .. }
         | Step::Label { .. }
         | Step::LoopbackUp
         | Step::LinkUp { .. }

@@ -132,6 +132,11 @@ pub enum PodError {
         "IPv6 is switched off in the pod and cannot be switched on ({0}); set net.ipv6.conf.default.disable_ipv6=0 there, or remove pods.ipv6 from routed.toml"
     )]
     Ipv6Off(Errno),
+    /// The rules of what pods may send cannot be changed.
+    #[error(
+        "the rules in the table slash32 cannot be changed ({0}); see the daemon's log, then try again"
+    )]
+    Guard(Errno),
     /// The kernel refused a step.
     #[error("{step} failed: {errno}{}", text.as_ref().map_or(String::new(), |text| format!(" ({text})")))]
     Refused {

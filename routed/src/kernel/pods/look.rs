@@ -10,7 +10,7 @@ use bgp::family::Family;
 use netlink_packet_route::{
     RouteNetlinkMessage,
     address::AddressMessage,
-    link::LinkMessage,
+    link::{LinkAttribute, LinkMessage},
     neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage},
     route::{RouteAddress, RouteAttribute, RouteFlags, RouteMessage},
 };
@@ -21,6 +21,7 @@ use routed_core::pod::{
 };
 
 use super::{
+    Counters,
     request::{family, full_length},
     seen,
 };
@@ -29,10 +30,10 @@ use crate::kernel::{
     sysctl,
 };
 
-/// Everything that the wiring names.
+/// Everything that the wiring names; of the pod's side nothing without a socket there.
 pub(super) fn look(
     host: &mut Netlink,
-    inside: &mut Netlink,
+    inside: Option<&mut Netlink>,
     wiring: &Wiring,
 ) -> Result<Picture, NetlinkError> {
     let index = wiring.host.index;
@@ -46,12 +47,38 @@ pub(super) fn look(
         let state = |family| Some((family, sysctl::forwards(family, &link.name).ok()?));
         picture.forwarding = Family::ALL.into_iter().filter_map(state).collect();
     }
+    let Some(inside) = inside else { return Ok(picture) };
     picture.inside = links(inside)?;
     let own = picture.inside.iter().find(|link| link.name == wiring.inside.name);
     if let Some(index) = own.map(|link| link.index) {
         look_inside(inside, index, &mut picture)?;
     }
     Ok(picture)
+}
+
+/// What an interface has carried; `None` if it is not there.
+pub(super) fn counters(
+    netlink: &mut Netlink,
+    index: u32,
+) -> Result<Option<Counters>, NetlinkError> {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    let Some(RouteNetlinkMessage::NewLink(link)) =
+        netlink.get(&RouteNetlinkMessage::GetLink(message))?
+    else {
+        return Ok(None);
+    };
+    Ok(link.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::Stats64(stats) => Some(Counters {
+            received: stats.rx_packets,
+            received_octets: stats.rx_bytes,
+            sent: stats.tx_packets,
+            sent_octets: stats.tx_bytes,
+            errors: stats.rx_errors + stats.tx_errors,
+            dropped: stats.rx_dropped + stats.tx_dropped,
+        }),
+        _ => None,
+    }))
 }
 
 /// Every interface of a namespace.

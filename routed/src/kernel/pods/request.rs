@@ -38,10 +38,13 @@ pub(super) struct Context<'a> {
     pub(super) ipv6: bool,
 }
 
-/// `None` for steps that only wait.
+/// `None` for steps that only wait, and those that go to nf_tables.
 pub(super) fn request(step: &Step, context: Context<'_>) -> Option<Request> {
     Some(match step {
-        Step::AwaitCarrier { .. } | Step::AwaitAddress { .. } => return None,
+        Step::AwaitCarrier { .. }
+        | Step::AwaitAddress { .. }
+        | Step::Permit { .. }
+        | Step::Forbid { .. } => return None,
         Step::CreatePair { host, inside, mtu } => pair(host, inside, *mtu, context.netns),
         Step::Label { name, alias } => label(name, alias, context.ipv6),
         Step::Neighbour { on: End::Host(index) | End::Inside(index), address, mac } => {
@@ -117,6 +120,8 @@ pub(super) fn nothing_to_do(step: &Step, errno: Errno) -> bool {
         | Step::GatewayRoute { .. }
         | Step::Route { .. }
         | Step::DefaultRoute { .. }
+        | Step::Permit { .. }
+        | Step::Forbid { .. }
         | Step::AwaitCarrier { .. }
         | Step::AwaitAddress { .. } => false,
     }

@@ -48,6 +48,8 @@ fn done(host: &mut Netlink, inside: &mut Netlink, step: &Step) -> Result<bool, N
         | Step::Label { .. }
         | Step::Neighbour { .. }
         | Step::HostRoute { .. }
+        | Step::Permit { .. }
+        | Step::Forbid { .. }
         | Step::LoopbackUp
         | Step::LinkUp { .. }
         | Step::Address { .. }

@@ -54,6 +54,7 @@ pub(super) enum Fault {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Kernel {
     pub(super) host: Namespace,
+    pub(super) permits: BTreeSet<(u32, IpAddr)>,
     pub(super) pods: Vec<Namespace>,
 }
 
@@ -70,7 +71,7 @@ impl Kernel {
         };
         let mut empty = Namespace::default();
         empty.links.insert("lo".to_owned(), lo);
-        Self { host: empty.clone(), pods: vec![empty; pods] }
+        Self { host: empty.clone(), permits: BTreeSet::new(), pods: vec![empty; pods] }
     }
 
     pub(super) fn attach(
@@ -106,7 +107,10 @@ impl Kernel {
     pub(super) fn cut(&mut self, steps: &[Step], fault: Fault) -> Result<(), PodError> {
         let mut outcome = Ok(());
         for (number, step) in steps.iter().enumerate() {
-            assert_eq!(step.stage(), Stage::Host, "{step} is not on the host's side");
+            assert!(
+                matches!(step.stage(), Stage::Host | Stage::Guard),
+                "{step} is not on the host's side"
+            );
             if fault == Fault::Socket(number) {
                 return Err(PodError::Netlink(Errno(EIO)));
             }
@@ -155,6 +159,13 @@ impl Kernel {
         };
         Picture {
             host: self.host.links.iter().find(|(_, l)| l.index == wiring.host.index).map(seen),
+            permitted: Some(
+                wiring
+                    .lease
+                    .iter()
+                    .filter(|address| self.permits.contains(&(wiring.host.index, *address)))
+                    .collect(),
+            ),
             host_routes: wiring.lease.iter().filter_map(host).collect(),
             host_neighbours: neighbours(&self.host, wiring.host.index),
             forwarding: Family::ALL.map(|family| (family, true)).into(),
@@ -212,6 +223,10 @@ impl Kernel {
             }
             Step::HostRoute { index, address, .. } => {
                 add_route(&mut self.host, Prefix::host(*address), *index, None)?;
+            }
+            Step::Permit { permits, .. } => self.permits.extend(permits),
+            Step::Forbid { index, addresses } => {
+                self.permits.retain(|(on, from)| on != index && !addresses.contains(from));
             }
             Step::LoopbackUp => self.pods[netns].links.get_mut("lo").unwrap().up = true,
             Step::LinkUp { index } => {
