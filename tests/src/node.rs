@@ -15,7 +15,7 @@ use std::{
 };
 
 use nix::{
-    mount::{MsFlags, mount},
+    mount::{MntFlags, MsFlags, mount, umount2},
     sched::{CloneFlags, unshare},
 };
 use routed::kernel::netns::Traveller;
@@ -41,9 +41,7 @@ pub fn on_a_node(pods: &str, test: impl FnOnce(&mut Node) + Send) {
                 .expect("the tests need root");
             let private = MsFlags::MS_PRIVATE | MsFlags::MS_REC;
             mount(None::<&str>, "/", None::<&str>, private, None::<&str>).expect("own mounts");
-            // /sys shows interfaces of the namespace in which it was mounted; plugins look there.
-            mount(Some("none"), "/sys", Some("sysfs"), MsFlags::empty(), None::<&str>)
-                .expect("own /sys");
+            own_sys();
             let mut node = Node::new(pods);
             test(&mut node);
         };
@@ -131,7 +129,21 @@ impl Node {
     ///
     /// If it fails.
     pub fn run(&self, command: &str) -> String {
-        output(command).unwrap_or_else(|error| panic!("{error}"))
+        try_run(command).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Starts a program in a pod.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be started there.
+    #[must_use]
+    pub fn start_inside(&self, pod: &Pod, command: &str) -> Child {
+        let mut words = command.split_whitespace();
+        let mut program = Command::new(words.next().unwrap_or_default());
+        program.args(words).stdin(Stdio::null());
+        let start = || program.spawn();
+        self.traveller.within(pod.netns.as_fd(), start).expect("enter the pod").expect("start it")
     }
 
     /// `routed` with these arguments and the node's sockets; what it prints, or why it failed.
@@ -141,7 +153,7 @@ impl Node {
     /// What it printed if it failed.
     pub fn routed(&self, arguments: &str) -> Result<String, String> {
         let socket = self.path("routed.sock");
-        output(&format!(
+        try_run(&format!(
             "{} {arguments} --socket {}",
             program("routed").display(),
             socket.display()
@@ -158,7 +170,7 @@ impl Node {
     ///
     /// If the pod's namespace cannot be entered.
     pub fn inside(&self, pod: &Pod, command: &str) -> Result<String, String> {
-        self.traveller.within(pod.netns.as_fd(), || output(command)).expect("enter the pod")
+        self.traveller.within(pod.netns.as_fd(), || try_run(command)).expect("enter the pod")
     }
 
     /// A listener in a pod that greets who connects. Lives as long as the test.
@@ -195,7 +207,7 @@ impl Node {
     /// What ping says if there is no answer.
     pub fn ping(&self, from: Option<&Pod>, to: IpAddr) -> Result<(), String> {
         let command = format!("ping -c 1 -W 2 -n {to}");
-        from.map_or_else(|| output(&command), |pod| self.inside(pod, &command)).map(drop)
+        from.map_or_else(|| try_run(&command), |pod| self.inside(pod, &command)).map(drop)
     }
 
     /// Everything that a pod could have left in the node's namespace.
@@ -232,6 +244,21 @@ impl Drop for Node {
     }
 }
 
+/// /sys shows the interfaces of the namespace in which it was mounted, and plugins look there. The
+/// control groups mounted below it stay where they are.
+fn own_sys() {
+    let aside = tempfile::tempdir().expect("a temporary folder");
+    let groups = Path::new("/sys/fs/cgroup");
+    let recursive = MsFlags::MS_BIND | MsFlags::MS_REC;
+    let bind = |from: &Path, to: &Path| {
+        mount(Some(from), to, None::<&str>, recursive, None::<&str>).expect("bind /sys/fs/cgroup");
+    };
+    bind(groups, aside.path());
+    mount(Some("none"), "/sys", Some("sysfs"), MsFlags::empty(), None::<&str>).expect("own /sys");
+    bind(aside.path(), groups);
+    umount2(aside.path(), MntFlags::MNT_DETACH).expect("unmount what was set aside");
+}
+
 /// A pod's namespace.
 pub struct Pod {
     /// The runtime's name for it.
@@ -253,6 +280,12 @@ impl Pod {
         };
         let netns = thread::spawn(open).join().expect("a namespace");
         Self { id: id.to_owned(), netns }
+    }
+
+    /// The namespace.
+    #[must_use]
+    pub const fn netns(&self) -> &OwnedFd {
+        &self.netns
     }
 
     /// A path by which other programs find the namespace, for as long as this value lives.
@@ -289,7 +322,12 @@ pub fn is_installed(path: &str) -> bool {
     Path::new(path).is_file()
 }
 
-fn output(command: &str) -> Result<String, String> {
+/// A command on the calling thread's node; what it prints.
+///
+/// # Errors
+///
+/// What it printed if it failed.
+pub fn try_run(command: &str) -> Result<String, String> {
     let mut words = command.split_whitespace();
     let output = Command::new(words.next().unwrap_or_default())
         .args(words)
