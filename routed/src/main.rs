@@ -355,8 +355,8 @@ fn shown(args: ShowArgs) -> anyhow::Result<()> {
 fn pod(args: &PodArgs) -> anyhow::Result<ExitCode> {
     let reports = inspect::run(&args.which, &args.socket)?;
     print(&show::render(args.output.into(), &reports, inspect::text)?)?;
-    let verdicts = reports.iter().flat_map(|report| &report.checks);
-    let good = verdicts.map(|verdict| verdict.differences.is_empty()).all(|good| good);
+    let mut verdicts = reports.iter().flat_map(|report| &report.checks);
+    let good = verdicts.all(|verdict| verdict.differences.is_empty());
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -54,7 +54,7 @@ async fn ask(host: &mut Host, messages: usize, request: Request, pod: &Pod) -> b
     let asked = tokio::spawn(async move { node.ask(request, netns).await });
     // Done is what is answered, and deleted after the answer.
     let deadline = Instant::now() + Duration::from_secs(30);
-    while !fuse.has_blown() && !(asked.is_finished() && settled(host).await) {
+    while !(fuse.has_blown() || asked.is_finished() && settled(host).await) {
         assert!(Instant::now() < deadline, "neither answered nor dead");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }

@@ -145,7 +145,7 @@ fn rules_that_somebody_has_touched_are_put_back_at_once() {
         ] {
             host.on_host(&format!("nft {damage}"));
             let damaged = Instant::now();
-            while host.state() != before || host.check(&pod, &wiring).await != "" {
+            while host.state() != before || !host.check(&pod, &wiring).await.is_empty() {
                 assert!(damaged.elapsed() < Duration::from_secs(5), "{damage}");
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
