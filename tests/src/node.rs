@@ -216,7 +216,10 @@ impl Node {
         let links = self.run("ip -o link").replace(" state UNKNOWN ", " state UP ");
         let parts = ["address", "route show table all", "neigh show nud permanent", "rule"];
         let parts = parts.map(|part| self.run(&format!("ip -o {part}")));
-        format!("{links}\n{}", parts.join("\n"))
+        let all = format!("{links}\n{}", parts.join("\n"));
+        // The node's own ranges are no pod's, and come a moment after the socket answers.
+        let of_pods = all.lines().filter(|line| !line.starts_with("blackhole "));
+        of_pods.collect::<Vec<_>>().join("\n")
     }
 
     /// Waits until the node's state is as it was.

@@ -82,7 +82,7 @@ fn check_decorated(attrs: &Attrs, path: &str, next_hop: &str) {
     let texts: Vec<_> = attrs.large_communities.iter().map(ToString::to_string).collect();
     assert_eq!(texts, ["4200000001:1:2"]);
     let texts: Vec<_> = attrs.ext_communities.iter().map(ToString::to_string).collect();
-    assert_eq!(texts, ["0x0002fde900000007"]);
+    assert_eq!(texts, ["rt:65001:7"]);
 }
 
 /// Graceful restart with notifications is offered, for 120 seconds.
