@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{Fabric, eventually};
 
 /// The state of a network namespace, of a router or a pod: links, addresses, routes of all
-/// tables, rules, permanent neighbours, nftables. Those neighbours that the kernel has learned by
+/// tables, rules, permanent neighbours, nftables without its counters. Those neighbours that the kernel has learned by
 /// itself come and go with the traffic and are left out.
 ///
 /// Waits until the kernel has come to rest: it tells of a carrier up to a second late, and gives
@@ -84,5 +84,5 @@ const PARTS: [&str; 9] = [
     "ip -j -6 rule show",
     "ip -j neigh show nud permanent",
     "ip -j neigh show proxy",
-    "nft -j list ruleset",
+    "nft -j -s list ruleset",
 ];
