@@ -23,7 +23,11 @@ pub fn state(fabric: &Fabric, place: &str) -> String {
     for part in PARTS {
         let argv: Vec<&str> = part.split(' ').collect();
         let value = fabric.ask_json(place, &argv);
-        writeln!(state, "{part}: {value:#}").expect("String takes all");
+        writeln!(state, "{part}:").expect("String takes all");
+        // A number that the kernel counts up for each nftables object that is ever made.
+        let text = format!("{value:#}");
+        let lasting = text.lines().filter(|line| !line.trim_start().starts_with("\"handle\":"));
+        lasting.for_each(|line| writeln!(state, "{line}").expect("String takes all"));
     }
     state
 }
