@@ -182,6 +182,7 @@ export = "marked"
 name = "tor1"
 address = "10.1.0.0"
 asn = 4200000001
+graceful_restart = false
 [pods]
 ipv4 = ["10.244.11.0/24"]
 ipv6 = ["fd00:10:244:11::/64"]
