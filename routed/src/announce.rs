@@ -10,7 +10,17 @@ use bgp::{
 };
 use tokio::sync::watch;
 
-use crate::peering::{RibHandle, RibStopped};
+use crate::{
+    config::Config,
+    peering::{RibHandle, RibStopped},
+};
+
+/// What the node announces from the first moment on.
+pub(crate) fn originated(config: &Config) -> Vec<(Prefix, Arc<Attrs>)> {
+    let attrs = attrs();
+    let ranges = config.pods.iter().flat_map(|pods| &pods.prefixes);
+    ranges.map(|range| (*range, Arc::clone(&attrs))).collect()
+}
 
 /// Announces the ranges and follows their changes, until the RIB or their owner ends. May be
 /// dropped anywhere: what is announced stays.
@@ -29,8 +39,7 @@ pub(crate) async fn follow(mut ranges: watch::Receiver<Vec<Prefix>>, rib: RibHan
 }
 
 async fn change(old: &[Prefix], new: &[Prefix], rib: &RibHandle) -> Result<(), RibStopped> {
-    // What peers are told as next hop is worked out for each of them.
-    let attrs = Arc::new(Attrs::originated(NextHop::new(Ipv4Addr::UNSPECIFIED.into())));
+    let attrs = attrs();
     for range in new.iter().filter(|range| !old.contains(range)) {
         tracing::info!(prefix = %range, "pod range announced");
         rib.originate(*range, Arc::clone(&attrs)).await?;
@@ -40,4 +49,9 @@ async fn change(old: &[Prefix], new: &[Prefix], rib: &RibHandle) -> Result<(), R
         rib.withdraw(*range).await?;
     }
     Ok(())
+}
+
+/// What peers are told as next hop is worked out for each of them.
+fn attrs() -> Arc<Attrs> {
+    Arc::new(Attrs::originated(NextHop::new(Ipv4Addr::UNSPECIFIED.into())))
 }

@@ -26,10 +26,12 @@ mod socket;
 mod status;
 
 use crate::{
+    announce,
     config::{Config, Mode, Speaker},
     kernel::watch::Links,
 };
-use roster::{Entrances, Order, Roster};
+use rib::Beginning;
+use roster::{Entrances, Order, OwnRestart, Roster};
 
 pub use self::{
     peer::{LinkEvent, PeerCommand},
@@ -79,8 +81,12 @@ impl Peering {
     ) -> Result<(Self, BestChanges), PeeringError> {
         let (doors, listeners_doors) = watch::channel(Arc::default());
         let entrances = Entrances::new(config, listeners_doors)?;
-        let (rib, best, rib_thread) =
-            rib::start(rib_config(config)).map_err(PeeringError::Thread)?;
+        let beginning = Beginning {
+            config: rib_config(config),
+            originated: announce::originated(config),
+            deferred_for: OwnRestart::deferred_for(config),
+        };
+        let (rib, best, rib_thread) = rib::start(beginning).map_err(PeeringError::Thread)?;
         let (task, peers) = Roster::new(config, entrances, doors, links, rib.clone());
         let (orders, inbox) = mpsc::channel(ORDERS);
         let mut roster = JoinSet::new();

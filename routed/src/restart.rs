@@ -17,7 +17,7 @@ use bgp::{
 use routed_core::fib::route::Route;
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Config, Mode};
+use crate::config::{Config, DynamicPeers, Mode};
 
 /// What a run leaves behind.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,11 +49,17 @@ pub fn survey(config: &Config, kernel: &[Route]) -> Option<Restarted> {
 /// The configuration with what every session must say of the restart.
 #[must_use]
 pub fn announced(mut config: Config, restarted: Option<Restarted>) -> Config {
-    let sessions = config.peers.iter_mut().map(|peer| &mut peer.session);
+    announce(&mut config, restarted);
+    config
+}
+
+/// The same in place. Members of groups of dynamic peers hear it as well: they come back too.
+pub(crate) fn announce(config: &mut Config, restarted: Option<Restarted>) {
+    let groups = config.dynamic_peers.iter_mut().map(DynamicPeers::template_mut);
+    let sessions = config.peers.iter_mut().chain(groups).map(|peer| &mut peer.session);
     for restart in sessions.filter_map(|session| session.graceful_restart.as_mut()) {
         restart.restarted = restarted;
     }
-    config
 }
 
 /// Leaves the mark for the next run.

@@ -67,6 +67,11 @@ impl DynamicPeers {
         &self.template
     }
 
+    /// The same, to change.
+    pub(crate) const fn template_mut(&mut self) -> &mut Peer {
+        &mut self.template
+    }
+
     /// The group that somebody at this address can be in.
     #[must_use]
     pub fn find(groups: &[Self], address: IpAddr) -> Option<&Self> {

@@ -107,6 +107,8 @@ pub(crate) enum Command {
     SetNextHop(NextHop, Resolution),
     /// See [`RibHandle::configure`].
     Configure(RibConfig),
+    /// See [`RibHandle::end_deferral`].
+    EndDeferral,
     /// Someone wants to know something.
     Look(Look),
     /// End the thread.
@@ -138,20 +140,38 @@ pub struct BestChanges {
     _reader: Arc<()>,
 }
 
+/// What the RIB begins with, before any session is up.
+pub(crate) struct Beginning {
+    /// Settings of the router.
+    pub(crate) config: RibConfig,
+    /// What this router originates. A session that comes up before it is there would end its first
+    /// transfer without it, and a peer that has kept it over a restart of ours would drop it.
+    pub(crate) originated: Vec<(Prefix, Arc<Attrs>)>,
+    /// After a restart of ours, the peers whose routes are waited for before learned routes are told
+    /// to anybody.
+    pub(crate) deferred_for: Vec<PeerId>,
+}
+
 /// Starts the thread.
 ///
 /// # Errors
 ///
 /// The kernel's, if it gives us no thread.
 pub(crate) fn start(
-    config: RibConfig,
+    beginning: Beginning,
 ) -> io::Result<(RibHandle, BestChanges, thread::JoinHandle<()>)> {
     let (commands, inbox) = mpsc::channel(COMMAND_QUEUE);
     let (next_hops_in, next_hops) = watch::channel(BTreeSet::new());
     let reader = Arc::new(());
     let of_reader = Arc::downgrade(&reader);
+    let Beginning { config, originated, deferred_for } = beginning;
+    let mut rib = Rib::new(config);
+    rib.defer_for(deferred_for);
+    for (prefix, attrs) in originated {
+        rib.originate(prefix, attrs);
+    }
     let thread = thread::Builder::new().name("rib".to_owned()).spawn(move || {
-        owner::RibOwner::new(Rib::new(config), next_hops_in, of_reader).run(inbox);
+        owner::RibOwner::new(rib, next_hops_in, of_reader).run(inbox);
     })?;
     let best = BestChanges { commands: commands.clone(), asked: None, _reader: reader };
     Ok((RibHandle { commands, next_hops }, best, thread))
@@ -196,6 +216,15 @@ impl RibHandle {
     /// [`RibStopped`].
     pub(crate) async fn configure(&self, config: RibConfig) -> Result<(), RibStopped> {
         self.send(Command::Configure(config)).await
+    }
+
+    /// Waits no longer for routes of any peer after a restart of ours.
+    ///
+    /// # Errors
+    ///
+    /// [`RibStopped`].
+    pub(crate) async fn end_deferral(&self) -> Result<(), RibStopped> {
+        self.send(Command::EndDeferral).await
     }
 
     /// Next hops whose resolution the RIB wants to be told by [`Self::set_next_hop`], and told

@@ -6,11 +6,13 @@
 
 mod entrances;
 mod hall;
+mod restart;
 
 use std::{
     collections::{BTreeMap, hash_map::RandomState},
     hash::{BuildHasher, Hasher},
     sync::Arc,
+    time::Instant,
 };
 
 use bgp::{
@@ -38,6 +40,8 @@ use crate::{
 
 pub(super) use entrances::Entrances;
 use hall::Hall;
+use restart::Over;
+pub(super) use restart::OwnRestart;
 
 /// What the daemon asks of the roster.
 #[derive(Debug)]
@@ -59,6 +63,8 @@ pub(super) struct Roster {
     /// In the order of the configuration, dynamic ones last.
     members: Vec<Member>,
     hall: Hall,
+    /// Until it is over.
+    restart: Option<OwnRestart>,
     published: watch::Sender<Arc<[PeerHandle]>>,
     doors: watch::Sender<Arc<Doors>>,
     /// Those of the members, and of peers that are taking their leave.
@@ -91,6 +97,7 @@ impl Roster {
             guard_routes: config.node.mode == Mode::Node,
             members: Vec::new(),
             hall: Hall::new(&config.dynamic_peers),
+            restart: OwnRestart::of(config, Instant::now()),
             published,
             doors,
             tasks: JoinSet::new(),
@@ -114,7 +121,7 @@ impl Roster {
                 order = orders.recv() => match order {
                     Some(Order::Apply(config, done)) => {
                         // Who asked may have gone.
-                        let _ = done.send(self.apply(&config).await);
+                        let _ = done.send(self.apply(*config).await);
                     }
                     Some(Order::Stop(cease)) => return self.stop(cease).await,
                     // Nobody is left who could want the sessions.
@@ -122,6 +129,9 @@ impl Roster {
                 },
                 _ = self.hall.arrivals.recv_many(&mut guests, GUESTS) => {
                     self.welcome(guests.drain(..));
+                }
+                () = until(self.restart.as_ref().map(OwnRestart::due)) => {
+                    self.pass_restart().await;
                 }
                 // A task that has ended needs no memory.
                 Some(ended) = self.tasks.join_next() => {
@@ -143,8 +153,11 @@ impl Roster {
 
     /// Makes the peers those of another configuration. Only what differs is touched, and each
     /// peer by what [`diff::of_peer`] says.
-    async fn apply(&mut self, config: &Config) -> Result<(), PeeringError> {
-        self.entrances.change(config).await?;
+    async fn apply(&mut self, mut config: Config) -> Result<(), PeeringError> {
+        self.entrances.change(&config).await?;
+        if let Some(restart) = &self.restart {
+            restart.announce(&mut config);
+        }
         let members = std::mem::take(&mut self.members).into_iter();
         let mut former: BTreeMap<PeerAddress, Member> =
             members.map(|member| (member.handle.settings.address.clone(), member)).collect();
@@ -173,12 +186,31 @@ impl Roster {
         for (peer, command) in changed {
             peer.command(command).await;
         }
-        let router = rib_config(config);
+        let router = rib_config(&config);
         if router != self.router {
             self.rib.configure(router.clone()).await?;
             self.router = router;
         }
         Ok(())
+    }
+
+    /// Our restart is over in part or as a whole: nobody waits for peers any more, or is told of
+    /// it.
+    async fn pass_restart(&mut self) {
+        let Some(over) = self.restart.as_mut().and_then(|own| own.pass(Instant::now())) else {
+            return;
+        };
+        match over {
+            // An error means that the RIB has ended.
+            Over::Deferral => drop(self.rib.end_deferral().await),
+            Over::Restart => {
+                self.restart = None;
+                self.hall.end_restart();
+                for member in &self.members {
+                    member.handle.command(PeerCommand::RestartOver).await;
+                }
+            }
+        }
     }
 
     /// Starts a peer's task.
@@ -221,6 +253,14 @@ impl Roster {
         self.doors.send_replace(Arc::new(self.hall.open(doors)));
         self.published
             .send_replace(self.members.iter().map(|member| member.handle.clone()).collect());
+    }
+}
+
+/// Sleeps until then; forever if there is no deadline.
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -12,6 +12,8 @@ use std::{
 
 use bgp::{
     attrs::{Attrs, NextHop},
+    config::Restarted,
+    family::FamilySet,
     prefix::Prefix,
     rib::{PathView, Verdict},
     session::{Cease, State},
@@ -20,6 +22,7 @@ use routed::{
     config::Config,
     kernel::watch::Links,
     peering::{BestChanges, PeerHandle, PeerStatus, Peering},
+    restart,
 };
 use tokio::sync::watch;
 
@@ -71,6 +74,8 @@ pub(crate) struct Plan {
     local: IpAddr,
     /// Where it listens.
     listen: Vec<SocketAddr>,
+    /// Pod range, from its first moment on.
+    pods: Option<String>,
     /// Further lines of `[bgp]`.
     bgp: String,
     peers: String,
@@ -79,7 +84,8 @@ pub(crate) struct Plan {
 impl Plan {
     pub(crate) fn new(net: Net, host: u8, asn: u32) -> Self {
         let (bgp, peers) = (String::new(), String::new());
-        Self { net, host, asn, local: net.host(host), listen: vec![net.socket(host)], bgp, peers }
+        let (local, listen) = (net.host(host), vec![net.socket(host)]);
+        Self { net, host, asn, local, listen, pods: None, bgp, peers }
     }
 
     /// Listens elsewhere.
@@ -100,6 +106,13 @@ impl Plan {
              next_hop_ipv4 = \"10.0.0.{}\"\n{lines}\n",
             self.host,
         );
+        self
+    }
+
+    /// Has a pod range. Then it is a node, which uses no path before the kernel has confirmed its
+    /// next hop.
+    pub(crate) fn pods(mut self, range: &str) -> Self {
+        self.pods = Some(range.to_owned());
         self
     }
 
@@ -135,10 +148,14 @@ impl Plan {
     pub(crate) fn config(&self) -> Config {
         let Self { host, asn, bgp, peers, .. } = self;
         let listen: Vec<_> = self.listen.iter().map(ToString::to_string).collect();
+        let (mode, pods) = match &self.pods {
+            Some(range) => ("node", format!("[pods]\nipv4 = [\"{range}\"]\n")),
+            None => ("speaker", String::new()),
+        };
         let text = format!(
-            "[node]\nname = \"n{host}\"\nmode = \"speaker\"\n\
+            "[node]\nname = \"n{host}\"\nmode = \"{mode}\"\n\
              [bgp]\nasn = {asn}\nrouter_id = \"10.0.0.{host}\"\nlisten = {listen:?}\n\
-             hold_time = 9\nconnect_retry = 1\nimport = \"all\"\nexport = \"all\"\n{bgp}{peers}",
+             hold_time = 9\nconnect_retry = 1\nimport = \"all\"\nexport = \"all\"\n{bgp}{peers}{pods}",
         );
         Config::parse(Path::new("test.toml"), &text)
             .unwrap_or_else(|error| panic!("{text}\n{error}"))
@@ -146,8 +163,18 @@ impl Plan {
     }
 
     pub(crate) fn start(self) -> Speaker {
-        let (peering, best) =
-            Peering::start(&self.config(), watch::channel(Links::default()).1).unwrap();
+        self.begin(None)
+    }
+
+    /// Starts the speaker as one that has restarted, with its forwarding state, and waits for so
+    /// long at most for what its peers have to say.
+    pub(crate) fn restart(self, deferral: Duration) -> Speaker {
+        self.begin(Some(Restarted { forwarding: FamilySet::ALL, deferral }))
+    }
+
+    fn begin(self, restarted: Option<Restarted>) -> Speaker {
+        let config = restart::announced(self.config(), restarted);
+        let (peering, best) = Peering::start(&config, watch::channel(Links::default()).1).unwrap();
         Speaker { peering, best }
     }
 }

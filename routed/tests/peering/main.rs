@@ -15,5 +15,6 @@ mod harness;
 mod loss;
 mod refusal;
 mod reload;
+mod restart;
 mod scripted;
 mod slow;

@@ -26,6 +26,8 @@ pub enum PeerCommand {
     Refresh(Family),
     /// Tell the peer our routes of a family again.
     Resend(Family),
+    /// Our restart is over: nobody is told of it any more.
+    RestartOver,
     /// Go on with new settings, which have this effect.
     Configure(Arc<Peer>, Effect),
     /// Something happened to an interface of this node.
@@ -68,6 +70,7 @@ impl PeerTask {
                 }
                 self.carry_out();
             }
+            PeerCommand::RestartOver => self.session.end_restart(),
             PeerCommand::Resend(family) => self.rib.push(PeerEvent::Refresh(family)),
             PeerCommand::Configure(settings, effect) => self.configure(settings, effect),
             PeerCommand::Link(event) => self.link(&event),

@@ -86,6 +86,11 @@ impl RibOwner {
                 self.rib.set_next_hop(next_hop, resolution);
             }
             Command::Configure(config) => self.rib.configure(&config),
+            Command::EndDeferral => {
+                for peer in self.rib.deferred_for().collect::<Vec<_>>() {
+                    self.end_deferral(peer);
+                }
+            }
             Command::Look(look) => look(&self.rib),
             Command::Stop => return ControlFlow::Break(()),
         }
@@ -111,7 +116,16 @@ impl RibOwner {
             }
             PeerEvent::StaleExpired(families) => self.rib.stale_expired(peer, families),
             PeerEvent::LongLived(families) => self.rib.long_lived(peer, families),
-            PeerEvent::DeferralOver => self.rib.deferral_over(peer),
+            PeerEvent::DeferralOver => self.end_deferral(peer),
+        }
+    }
+
+    /// After a restart of ours nobody waits for this peer any more.
+    fn end_deferral(&mut self, peer: PeerId) {
+        let waited = self.rib.deferred_for().next().is_some();
+        self.rib.deferral_over(peer);
+        if waited && self.rib.deferred_for().next().is_none() {
+            tracing::info!("the restart is over: peers are told what others have announced");
         }
     }
 

@@ -26,7 +26,8 @@ fn fixture(resolve_next_hops: bool) -> Fixture {
     let router_id = Ipv4Addr::new(10, 0, 0, 1);
     let config =
         RibConfig { multipath: 4, resolve_next_hops, ..RibConfig::new(Asn(65_001), router_id) };
-    let (rib, best, thread) = start(config).unwrap();
+    let (rib, best, thread) =
+        start(Beginning { config, originated: Vec::new(), deferred_for: Vec::new() }).unwrap();
     Fixture { rib, best, thread }
 }
 

@@ -41,6 +41,15 @@ impl Hall {
         self.full.clear();
     }
 
+    /// Nobody who comes from now on is told that we have restarted.
+    pub(super) fn end_restart(&mut self) {
+        for group in &mut self.groups {
+            if let Some(restart) = &mut group.template_mut().session.graceful_restart {
+                restart.restarted = None;
+            }
+        }
+    }
+
     /// The doors with the way into this hall, if there are groups.
     pub(super) fn open(&self, doors: Doors) -> Doors {
         if self.groups.is_empty() {
