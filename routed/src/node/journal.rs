@@ -192,7 +192,7 @@ fn read(text: &str, boot: &str, clock: Clock) -> Result<Memory, BadLine> {
     }
     let mut leases = std::collections::BTreeMap::new();
     let mut idle = std::collections::BTreeMap::new();
-    for line in lines {
+    for (number, line) in lines.enumerate() {
         match line.parse() {
             Ok(Entry::Leased(id, lease)) => {
                 for address in lease.iter() {
@@ -202,7 +202,7 @@ fn read(text: &str, boot: &str, clock: Clock) -> Result<Memory, BadLine> {
             }
             Ok(Entry::Idle(address, since)) => {
                 leases.remove(&address);
-                idle.insert(address, clock.instant(since));
+                idle.insert(address, (clock.instant(since), number));
             }
             Err(error) => {
                 tracing::warn!(line, %error, "a line of the journal of leases is left out");
@@ -211,8 +211,10 @@ fn read(text: &str, boot: &str, clock: Clock) -> Result<Memory, BadLine> {
     }
     memory.leases = leases.into_values().collect();
     memory.leases.dedup();
-    memory.idle = idle.into_iter().collect();
-    memory.idle.sort_by_key(|(_, since)| *since);
+    // Of two addresses given back in one millisecond the first one written is first.
+    let mut idle: Vec<_> = idle.into_iter().collect();
+    idle.sort_by_key(|(_, age)| *age);
+    memory.idle = idle.into_iter().map(|(address, (since, _))| (address, since)).collect();
     Ok(memory)
 }
 

@@ -149,3 +149,17 @@ fn full_disk_is_survived_and_the_journal_whole_once_there_is_room() {
     .join()
     .unwrap();
 }
+
+#[test]
+fn addresses_given_back_in_one_millisecond_keep_their_turn() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("leases");
+    let (mut journal, _) = Journal::open(&path);
+    lease(&mut ipam(), &mut journal, 1);
+    let mut text = fs::read_to_string(&path).unwrap();
+    text.push_str("idle 10.0.0.9 1\nidle 10.0.0.3 1\nidle 10.0.0.5 1\nidle 10.0.0.1 0\n");
+    fs::write(&path, text).unwrap();
+    let (_, memory) = Journal::open(&path);
+    let order: Vec<_> = memory.idle.iter().map(|(address, _)| address.to_string()).collect();
+    assert_eq!(order, ["10.0.0.1", "10.0.0.9", "10.0.0.3", "10.0.0.5"]);
+}
