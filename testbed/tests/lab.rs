@@ -78,7 +78,16 @@ fn ctrl_c_while_a_lab_is_raised_leaves_nothing() {
     let before = Traces::now();
     // FRR takes its time, so that the signal comes while the lab is half built.
     let file = home.topology(&IDLE.replace("runs = \"none\"", "runs = \"frr\""));
-    let mut up = home.command(&["up", &file]).stdout(Stdio::null()).spawn().unwrap();
+    let mut up = home.command(&["up", &file]);
+    // A shell that runs the tests in the background has them, and their children, ignore it.
+    // SAFETY: signal(2) is async-signal-safe, and no handler of ours is set.
+    unsafe {
+        up.pre_exec(|| {
+            nix::sys::signal::signal(Signal::SIGINT, nix::sys::signal::SigHandler::SigDfl)?;
+            Ok(())
+        });
+    }
+    let mut up = up.stdout(Stdio::null()).spawn().unwrap();
     let holders = || home.path().join("idle/routers/node1/run/testbed");
     wait("the lab to be half built", || holders().is_dir());
     let processes = home.processes("idle");
