@@ -150,7 +150,7 @@ impl World {
     /// The operator's side.
     fn stop(&mut self, choice: u8) {
         let cease = match choice % 8 {
-            0 => Cease::MaxPrefixes { family: Family::Ipv4Unicast, limit: 10 },
+            0 => Cease::MaxPrefixes { family: Family::Ipv4Unicast, limit: 10, restart_after: None },
             1 => Cease::AdminShutdown("bye".to_owned()),
             2 => Cease::AdminReset(String::new()),
             3 => Cease::ConfigChange,

@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     aspath::Asn,
-    family::{FamilySet, PerFamily},
+    family::{Family, FamilySet, PerFamily},
     policy::Policy,
     role::Role,
 };
@@ -243,6 +243,18 @@ pub struct RibPeerConfig {
     pub local_addresses: Vec<IpAddr>,
 }
 
+impl RibPeerConfig {
+    /// When a session that was ended for too many paths of a family is tried again; `None`: when
+    /// somebody wants it.
+    #[must_use]
+    pub const fn restart_after(&self, family: Family) -> Option<Duration> {
+        match self.max_prefixes.get(family) {
+            Some(PrefixLimit { at_limit: AtLimit::Stop { restart_after }, .. }) => *restart_after,
+            Some(PrefixLimit { at_limit: AtLimit::Warn, .. }) | None => None,
+        }
+    }
+}
+
 /// What RFCs ask of a peer about which nothing else is said: no policy, no special role.
 impl Default for RibPeerConfig {
     fn default() -> Self {
@@ -329,9 +341,15 @@ impl fmt::Display for PrefixLimit {
         };
         let at_limit = match self.at_limit {
             AtLimit::Warn => "then warn",
-            AtLimit::Stop => "then stop",
+            AtLimit::Stop { .. } => "then stop",
         };
-        write!(f, "{} {counted}, warn from {}, {at_limit}", self.max, self.warn_from)
+        write!(f, "{} {counted}, warn from {}, {at_limit}", self.max, self.warn_from)?;
+        match self.at_limit {
+            AtLimit::Stop { restart_after: Some(rest) } => {
+                write!(f, " and restart after {} s", rest.as_secs())
+            }
+            AtLimit::Warn | AtLimit::Stop { restart_after: None } => Ok(()),
+        }
     }
 }
 
@@ -350,5 +368,19 @@ pub enum AtLimit {
     /// They are taken, and somebody is told.
     Warn,
     /// They are not, and the session is to be ended.
-    Stop,
+    Stop {
+        /// When it is tried again; `None`: when somebody wants it.
+        restart_after: Option<Duration>,
+    },
+}
+
+impl AtLimit {
+    /// Is the session to be ended?
+    #[must_use]
+    pub const fn stops(self) -> bool {
+        match self {
+            Self::Warn => false,
+            Self::Stop { .. } => true,
+        }
+    }
 }

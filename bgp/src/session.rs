@@ -29,6 +29,7 @@ mod inbox;
 mod links;
 mod negotiate;
 mod refreshing;
+mod rest;
 mod restart;
 mod rivals;
 mod routes;
@@ -40,7 +41,7 @@ pub use cease::Cease;
 pub use event::{ConnId, Input, Output};
 pub use state::{Cause, Counters, Established, LongLived, PeerRestart, State, StateChange};
 
-use backoff::{Aftermath, Backoff, STABLE_AFTER, Severity};
+use backoff::{Aftermath, Backoff, STABLE_AFTER};
 use collision::Opener;
 use connection::{Ending, Event, Reaction};
 use links::Links;
@@ -76,6 +77,8 @@ pub struct Session {
 enum Mode {
     /// The operator does not want it.
     Stopped,
+    /// The peer has announced too much: until its time or until somebody starts it.
+    Barred,
     /// It rests in Idle after a failure.
     Resting,
     /// It is up, or on its way.
@@ -114,18 +117,18 @@ impl Session {
     /// What comes from a connection that the session has given up is ignored.
     pub fn handle(&mut self, input: Input, now: Instant) {
         match (self.mode, input) {
-            (Mode::Stopped, Input::Start) => {
+            (Mode::Stopped | Mode::Barred, Input::Start) => {
                 self.backoff.reset();
                 self.begin(Cause::Started, now);
             }
             (Mode::Resting, Input::Start) => self.begin(Cause::Started, now),
             (Mode::Running, Input::Start) => {}
             // One after which the session was to go on may have come before.
-            (Mode::Stopped, Input::Stop(cease)) if !cease.is_final() => {}
-            (Mode::Stopped | Mode::Resting | Mode::Running, Input::Stop(cease)) => {
+            (Mode::Stopped | Mode::Barred, Input::Stop(cease)) if !cease.is_final() => {}
+            (Mode::Stopped | Mode::Barred | Mode::Resting | Mode::Running, Input::Stop(cease)) => {
                 self.stop(&cease, now);
             }
-            (Mode::Stopped, Input::Accepted(conn)) => {
+            (Mode::Stopped | Mode::Barred, Input::Accepted(conn)) => {
                 let refusal = self.refusal.clone().map(Ending::Tell);
                 self.links.part(conn, refusal.unwrap_or(Ending::Quietly(Cause::Stopped)));
             }
@@ -142,14 +145,16 @@ impl Session {
                 self.links.progress(conn, pending, now);
             }
             (
-                Mode::Stopped | Mode::Resting,
+                Mode::Stopped | Mode::Barred | Mode::Resting,
                 Input::Connected(_)
                 | Input::ConnectFailed(_)
                 | Input::Received(..)
                 | Input::Closed(_)
                 | Input::Sent { .. },
             ) => {}
-            (Mode::Stopped | Mode::Resting | Mode::Running, Input::Timeout) => self.timeout(now),
+            (Mode::Stopped | Mode::Barred | Mode::Resting | Mode::Running, Input::Timeout) => {
+                self.timeout(now);
+            }
         }
     }
 
@@ -192,13 +197,14 @@ impl Session {
     }
 
     fn stop(&mut self, cease: &Cease, now: Instant) {
+        let mut ending = cease.ending(false);
         if let Some((conn, terms)) = self.established() {
             let agreed = terms.graceful_restart.is_some_and(|theirs| theirs.notification);
             let terms = terms.clone();
-            let ending = cease.ending(agreed);
+            ending = cease.ending(agreed);
             self.departure = Some(ending.cause());
             self.links.remove(conn);
-            self.links.part(conn, ending);
+            self.links.part(conn, ending.clone());
             self.lost(&terms, cease.loss(agreed), now);
         } else {
             match cease.loss(true) {
@@ -214,7 +220,15 @@ impl Session {
         self.refusal = cease.refusal();
         self.mode = Mode::Stopped;
         self.idle_hold = Duration::ZERO;
-        self.publish(Cause::Stopped, now);
+        let cause = match cease {
+            Cease::MaxPrefixes { restart_after, .. } => {
+                self.bar(*restart_after, now);
+                self.last_error = Some(ending.cause());
+                ending.cause()
+            }
+            _ => Cause::Stopped,
+        };
+        self.publish(cause, now);
     }
 
     fn timeout(&mut self, now: Instant) {
@@ -363,33 +377,6 @@ impl Session {
         }
     }
 
-    /// To Active, or on with the dial.
-    fn keep_trying(&mut self, now: Instant) {
-        if !self.links.is_dialling() && !self.config.passive {
-            self.links.schedule_retry(&self.config, now);
-        }
-    }
-
-    /// To Active for a peer that is likely to restart: it is listened to at once, and dialled after
-    /// what would have been the rest. A peer that goes again and again has to be rested from.
-    fn await_return(&mut self, severity: Severity, now: Instant) {
-        if !self.backoff.is_clear() {
-            return self.rest(severity, now);
-        }
-        let wait = self.links.jitter.apply(self.backoff.fail(severity));
-        if !self.links.is_dialling() && !self.config.passive {
-            self.links.timers.set(Timer::ConnectRetry, now + wait);
-        }
-    }
-
-    /// To Idle for a while.
-    fn rest(&mut self, severity: Severity, now: Instant) {
-        self.links.give_up_dialling();
-        self.mode = Mode::Resting;
-        self.idle_hold = self.links.jitter.apply(self.backoff.fail(severity));
-        self.links.timers.set(Timer::IdleHold, now + self.idle_hold);
-    }
-
     /// Tells of a change of the state, if there is one.
     fn publish(&mut self, cause: Cause, now: Instant) {
         let from = self.state;
@@ -406,7 +393,7 @@ impl Session {
 
     fn current_state(&self) -> State {
         match self.mode {
-            Mode::Stopped | Mode::Resting => State::Idle,
+            Mode::Stopped | Mode::Barred | Mode::Resting => State::Idle,
             Mode::Running => self.links.state(),
         }
     }

@@ -14,7 +14,7 @@ use std::{
     net::IpAddr,
     num::NonZeroU32,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use bytes::Bytes;
@@ -44,9 +44,6 @@ pub struct PeerSettings {
     pub session: SessionConfig,
     /// How its routes are treated.
     pub rib: RibPeerConfig,
-    /// When a session that announced too many prefixes is tried again; `None`: when somebody
-    /// starts it.
-    pub restart_after: Option<Duration>,
 }
 
 /// Something that happened to the speaker.
@@ -107,8 +104,6 @@ struct Peer {
     deadline: Option<Instant>,
     /// Octets of UPDATEs given to the established connection and not known to be taken.
     backlog: usize,
-    /// When its session is started again that was stopped for too many prefixes.
-    restart: Option<Instant>,
 }
 
 impl Speaker {
@@ -133,8 +128,7 @@ impl Speaker {
         let restart = settings.session.graceful_restart.as_ref();
         self.rib.defer_for(restart.and_then(|restart| restart.restarted).map(|_| id));
         let session = Session::new(settings.session.clone(), seed);
-        self.peers
-            .insert(id, Peer { settings, session, deadline: None, backlog: 0, restart: None });
+        self.peers.insert(id, Peer { settings, session, deadline: None, backlog: 0 });
     }
 
     /// Ends the session with a peer and forgets it.
@@ -204,19 +198,13 @@ impl Speaker {
         {
             peer.backlog = pending;
         }
-        // Whatever the operator wants now, it is not what was planned before.
-        if matches!(input, Input::Start | Input::Stop(_)) {
-            peer.restart = None;
-        }
         peer.session.handle(input, now);
         self.drain(id);
     }
 
     fn timeout(&mut self, now: Instant) {
         while let Some((_, id)) = self.deadlines.first().copied().filter(|(at, _)| *at <= now) {
-            let restart = self.peers.get(&id).and_then(|peer| peer.restart);
-            let due = restart.is_some_and(|at| at <= now);
-            self.give(id, if due { Input::Start } else { Input::Timeout }, now);
+            self.give(id, Input::Timeout, now);
         }
     }
 
@@ -246,12 +234,10 @@ impl Speaker {
         match kind {
             LimitKind::Near | LimitKind::Over | LimitKind::Advertised => {}
             LimitKind::Stop => {
-                let cease = Cease::MaxPrefixes { family, limit: max };
+                let Some(peer) = self.peers.get(&id) else { return };
+                let restart_after = peer.settings.rib.restart_after(family);
+                let cease = Cease::MaxPrefixes { family, limit: max, restart_after };
                 self.give(id, Input::Stop(cease), now);
-                if let Some(peer) = self.peers.get_mut(&id) {
-                    peer.restart = peer.settings.restart_after.map(|after| now + after);
-                }
-                self.set_deadline(id);
             }
         }
     }
@@ -314,7 +300,7 @@ impl Speaker {
     /// Puts the peer's next deadline into the list.
     fn set_deadline(&mut self, id: PeerId) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
-        let deadline = [peer.session.poll_timeout(), peer.restart].into_iter().flatten().min();
+        let deadline = peer.session.poll_timeout();
         if peer.deadline != deadline {
             self.deadlines.extend(deadline.map(|at| (at, id)));
             let old = std::mem::replace(&mut peer.deadline, deadline);

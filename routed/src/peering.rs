@@ -34,7 +34,7 @@ use rib::Beginning;
 use roster::{Entrances, Order, OwnRestart, Roster};
 
 pub use self::{
-    peer::{LinkEvent, PeerCommand},
+    peer::{LimitCounters, LimitCounts, LinkEvent, PeerCommand},
     peers::{Followed, PeerHandle, Peers},
     remedy::Side,
     rib::{BestChanges, Reports, RibHandle, RibStopped, SessionCounts},

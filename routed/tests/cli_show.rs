@@ -195,16 +195,20 @@ fn config(name: &str, number: u8, port: u16, peer: (&str, u8, u16)) -> String {
          listen = [\"127.0.0.{number}:{port}\"]\nconnect_retry = 1\nimport = \"all\"\n\
          [[peers]]\nname = \"{peer_name}\"\naddress = \"127.0.0.{peer_number}\"\n\
          port = {peer_port}\nlocal_address = \"127.0.0.{number}\"\nasn = {peer_asn}\n\
-         passive = {passive}\n\
+         passive = {passive}\n{limits}\n\
          export = \"own\"\nnext_hop_ipv4 = \"192.0.2.{number}\"\nfamilies = [\"ipv4\"]\n\
          [[policies]]\nname = \"own\"\ndefault = \"reject\"\n\
          [[policies.statements]]\nname = \"small\"\nprefixes = [\"10.244.0.0/16 ge 17 le 24\"]\n\
          set = {{ med = 7, add_communities = [\"64512:1\"] }}\naction = \"accept\"\n",
         passive = number == 2,
+        limits = if number == 2 { LIMITS } else { "" },
         asn = 64511 + u32::from(number),
         peer_asn = 64511 + u32::from(peer_number),
     )
 }
+
+const LIMITS: &str = "max_prefixes = { ipv4 = 5, restart_after = 60 }
+max_advertised = { ipv4 = 9 }";
 
 /// Ports that nobody listens on at this moment.
 fn free_ports() -> [u16; 2] {
@@ -260,6 +264,42 @@ fn one_peer_is_shown_in_full() {
         pair.left.error(&["peers", "rigth"]),
         "routed: no peer has the name or address \"rigth\"; known are right\n"
     );
+}
+
+#[test]
+fn limits_are_shown_and_counted_and_so_is_what_was_done_about_them() {
+    let pair = Pair::established();
+    let text = pair.right.table(&["peers", "left"]);
+    let limits = "limits       ipv4: 5 received, warn from 4, then stop and restart after 60 s; ipv4: \
+                  told 9 at most\n";
+    assert!(text.contains(limits), "{text}");
+    for n in 1..=4 {
+        pair.originate(&format!("10.244.{n}.0/24"));
+    }
+    let event = |event: &str| {
+        let labels = format!("event=\"{event}\",family=\"ipv4\",peer=\"left\"");
+        format!("slash32_bgp_prefix_limit_events_total{{{labels}}}")
+    };
+    let has = |line: String| pair.right.get("/metrics").1.lines().any(|other| other == line);
+    eventually("nearness is counted", || has(format!("{} 1", event("near"))));
+    assert!(has(format!("{} 0", event("stopped"))));
+    let labels = "family=\"ipv4\",kind=\"received\",peer=\"left\"";
+    assert!(has(format!("slash32_bgp_max_prefixes{{{labels}}} 5")));
+
+    let rib = pair.left.peering.as_ref().unwrap().rib();
+    for n in 5..=6 {
+        let attrs = Arc::new(Attrs::originated(NextHop::new("0.0.0.0".parse().unwrap())));
+        let prefix = format!("10.244.{n}.0/24").parse().unwrap();
+        pair.runtime.block_on(rib.originate(prefix, attrs)).unwrap();
+    }
+    eventually("it is stopped", || has(format!("{} 1", event("stopped"))));
+    let row = pair.right.json(&["peers"])[0].clone();
+    assert_eq!((&row["state"], &row["enabled"]), (&"Idle".into(), &true.into()), "{row}");
+    assert!(row["last_error"].as_str().unwrap().contains("(ipv4, limit 5)"), "{row}");
+    assert!(row["remedy"].as_str().unwrap().contains("routed peer NAME enable"), "{row}");
+    assert!(row["next_attempt_seconds"].as_u64().is_some_and(|s| (1..=60).contains(&s)), "{row}");
+    let numbers = ["received", "max_prefixes", "max_advertised"].map(|key| &row["routes"][0][key]);
+    assert_eq!(numbers, [&0.into(), &5.into(), &9.into()] as [&Value; 3]);
 }
 
 #[test]

@@ -556,3 +556,64 @@ fn a_list_of_ases_is_for_external_peers_and_not_empty() {
         ]
     );
 }
+
+#[test]
+fn limits_say_what_follows_and_what_is_counted() {
+    let limits = |lines: &str| {
+        let config = parse(&format!("{LEAST}{}", peer(lines))).unwrap().config;
+        let rib = config.peers[0].rib.clone();
+        let text = |limit: &Option<bgp::config::PrefixLimit>| {
+            limit.map_or_else(|| "none".to_owned(), |limit| limit.to_string())
+        };
+        (text(&rib.max_prefixes.ipv4), text(&rib.max_prefixes.ipv6), rib.max_advertised)
+    };
+    let none = || "none".to_owned();
+    let unlimited = bgp::family::PerFamily { ipv4: None, ipv6: None };
+    assert_eq!(limits(""), (none(), none(), unlimited));
+    assert_eq!(
+        limits("max_prefixes = { ipv4 = 1000 }"),
+        (
+            "1000 received, warn from 750, then stop and restart after 300 s".into(),
+            none(),
+            unlimited
+        )
+    );
+    let all = "max_prefixes = { ipv4 = 10, ipv6 = 3, action = \"stop\", warn_percent = 50, \
+               counted = \"accepted\" }\nmax_advertised = { ipv6 = 0 }";
+    assert_eq!(
+        limits(all),
+        (
+            "10 accepted, warn from 5, then stop".into(),
+            "3 accepted, warn from 2, then stop".into(),
+            bgp::family::PerFamily { ipv4: None, ipv6: Some(0) },
+        )
+    );
+    let warn = "max_prefixes = { ipv6 = 4, action = \"warn\" }";
+    assert_eq!(limits(warn).1, "4 received, warn from 3, then warn");
+}
+
+#[test]
+fn limits_that_say_nothing_or_contradict_themselves_are_faults() {
+    for (lines, fault) in [
+        ("max_prefixes = {}", "peers[0].max_prefixes: must not be empty; write ipv4 = 12000"),
+        ("max_prefixes = { ipv4 = 0 }", "peers[0].max_prefixes.ipv4: 0 is not allowed; use 1 to"),
+        (
+            "max_prefixes = { ipv4 = 9, action = \"stop\", restart_after = 60 }",
+            "peers[0].max_prefixes.restart_after: missing; write action = \"restart\" with it",
+        ),
+        (
+            "max_prefixes = { ipv4 = 9, action = \"reset\" }",
+            "peers[0].max_prefixes.action: \"reset\" is not known here; use \"warn\", \"stop\", \
+             \"restart\"",
+        ),
+        ("max_prefixes = 100", "peers[0].max_prefixes: must be a table, not integer"),
+        ("max_advertised = { all = 9 }", "peers[0].max_advertised.all: unknown key; "),
+    ] {
+        let faults = faults_of(&peer(lines));
+        assert!(faults.iter().any(|found| found.starts_with(fault)), "{lines}: {faults:?}");
+    }
+    assert_eq!(
+        warnings_of(&peer("families = [\"ipv4\"]\nmax_prefixes = { ipv6 = 9 }")),
+        ["peers[0].max_prefixes.ipv6: has no effect, since families does not have ipv6"]
+    );
+}

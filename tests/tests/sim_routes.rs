@@ -97,11 +97,10 @@ fn rfc7911_the_best_one_is_all_that_a_client_hears_if_that_is_what_the_reflector
 
 #[test]
 fn rfc4486_4_a_peer_over_its_limit_is_stopped_and_tried_again_later_without_flapping() {
-    let limit =
-        PrefixLimit { max: 3, warn_from: 2, counted: Counted::Received, at_limit: AtLimit::Stop };
+    let at_limit = AtLimit::Stop { restart_after: Some(secs(300)) };
+    let limit = PrefixLimit { max: 3, warn_from: 2, counted: Counted::Received, at_limit };
     let mut pair = Pair::established_with(1, |of_a, _| {
         of_a.rib.max_prefixes.ipv4 = Some(limit);
-        of_a.restart_after = Some(secs(300));
     });
     let (a, b) = (pair.a, pair.b);
     for n in 1..=4 {

@@ -74,8 +74,7 @@ impl Rib {
         let state = key.from.and_then(|peer| self.peers.get(&peer));
         state.is_some_and(|state| {
             let limit = state.up.config.max_prefixes.get(family);
-            state.inbound.get(family).exceeded
-                && limit.is_some_and(|limit| limit.at_limit == AtLimit::Stop)
+            state.inbound.get(family).exceeded && limit.is_some_and(|limit| limit.at_limit.stops())
         })
     }
 
@@ -121,10 +120,10 @@ impl Rib {
         let inbound = state.inbound.get_mut(family);
         let over = count > limit.max as usize;
         let news = match limit.at_limit {
-            AtLimit::Stop if inbound.exceeded => return false,
-            AtLimit::Stop if over => Some(LimitKind::Stop),
+            AtLimit::Stop { .. } if inbound.exceeded => return false,
+            AtLimit::Stop { .. } if over => Some(LimitKind::Stop),
             AtLimit::Warn if over && !inbound.exceeded => Some(LimitKind::Over),
-            AtLimit::Stop | AtLimit::Warn => {
+            AtLimit::Stop { .. } | AtLimit::Warn => {
                 let near = !over && count >= limit.warn_from as usize && !inbound.warned;
                 near.then_some(LimitKind::Near)
             }
@@ -134,6 +133,6 @@ impl Rib {
         if let Some(kind) = news {
             self.limit_events.insert((peer, family, kind), limit.max);
         }
-        !(over && limit.at_limit == AtLimit::Stop)
+        !(over && limit.at_limit.stops())
     }
 }

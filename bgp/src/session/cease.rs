@@ -1,6 +1,8 @@
 //! Why we end a session: what the peer is told, and whether routes are kept over it (RFC 4486,
 //! RFC 9003, RFC 8538 §5, RFC 9384).
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use crate::{
@@ -18,6 +20,8 @@ pub enum Cease {
         family: Family,
         /// How many it may.
         limit: u32,
+        /// When the session is tried again; `None`: when somebody starts it.
+        restart_after: Option<Duration>,
     },
     /// Subcode 2: down until further notice, with a text for the peer's operator (at most 255
     /// octets of UTF-8; longer texts are cut at a character border).
@@ -50,7 +54,7 @@ impl Cease {
     #[must_use]
     pub fn notification(&self) -> Option<Notification> {
         match self {
-            Self::MaxPrefixes { family, limit } => {
+            Self::MaxPrefixes { family, limit, .. } => {
                 Some(Notification::max_prefixes(*family, *limit))
             }
             Self::AdminShutdown(text) => Some(Notification::admin_shutdown(text)),
@@ -103,14 +107,13 @@ impl Cease {
         }
     }
 
-    /// What the peer is told if it connects afterwards: the same text again if there is one, so
-    /// that its operator still finds it, else just that it is rejected (RFC 4486 §4). Nothing if
+    /// What the peer is told if it connects afterwards: the same reason again if it says what to do,
+    /// so that its operator still finds it, else just that it is rejected (RFC 4486 §4). Nothing if
     /// we expect to be back before long: the peer had better try again than rest.
     pub(super) fn refusal(&self) -> Option<Notification> {
         match self {
-            Self::AdminShutdown(text) => Some(Notification::admin_shutdown(text)),
-            Self::MaxPrefixes { .. }
-            | Self::AdminReset(_)
+            Self::MaxPrefixes { .. } | Self::AdminShutdown(_) => self.notification(),
+            Self::AdminReset(_)
             | Self::Deconfigured
             | Self::ConfigChange
             | Self::OutOfResources => Some(connection_rejected()),

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Cause, ConnId, Counters, Established, Session, State, timers::Timer};
+use super::{Cause, ConnId, Counters, Established, Mode, Session, State, timers::Timer};
 
 impl Session {
     /// State shown to people: that of the most advanced connection.
@@ -47,6 +47,14 @@ impl Session {
             State::Connect | State::Active => self.links.timers.at(Timer::ConnectRetry),
             State::OpenSent | State::OpenConfirm | State::Established => None,
         }
+    }
+
+    /// The peer has announced more than it may, and the session waits for its time or for somebody
+    /// to start it ([`Cease::MaxPrefixes`](super::Cease::MaxPrefixes)). A link that comes back or a
+    /// setting that changes is no reason to.
+    #[must_use]
+    pub const fn is_barred(&self) -> bool {
+        matches!(self.mode, Mode::Barred)
     }
 
     /// How long the rest in Idle is that the session is in; zero if it is not resting.

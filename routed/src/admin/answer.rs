@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bgp::{
-    config::PeerAs,
+    config::{PeerAs, RibPeerConfig},
     family::{Family, FamilySet},
     rib::PeerCounts,
     session::{Counters, Established},
@@ -16,6 +16,7 @@ use routed_core::{
 
 use super::Refusal;
 use crate::{
+    config::Peer,
     node::PodStatus,
     peering::{LastError, PeerHandle, PeerStatus, Side},
     show::view::{
@@ -181,7 +182,8 @@ fn peer_view(
         local_address: status.local.map(|local| local.ip()),
         import: settings.rib.import.as_ref().map(|policy| policy.name.to_string()),
         export: settings.rib.export.as_ref().map(|policy| policy.name.to_string()),
-        routes: families.map(|(family, counts)| route_counts(family, counts)).collect(),
+        limits: limits(&settings.rib),
+        routes: families.map(|(family, counts)| route_counts(family, counts, settings)).collect(),
         messages_received: message_counts(status.received),
         messages_sent: message_counts(status.sent),
         attributes_discarded: status.faults.discarded,
@@ -237,9 +239,28 @@ fn listed(families: FamilySet) -> String {
     families.iter().map(|family| family.to_string()).collect::<Vec<_>>().join(" and ")
 }
 
-fn route_counts(family: Family, counts: PeerCounts) -> RouteCounts {
+/// The limits of a peer's prefixes, in words.
+fn limits(rib: &RibPeerConfig) -> Vec<String> {
+    let of_family = |family| {
+        let taken = rib.max_prefixes.get(family).map(|limit| format!("{family}: {limit}"));
+        let told = rib.max_advertised.get(family);
+        taken.into_iter().chain(told.map(|max| format!("{family}: told {max} at most")))
+    };
+    Family::ALL.into_iter().flat_map(of_family).collect()
+}
+
+fn route_counts(family: Family, counts: PeerCounts, settings: &Peer) -> RouteCounts {
     let PeerCounts { received, accepted, best, stale, advertised } = counts;
-    RouteCounts { family: family.to_string(), received, accepted, best, stale, advertised }
+    RouteCounts {
+        family: family.to_string(),
+        received,
+        accepted,
+        best,
+        stale,
+        advertised,
+        max_prefixes: settings.rib.max_prefixes.get(family).map(|limit| limit.max),
+        max_advertised: *settings.rib.max_advertised.get(family),
+    }
 }
 
 const fn message_counts(counters: Counters) -> MessageCounts {

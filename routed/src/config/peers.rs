@@ -2,6 +2,7 @@
 
 mod dynamic;
 mod group;
+mod limits;
 mod options;
 mod peer;
 

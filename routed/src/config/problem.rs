@@ -334,9 +334,9 @@ pub enum Caution {
     /// The key is readable by everybody.
     #[error("{} can be read by every user of this host; chmod 600 it", .0.display())]
     PasswordExposed(PathBuf),
-    /// A next hop of a family that is not spoken.
+    /// Something for a family that is not spoken.
     #[error("has no effect, since families does not have {0}")]
-    NextHopUnused(&'static str),
+    FamilyOff(&'static str),
     /// In a policy or a list of one.
     #[error(transparent)]
     Policy(PolicyCaution),

@@ -20,7 +20,7 @@ use routed_core::{
 use super::register;
 use crate::{
     node::NodeHandle,
-    peering::PeerHandle,
+    peering::{LimitCounters, PeerHandle, PeerStatus},
     sources::{NoAnswer, Sources, in_time},
 };
 
@@ -90,10 +90,19 @@ fn sessions(fresh: &Fresh, peers: &[PeerHandle]) {
         "Malformed UPDATEs that were contained (RFC 7606).",
         &["peer", "treatment"],
     );
+    let limits = fresh.counters(
+        "slash32_bgp_prefix_limit_events_total",
+        "How often a session came near max_prefixes, over it (warned of), over it (stopped), or had \
+         routes held back by max_advertised.",
+        &["peer", "family", "event"],
+    );
     for peer in peers {
         let status = peer.status();
         let (name, asn) = (&*peer.settings.name, asn_label(peer));
         let labels = [name, &*asn];
+        for (family, event, count) in limit_events(peer, &status) {
+            limits.with_label_values(&[name, &*family.to_string(), event]).inc_by(count);
+        }
         up.with_label_values(&labels).set(i64::from(status.state == State::Established));
         states.with_label_values(&labels).set(state_number(status.state));
         established.with_label_values(&labels).inc_by(status.established_count);
@@ -106,6 +115,22 @@ fn sessions(fresh: &Fresh, peers: &[PeerHandle]) {
         faults.with_label_values(&[name, "discard"]).inc_by(status.faults.discarded);
         faults.with_label_values(&[name, "withdraw"]).inc_by(status.faults.withdrawn);
     }
+}
+
+/// What happened at the limits of a peer, for families with one.
+fn limit_events(
+    peer: &PeerHandle,
+    status: &PeerStatus,
+) -> impl Iterator<Item = (Family, &'static str, u64)> {
+    let rib = &peer.settings.rib;
+    Family::ALL.into_iter().flat_map(move |family| {
+        let LimitCounters { near, over, stopped, held_back } = *status.limits.get(family);
+        let taken = [("near", near), ("over", over), ("stopped", stopped)];
+        let told = [("held_back", held_back)];
+        let taken = taken.into_iter().filter(move |_| rib.max_prefixes.get(family).is_some());
+        let told = told.into_iter().filter(move |_| rib.max_advertised.get(family).is_some());
+        taken.chain(told).map(move |(event, count)| (family, event, count))
+    })
 }
 
 /// Dynamic peers by their groups: who is in one is for others to say, so members get no series of
@@ -150,10 +175,23 @@ async fn routes(fresh: &Fresh, sources: &Sources) -> Result<(), NoAnswer> {
          (stale), and advertised to it.",
         &["peer", "family", "kind"],
     );
+    let limits = fresh.gauges(
+        "slash32_bgp_max_prefixes",
+        "How many routes a peer, or each in a group of dynamic peers, may announce (received), and \
+         is told at most (advertised), where that is limited.",
+        &["peer", "family", "kind"],
+    );
     for (peer, counts) in peers.iter().zip(counts) {
         for (family, counts) in Family::ALL.into_iter().zip(counts) {
             if !peer.settings.session.families.contains(family) {
                 continue;
+            }
+            let name = group_of(peer).unwrap_or(&peer.settings.name);
+            let rib = &peer.settings.rib;
+            let received = rib.max_prefixes.get(family).map(|limit| limit.max);
+            let most = [("received", received), ("advertised", *rib.max_advertised.get(family))];
+            for (kind, max) in most.into_iter().filter_map(|(kind, max)| Some((kind, max?))) {
+                limits.with_label_values(&[name, &*family.to_string(), kind]).set(max.into());
             }
             let PeerCounts { received, accepted, best, stale, advertised } = counts;
             let kinds = [
@@ -164,7 +202,6 @@ async fn routes(fresh: &Fresh, sources: &Sources) -> Result<(), NoAnswer> {
                 ("advertised", advertised),
             ];
             for (kind, count) in kinds {
-                let name = group_of(peer).unwrap_or(&peer.settings.name);
                 let labels = [name, &*family.to_string(), kind];
                 routes.with_label_values(&labels).add(signed(count));
             }

@@ -28,12 +28,15 @@ use tokio::{
 
 mod advertise;
 mod command;
+mod limits;
 mod membership;
 mod report;
 mod rib_port;
 mod whereabouts;
 
 pub use command::{LinkEvent, PeerCommand};
+use limits::Limits;
+pub use limits::{LimitCounters, LimitCounts};
 use rib_port::RibPort;
 use whereabouts::Whereabouts;
 
@@ -67,6 +70,7 @@ pub(super) struct PeerTask {
     /// Connections that the session is done with and whose last words are on their way.
     farewells: JoinSet<()>,
     rib: RibPort,
+    limits: Limits,
     inbox: Inbox,
     /// Interface of the established connection.
     interface: Option<String>,
@@ -93,6 +97,8 @@ enum Event {
     Dialled(Result<TcpStream, SocketError>),
     Ready(Ready),
     News(Vec<Advertisement>),
+    /// The session has come to a limit.
+    Limit,
     /// The RIB took some of the backlog.
     Room,
     Deadline,
@@ -118,6 +124,7 @@ impl PeerTask {
             dialling: None,
             farewells: JoinSet::new(),
             rib: RibPort::new(id, rib),
+            limits: Limits::default(),
             inbox,
             interface: None,
             dial_error: None,
@@ -168,6 +175,7 @@ impl PeerTask {
             Some(stream) = self.inbox.accepted.recv() => Event::Accepted(stream),
             result = dialled => Event::Dialled(result),
             ready = ready => Event::Ready(ready),
+            () = self.limits.changed() => Event::Limit,
             () = until(deadline) => Event::Deadline,
             () = until(expiry) => Event::Expired,
             room = async {
@@ -191,6 +199,7 @@ impl PeerTask {
             Event::Ready(Ready::Read(conn)) => self.read(conn, Conn::read),
             Event::Ready(Ready::Write(_)) => self.carry_out(),
             Event::News(news) => self.advertise(&news),
+            Event::Limit => self.note_limits(),
             Event::Room => (),
             Event::Deadline => self.deadline(),
             Event::Expired => self.shut_down(Cease::Deconfigured),
@@ -309,6 +318,7 @@ impl PeerTask {
             Output::Up(established) => self.up(&established),
             Output::Down { retain } => {
                 self.interface = None;
+                self.limits.end();
                 let why = self.session.departure().cloned().unwrap_or(Cause::Closed);
                 self.rib.down(retain, why);
             }
@@ -329,8 +339,10 @@ impl PeerTask {
 
     fn dial(&mut self, conn: ConnId) {
         let settings = &self.settings;
-        // The session runs only while it is known.
-        let Some(peer) = self.peer_address() else { return };
+        let Some(peer) = self.peer_address() else {
+            // A rest has ended before the peer was found again.
+            return self.session.handle(Input::ConnectFailed(conn), Instant::now());
+        };
         let dial = Dial {
             peer,
             local: settings.local_address,

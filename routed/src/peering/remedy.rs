@@ -138,7 +138,7 @@ fn of_notification(notification: &Notification, side: Side) -> Option<&'static s
         }
         ErrorCode::MAX_PREFIXES if ours => {
             "the peer announced more than max_prefixes allows: mend its export policy or raise the \
-             limit, then `routed peer NAME enable`"
+             limit; `routed peer NAME enable` tries again at once"
         }
         ErrorCode::MAX_PREFIXES => {
             "we announced more than the peer allows: mend the export policy here, or raise its limit"

@@ -7,7 +7,12 @@
 //! The thread never waits for a socket, for netlink, or for a reader: it takes a batch of
 //! commands, then answers those who wait. Encodes nothing.
 
-use std::{collections::BTreeSet, io, sync::Arc, thread};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    sync::Arc,
+    thread,
+};
 
 use bgp::{
     attrs::{Attrs, NextHop},
@@ -15,8 +20,8 @@ use bgp::{
     family::{Family, FamilySet},
     prefix::Prefix,
     rib::{
-        Advertisement, BestChange, PathView, PeerCounts, PeerId, PeerUp, Report, Resolution, Rib,
-        RibConfig, RibSizes, StationId, ToldView, Why,
+        Advertisement, BestChange, LimitKind, PathView, PeerCounts, PeerId, PeerUp, Report,
+        Resolution, Rib, RibConfig, RibSizes, StationId, ToldView, Why,
     },
     session::Cause,
     timestamp::Timestamp,
@@ -34,8 +39,8 @@ use reports::Registration;
 /// What a session has to say to the RIB, in the order in which it happened.
 #[derive(Clone, Debug)]
 pub(crate) enum PeerEvent {
-    /// Established.
-    Up(Box<PeerUp>),
+    /// Established. Whoever holds the receiver hears which limits the session comes to.
+    Up(Box<PeerUp>, watch::Sender<LimitsReached>),
     /// The peer's routes changed.
     Update(Update),
     /// The peer asks for a family again.
@@ -68,7 +73,7 @@ impl PeerEvent {
     /// leaves no routes behind.
     pub(crate) const fn outlives_the_session(&self) -> bool {
         match self {
-            Self::Up(_)
+            Self::Up(..)
             | Self::Down { .. }
             | Self::StaleExpired(_)
             | Self::LongLived(_)
@@ -81,6 +86,10 @@ impl PeerEvent {
         }
     }
 }
+
+/// The limits that a session has come to, and how many prefixes each allows. A state and not a
+/// queue, so that the RIB need not wait for whoever wants to know.
+pub(crate) type LimitsReached = BTreeMap<(Family, LimitKind), u32>;
 
 /// A look into the RIB, done by its thread.
 type Look = Box<dyn FnOnce(&Rib) + Send>;

@@ -9,7 +9,7 @@ use bgp::{
 
 use routed_core::ra::Absence;
 
-use super::socket::SocketError;
+use super::{peer::LimitCounts, socket::SocketError};
 use crate::config::Peer;
 
 /// One peer's session as people and programs are shown it.
@@ -42,6 +42,8 @@ pub struct PeerStatus {
     pub sent: Counters,
     /// Flaws of UPDATEs that were contained (RFC 7606).
     pub faults: FaultCounters,
+    /// How often its limits were reached, by family.
+    pub limits: LimitCounts,
     /// What was agreed on; `None` unless established.
     pub negotiated: Option<Box<Established>>,
     /// Our end of the established connection.
@@ -100,6 +102,7 @@ impl PeerStatus {
             received: Counters::default(),
             sent: Counters::default(),
             faults: FaultCounters::default(),
+            limits: LimitCounts::default(),
             negotiated: None,
             local: None,
             remote: None,

@@ -85,6 +85,8 @@ mod tests {
             best: 1,
             stale: 0,
             advertised: 2,
+            max_prefixes: None,
+            max_advertised: None,
         };
         PeerView {
             name: name.to_owned(),
@@ -105,6 +107,7 @@ mod tests {
             local_address: None,
             import: None,
             export: None,
+            limits: Vec::new(),
             routes: vec![counts("ipv4", 120), counts("ipv6", 7)],
             messages_received: MessageCounts { total: 1204, ..MessageCounts::default() },
             messages_sent: MessageCounts { total: 98, ..MessageCounts::default() },

@@ -51,6 +51,9 @@ pub struct PeerView {
     pub import: Option<String>,
     /// Export policy by name.
     pub export: Option<String>,
+    /// Limits of its prefixes, in words, as far as there are any.
+    #[serde(default)]
+    pub limits: Vec<String>,
     /// Routes by family.
     pub routes: Vec<RouteCounts>,
     /// Messages received.
@@ -114,6 +117,12 @@ pub struct RouteCounts {
     pub stale: usize,
     /// Announced to the peer.
     pub advertised: usize,
+    /// How many it may announce, if that is limited.
+    #[serde(default)]
+    pub max_prefixes: Option<u32>,
+    /// How many it is told at most, if that is limited.
+    #[serde(default)]
+    pub max_advertised: Option<u32>,
 }
 
 /// Messages by type.

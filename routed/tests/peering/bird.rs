@@ -114,3 +114,24 @@ async fn bird_with_the_same_password_is_met() {
     a.established(2).await;
     a.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bird_over_its_limit_says_why_and_is_met_again_when_the_limit_is_raised() {
+    let net = Net::new();
+    let bird = bird(net, "error wait time 1, 1;");
+    let plan = |lines: &str| Plan::new(net, 1, 65_001).peer(2, 65_002, lines);
+    let a = plan("max_prefixes = { ipv4 = 1, action = \"stop\" }").start();
+    let show = birdc("show protocols all slash32");
+    let why = "Received: Maximum number of prefixes reached";
+    bird.until("told why", "birdc", &show, |text| text.contains(why)).await;
+    a.best_are(&[]).await;
+
+    // It dials again each second, and still has the reason.
+    tokio::time::sleep(crate::harness::NEVER).await;
+    bird.until("told the same", "birdc", &show, |text| text.contains(why)).await;
+    assert_eq!(a.peer(2).status().established_count, 1);
+
+    a.peering.apply(&plan("max_prefixes = { ipv4 = 2 }").config()).await.unwrap();
+    a.best_are(&["192.0.2.0/24", "198.51.100.0/24", "2001:db8:2::/48"]).await;
+    a.stop().await;
+}

@@ -39,7 +39,6 @@ pub fn peer_settings(ours: &RibConfig, theirs: &RibConfig) -> PeerSettings {
         address: theirs.router_id.into(),
         link: None,
         session: session_config(ours, theirs),
-        restart_after: None,
         rib: RibPeerConfig {
             import: all.clone(),
             export: all,

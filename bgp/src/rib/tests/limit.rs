@@ -5,6 +5,7 @@ use super::*;
 use crate::config::{AtLimit, Counted, PrefixLimit};
 
 const FAMILY: Family = Family::Ipv4Unicast;
+const STOP: AtLimit = AtLimit::Stop { restart_after: None };
 
 fn limited(counted: Counted, at_limit: AtLimit) -> PeerUp {
     let mut up = peer(1, 65001);
@@ -30,7 +31,7 @@ fn received(rib: &Rib) -> usize {
 #[test]
 fn a_peer_near_its_limit_is_warned_of_once_and_one_over_it_is_stopped_and_costs_no_more() {
     let mut rib = router();
-    rib.peer_up(PeerId(1), limited(Counted::Received, AtLimit::Stop));
+    rib.peer_up(PeerId(1), limited(Counted::Received, STOP));
     learn(&mut rib, &["10.1.0.0/16"], &[65001]);
     assert_eq!(events(&mut rib), []);
     learn(&mut rib, &["10.2.0.0/16", "10.3.0.0/16"], &[65001]);
@@ -53,7 +54,7 @@ fn a_peer_near_its_limit_is_warned_of_once_and_one_over_it_is_stopped_and_costs_
     assert_eq!((received(&rib), events(&mut rib)), (1, vec![]));
 
     // The next session starts afresh.
-    rib.peer_up(PeerId(1), limited(Counted::Received, AtLimit::Stop));
+    rib.peer_up(PeerId(1), limited(Counted::Received, STOP));
     learn(&mut rib, &["10.1.0.0/16"], &[65001]);
     assert_eq!((received(&rib), events(&mut rib)), (1, vec![]));
 }
@@ -61,7 +62,7 @@ fn a_peer_near_its_limit_is_warned_of_once_and_one_over_it_is_stopped_and_costs_
 #[test]
 fn each_family_has_its_own_limit() {
     let mut rib = router();
-    rib.peer_up(PeerId(1), limited(Counted::Received, AtLimit::Stop));
+    rib.peer_up(PeerId(1), limited(Counted::Received, STOP));
     let six: Vec<_> = (0..9).map(|n| format!("fd00:{n}::/32")).collect();
     let six: Vec<_> = six.iter().map(String::as_str).collect();
     rib.update(PeerId(1), &announce(&six, path_v6(1, &[65001])));
@@ -73,7 +74,7 @@ fn each_family_has_its_own_limit() {
 #[test]
 fn a_limit_after_policy_does_not_count_what_is_refused() {
     let mut rib = router();
-    rib.peer_up(PeerId(1), limited(Counted::Accepted, AtLimit::Stop));
+    rib.peer_up(PeerId(1), limited(Counted::Accepted, STOP));
     let looped = &[65001, US.0];
     learn(&mut rib, &["10.1.0.0/16", "10.2.0.0/16", "10.3.0.0/16", "10.4.0.0/16"], looped);
     assert_eq!((received(&rib), events(&mut rib)), (4, vec![]));
@@ -88,7 +89,7 @@ fn a_limit_after_policy_does_not_count_what_is_refused() {
 #[test]
 fn a_policy_that_lets_in_more_may_break_a_limit_after_policy() {
     let mut rib = router();
-    let up = limited(Counted::Accepted, AtLimit::Stop);
+    let up = limited(Counted::Accepted, STOP);
     let closed = RibPeerConfig { import: None, ..up.config.clone() };
     rib.peer_up(PeerId(1), PeerUp { config: closed, ..up.clone() });
     let all = ["10.1.0.0/16", "10.2.0.0/16", "10.3.0.0/16", "10.4.0.0/16"];
@@ -116,7 +117,7 @@ fn a_new_limit_measures_what_is_there() {
     rib.peer_up(PeerId(1), peer(1, 65001));
     let all = ["10.1.0.0/16", "10.2.0.0/16", "10.3.0.0/16", "10.4.0.0/16"];
     learn(&mut rib, &all, &[65001]);
-    let config = limited(Counted::Received, AtLimit::Stop).config;
+    let config = limited(Counted::Received, STOP).config;
     rib.set_policies(PeerId(1), config.clone());
     assert_eq!(events(&mut rib), [(1, FAMILY, 3, LimitKind::Stop)]);
     rib.set_policies(PeerId(1), RibPeerConfig { allow_own_as: 1, ..config });
@@ -126,7 +127,7 @@ fn a_new_limit_measures_what_is_there() {
 #[test]
 fn nobody_hears_of_a_session_that_is_over() {
     let mut rib = router();
-    rib.peer_up(PeerId(1), limited(Counted::Received, AtLimit::Stop));
+    rib.peer_up(PeerId(1), limited(Counted::Received, STOP));
     learn(&mut rib, &["10.1.0.0/16", "10.2.0.0/16"], &[65001]);
     rib.peer_down(PeerId(1), FamilySet::NONE, &Cause::Closed, Timestamp::UNKNOWN);
     assert_eq!(events(&mut rib), []);

@@ -23,7 +23,8 @@ fn wrapped(subcode: u8, data: &[u8]) -> Option<(u8, u8, Vec<u8>)> {
 type Reason = (Cease, Option<(u8, Vec<u8>)>, bool);
 
 fn reasons() -> Vec<Reason> {
-    let limit = Cease::MaxPrefixes { family: Family::Ipv6Unicast, limit: 100_000 };
+    let limit =
+        Cease::MaxPrefixes { family: Family::Ipv6Unicast, limit: 100_000, restart_after: None };
     vec![
         (limit, Some((1, vec![0, 2, 1, 0, 1, 0x86, 0xA0])), true),
         (Cease::AdminShutdown("bye".into()), Some((2, b"\x03bye".to_vec())), true),
@@ -163,4 +164,53 @@ fn rfc9003_2_a_text_inside_a_hard_reset_is_cut_like_any_other() {
     let Some((6, 9, data)) = bench.told(conn) else { panic!("no hard reset") };
     assert_eq!(data[..3], [6, 2, 254]);
     assert_eq!(data.len(), 3 + 254);
+}
+
+/// Stopped for too many prefixes, with this rest.
+fn barred(restart_after: Option<Duration>) -> Bench {
+    let (mut bench, conn) = Bench::established(config());
+    let family = Family::Ipv4Unicast;
+    bench.give(Input::Stop(Cease::MaxPrefixes { family, limit: 9, restart_after }));
+    assert!(bench.told(conn).is_some());
+    bench
+}
+
+#[test]
+fn rfc4486_4_a_peer_over_its_limit_that_connects_again_hears_the_reason_again() {
+    let mut bench = barred(None);
+    let shown = bench.session.last_error().unwrap().to_string();
+    assert!(shown.contains("(ipv4, limit 9)"), "{shown}");
+    assert_eq!(bench.session.poll_timeout(), None);
+    for _ in 0..2 {
+        let again = bench.accept();
+        assert_eq!(bench.told(again), Some((6, 1, vec![0, 1, 1, 0, 0, 0, 9])));
+        assert!(bench.did(&Output::Close(again)));
+    }
+    assert!(bench.session.is_barred(), "being asked changes nothing");
+    // Nor does what ends sessions that go on afterwards.
+    bench.give(Input::Stop(Cease::LinkDown));
+    assert!(bench.session.is_barred());
+    bench.give(Input::Start);
+    assert_eq!(bench.session.state(), State::Connect);
+}
+
+#[test]
+fn a_peer_over_its_limit_is_tried_again_after_its_rest_and_not_before() {
+    let mut bench = barred(Some(secs(300)));
+    let since = bench.now;
+    assert_eq!(bench.session.retry_at(), Some(since + secs(300)));
+    bench.pass(secs(299));
+    assert!(bench.session.is_barred());
+    bench.pass(secs(2));
+    assert_eq!((bench.session.state(), bench.session.is_barred()), (State::Connect, false));
+}
+
+#[test]
+fn an_operator_who_stops_a_barred_session_has_the_last_word() {
+    let mut bench = barred(Some(secs(300)));
+    bench.give(Input::Stop(Cease::AdminShutdown("maintenance".into())));
+    bench.pass(secs(600));
+    assert_eq!((bench.session.state(), bench.session.is_barred()), (State::Idle, false));
+    let again = bench.accept();
+    assert!(matches!(bench.told(again), Some((6, 2, _))));
 }

@@ -14,7 +14,7 @@ use bgp::{
     policy::Policy,
 };
 
-use super::{Context, options};
+use super::{Context, limits, options};
 use crate::config::{
     Password, Peer, PeerAddress, password,
     policies::{self, Direction},
@@ -143,6 +143,7 @@ pub(super) fn body(
         None => options::session(section, internal, &mut options::anybody()),
     }
     let families = session.as_ref().map_or(FamilySet::ALL, |session| session.families);
+    limits::read(section, families, &mut rib);
     let (next_hop_ipv4, next_hop_ipv6) = next_hops(section, families);
     Some(Body {
         port,
@@ -389,7 +390,7 @@ fn next_hops(
     ];
     for (place, family, name) in given {
         if let Some(place) = place.filter(|_| !families.contains(family)) {
-            section.warn(place.clone(), Caution::NextHopUnused(name));
+            section.warn(place.clone(), Caution::FamilyOff(name));
         }
     }
     (four.map(|at| at.value), six.map(|at| at.value))

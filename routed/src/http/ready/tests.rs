@@ -20,6 +20,7 @@ fn peer(name: &str, state: State, established_count: u64) -> PeerStatus {
         received: bgp::session::Counters::default(),
         sent: bgp::session::Counters::default(),
         faults: crate::peering::FaultCounters::default(),
+        limits: crate::peering::LimitCounts::default(),
         negotiated: None,
         local: None,
         remote: None,

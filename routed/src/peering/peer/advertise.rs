@@ -34,7 +34,8 @@ impl PeerTask {
         let link = link.and_then(|interface| interface.index);
         self.interface = interface.map(|interface| interface.name);
         let settings = &self.settings;
-        self.rib.up(PeerUp {
+        let limits = self.limits.begin();
+        let up = PeerUp {
             families: established.families,
             local_asn: settings.session.local_asn,
             peer_asn: established.peer_asn,
@@ -45,7 +46,8 @@ impl PeerTask {
             options: established.into(),
             config,
             opening: self.opening(established),
-        });
+        };
+        self.rib.up(up, limits);
     }
 
     /// How the session began, for those who monitor it.

@@ -52,7 +52,7 @@ impl PeerTask {
         match command {
             PeerCommand::Start => {
                 self.wanted(true);
-                self.begin();
+                self.begin_anyway();
             }
             PeerCommand::Stop(text) => {
                 self.wanted(false);
@@ -61,7 +61,7 @@ impl PeerTask {
             PeerCommand::Reset(text) => {
                 self.wanted(true);
                 self.handle(Input::Stop(Cease::AdminReset(text)));
-                self.begin();
+                self.begin_anyway();
             }
             PeerCommand::Refresh(family) => {
                 if !self.session.request_refresh(family, Instant::now()) {
@@ -104,6 +104,9 @@ impl PeerTask {
         if anew {
             self.handle(Input::Stop(Cease::ConfigChange));
         }
+        let (old, new) = (&self.settings.rib, &settings.rib);
+        // What is announced may be within the limits now.
+        let unbarred = old.max_prefixes != new.max_prefixes || old.import != new.import;
         self.settings = settings;
         self.session.configure(self.settings.session.clone(), Instant::now());
         self.rename();
@@ -111,7 +114,9 @@ impl PeerTask {
             Effect::None => (),
             Effect::Soft | Effect::Reset | Effect::Restart => self.tell_settings(),
         }
-        if anew {
+        if anew && unbarred {
+            self.begin_anyway();
+        } else if anew {
             self.begin();
         }
     }
@@ -141,7 +146,7 @@ impl PeerTask {
         if concerned {
             tracing::info!(peer = %name, ?event, "the link to the peer changed");
             self.handle(Input::Stop(Cease::LinkDown));
-            self.handle(Input::Start);
+            self.begin();
         }
     }
 }

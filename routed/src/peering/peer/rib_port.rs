@@ -13,9 +13,9 @@ use bgp::{
     rib::{Advertisement, PeerId, PeerUp},
     session::Cause,
 };
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
-use crate::peering::rib::{Command, PeerEvent, Refused, RibHandle, RibStopped};
+use crate::peering::rib::{Command, LimitsReached, PeerEvent, Refused, RibHandle, RibStopped};
 
 /// One peer's place at the RIB.
 pub(super) struct RibPort {
@@ -34,10 +34,10 @@ impl RibPort {
         Self { peer, rib, backlog: VecDeque::new(), pull: None, up: false, stopped: false }
     }
 
-    /// The session is established.
-    pub(super) fn up(&mut self, up: PeerUp) {
+    /// The session is established, and hears by `limits` what it comes to.
+    pub(super) fn up(&mut self, up: PeerUp, limits: watch::Sender<LimitsReached>) {
         self.up = true;
-        self.push(PeerEvent::Up(Box::new(up)));
+        self.push(PeerEvent::Up(Box::new(up), limits));
     }
 
     /// It is no longer, for this reason; routes of these families are kept.

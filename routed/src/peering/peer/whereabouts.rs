@@ -74,8 +74,16 @@ impl PeerTask {
         Some(peer)
     }
 
-    /// Begins the session if it is wanted and there is somebody to have it with.
+    /// Begins the session if it is wanted, there is somebody to have it with, and nothing is held
+    /// against it.
     pub(super) fn begin(&mut self) {
+        if !self.session.is_barred() {
+            self.begin_anyway();
+        }
+    }
+
+    /// The same even if the peer had announced too much: an operator wants it.
+    pub(super) fn begin_anyway(&mut self) {
         if self.whereabouts.peer.is_some() && self.inbox.status.borrow().wanted {
             self.handle(Input::Start);
         }

@@ -9,11 +9,11 @@ use std::{
 
 use bgp::{
     attrs::NextHop,
-    rib::{Advertisement, BestChange, NextHopInterest, PeerId, Rib},
+    rib::{Advertisement, BestChange, LimitEvent, NextHopInterest, PeerId, Rib},
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{Command, PeerEvent, reports::Stations};
+use super::{Command, LimitsReached, PeerEvent, reports::Stations};
 
 /// A reader that has room.
 struct Pull<T> {
@@ -32,6 +32,8 @@ pub(super) struct RibOwner {
     best_reader: Weak<()>,
     stations: Stations,
     next_hops: watch::Sender<BTreeSet<NextHop>>,
+    /// Where each session hears of its limits.
+    limits: BTreeMap<PeerId, watch::Sender<LimitsReached>>,
 }
 
 impl RibOwner {
@@ -48,6 +50,7 @@ impl RibOwner {
             best_reader,
             stations: Stations::default(),
             next_hops,
+            limits: BTreeMap::new(),
         }
     }
 
@@ -62,6 +65,7 @@ impl RibOwner {
                 }
             }
             self.answer_peers();
+            self.tell_limits();
             self.answer_best();
             self.stations.answer(&mut self.rib);
             self.publish_next_hops();
@@ -99,10 +103,11 @@ impl RibOwner {
 
     fn take_event(&mut self, peer: PeerId, event: PeerEvent) {
         match event {
-            PeerEvent::Up(up) => {
+            PeerEvent::Up(up, limits) => {
                 // Whoever asked before belongs to an earlier session, and must not be given
                 // what this one is owed.
                 self.pulls.remove(&peer);
+                self.limits.insert(peer, limits);
                 self.rib.peer_up(peer, *up);
             }
             PeerEvent::Update(update) => self.rib.update(peer, &update),
@@ -112,6 +117,7 @@ impl RibOwner {
             PeerEvent::RefreshEnd(family) => self.rib.refresh_end(peer, family),
             PeerEvent::Down { retain, why, at } => {
                 self.pulls.remove(&peer);
+                self.limits.remove(&peer);
                 self.rib.peer_down(peer, retain, &why, at);
             }
             PeerEvent::StaleExpired(families) => self.rib.stale_expired(peer, families),
@@ -146,6 +152,17 @@ impl RibOwner {
                 // If the reader goes in this very moment, so does its session, and with it
                 // everything that it was told.
                 let _ = pull.answer.send(news);
+            }
+        }
+    }
+
+    /// Tells sessions which limits they have come to.
+    fn tell_limits(&mut self) {
+        while let Some(LimitEvent { peer, family, max, kind }) = self.rib.poll_limit() {
+            if let Some(limits) = self.limits.get(&peer) {
+                limits.send_modify(|reached| {
+                    reached.insert((family, kind), max);
+                });
             }
         }
     }

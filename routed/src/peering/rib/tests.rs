@@ -33,7 +33,7 @@ fn fixture(resolve_next_hops: bool) -> Fixture {
 
 fn up() -> PeerEvent {
     let all = Some(Arc::new(Policy::accept_all()));
-    PeerEvent::Up(Box::new(PeerUp {
+    let up = Box::new(PeerUp {
         families: FamilySet::ALL,
         local_asn: Asn(65_001),
         peer_asn: Asn(65_002),
@@ -50,7 +50,8 @@ fn up() -> PeerEvent {
             ..RibPeerConfig::default()
         },
         opening: Opening::default(),
-    }))
+    });
+    PeerEvent::Up(up, watch::channel(LimitsReached::new()).0)
 }
 
 fn down() -> PeerEvent {

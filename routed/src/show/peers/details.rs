@@ -23,7 +23,7 @@ fn one(peer: &PeerView) -> String {
     format!("{text}\n{}\n{}", routes(peer), messages(peer))
 }
 
-fn facts(peer: &PeerView) -> [(&'static str, String); 11] {
+fn facts(peer: &PeerView) -> [(&'static str, String); 12] {
     let asn = peer.asn.map_or_else(|| "external".to_owned(), |asn| asn.to_string());
     [
         ("AS", format!("{asn}; ours is {}", peer.local_asn)),
@@ -40,6 +40,7 @@ fn facts(peer: &PeerView) -> [(&'static str, String); 11] {
         ("families", peer.families.join(", ")),
         ("can do", peer.capabilities.join(", ")),
         ("policies", policies(peer)),
+        ("limits", peer.limits.join("; ")),
     ]
 }
 

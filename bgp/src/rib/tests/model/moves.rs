@@ -184,7 +184,7 @@ fn any_knobs() -> impl Strategy<Value = Knobs> {
         2 => (1_u8..4).prop_map(|most| AddPath::Best(most.try_into().unwrap())),
     ];
     let limit = (1_u32..5, 1_u32..5, any::<bool>()).prop_map(|(max, warn_from, stop)| {
-        let at_limit = if stop { AtLimit::Stop } else { AtLimit::Warn };
+        let at_limit = if stop { AtLimit::Stop { restart_after: None } } else { AtLimit::Warn };
         PrefixLimit { max, warn_from, counted: Counted::Received, at_limit }
     });
     let limits = (option::weighted(0.2, limit), option::weighted(0.3, 0_u32..4));

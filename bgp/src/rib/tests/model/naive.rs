@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{super::*, LOCAL_AS};
 use crate::{
     community::{Community, ExtCommunity},
-    config::{AddPath, AtLimit, PrivateAs},
+    config::{AddPath, PrivateAs},
     policy::{Context, NextHopChoice, Outcome, PeerRef, Source},
 };
 
@@ -40,7 +40,7 @@ impl NaivePeer {
     pub(super) fn is_within_limit(&mut self, family: Family) -> bool {
         let count = self.heard.keys().filter(|nlri| nlri.family() == family).count();
         if let Some(limit) = self.up.config.max_prefixes.get(family)
-            && limit.at_limit == AtLimit::Stop
+            && limit.at_limit.stops()
             && count > limit.max as usize
         {
             self.exceeded.insert(family);
