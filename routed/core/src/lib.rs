@@ -5,7 +5,10 @@
 //! [`fib::route::PROTO_PODS`] and belong to [`pod`]. To each, the other's are somebody else's.
 
 pub mod attachment;
+pub mod bfd;
 pub mod fib;
 pub mod ipam;
 pub mod pod;
 pub mod ra;
+
+mod dice;

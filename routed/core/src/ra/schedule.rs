@@ -8,6 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::dice::Dice;
+
 /// Something to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Due {
@@ -45,7 +47,7 @@ struct Soliciting {
 
 impl Schedule {
     pub(super) const fn new(seed: u64) -> Self {
-        let dice = Dice(seed);
+        let dice = Dice::new(seed);
         Self { dice, advertise_at: None, advertised: None, answer: None, soliciting: None }
     }
 
@@ -118,25 +120,6 @@ impl Schedule {
     fn advertise_by(&mut self, at: Instant) {
         let at = self.advertised.map_or(at, |last| at.max(last + MIN_DELAY_BETWEEN_RAS));
         self.advertise_at = self.advertise_at.map(|next| next.min(at));
-    }
-}
-
-/// Repeatable random times (splitmix64). Not for secrets.
-#[derive(Clone, Debug)]
-struct Dice(u64);
-
-impl Dice {
-    fn up_to(&mut self, most: Duration) -> Duration {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        let high = u32::try_from(z >> 32).expect("32 bits are left");
-        most.mul_f64(f64::from(high) / f64::from(u32::MAX))
-    }
-
-    fn between(&mut self, least: Duration, most: Duration) -> Duration {
-        least + self.up_to(most - least)
     }
 }
 
