@@ -115,12 +115,23 @@ enum Command {
         /// The router
         router: String,
     },
+    /// Measure, beside others in the same run
+    Bench {
+        #[command(subcommand)]
+        what: Bench,
+    },
     #[command(hide = true)]
     Supervise { dir: PathBuf },
     #[command(hide = true)]
     Hold { dir: PathBuf, name: String },
     #[command(hide = true)]
     Boot { dir: PathBuf, router: String, holder: i32 },
+}
+
+#[derive(Debug, Subcommand)]
+enum Bench {
+    /// ADD, CHECK and DEL of pods, beside the reference plugins
+    Cni(crate::bench::cni::Options),
 }
 
 #[derive(Debug, Args)]
@@ -238,6 +249,7 @@ fn run(Arguments { name, command }: Arguments) -> Result<i32> {
         Command::Stop { router } => inside::daemons(name, router, TERM, false),
         Command::Kill { router } => inside::daemons(name, router, KILL, false),
         Command::Restart { router } => inside::daemons(name, router, TERM, true),
+        Command::Bench { what: Bench::Cni(options) } => crate::bench::cni::run(&options),
         Command::Supervise { dir } => crate::supervisor::supervise(&dir).map(|()| 0),
         Command::Hold { dir, name } => crate::holder::hold(&dir, &name).map(|()| 0),
         Command::Boot { dir, router, holder } => inside::boot(&dir, &router, holder),

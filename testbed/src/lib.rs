@@ -3,6 +3,7 @@
 //! [`Topology`] is a lab's plan, [`Lab`] a lab that is up. The program `testbed` is the same for
 //! people; its README has the tour.
 
+mod bench;
 pub mod cli;
 mod daemon;
 mod demo;

@@ -111,6 +111,25 @@ impl Rtnetlink {
         self.request(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_EXCL)
     }
 
+    /// Many requests with their flags in one datagram; ends with the answer to the last, and with the
+    /// first refusal if there was one.
+    pub(crate) fn batch(&mut self, batch: Vec<(RouteNetlinkMessage, u16)>) -> io::Result<()> {
+        let last = batch.len();
+        let first = self.sequence + 1;
+        let mut octets = Vec::new();
+        for (number, (message, flags)) in batch.into_iter().enumerate() {
+            let ack = if number + 1 == last { NLM_F_ACK } else { 0 };
+            let header = self.header(NLM_F_REQUEST | flags | ack);
+            let mut message = NetlinkMessage::new(header, NetlinkPayload::from(message));
+            message.finalize();
+            let start = octets.len();
+            octets.resize(start + message.buffer_len().next_multiple_of(4), 0);
+            message.serialize(&mut octets[start..start + message.buffer_len()]);
+        }
+        self.socket.send(&octets, 0)?;
+        self.replies_from(first).map(drop)
+    }
+
     /// All interfaces of the namespace.
     pub(crate) fn links(&mut self) -> io::Result<Vec<LinkView>> {
         let dump = self.dump(&RouteNetlinkMessage::GetLink(LinkMessage::default()))?;
@@ -182,13 +201,19 @@ impl Rtnetlink {
 
     /// Everything the kernel answers to the last request.
     fn replies(&mut self) -> io::Result<Vec<Reply>> {
+        self.replies_from(self.sequence)
+    }
+
+    /// The same, or the first refusal of a request from this one on.
+    fn replies_from(&mut self, first: u32) -> io::Result<Vec<Reply>> {
         let mut replies = Vec::new();
+        let mut refusal = None;
         loop {
             let (datagram, _) = self.socket.recv_from_full()?;
             let mut rest = &datagram[..];
             while let Some((kind, sequence, payload, next)) = split_message(rest) {
                 rest = next;
-                if sequence != self.sequence {
+                if !(first..=self.sequence).contains(&sequence) {
                     continue;
                 }
                 match kind {
@@ -196,10 +221,11 @@ impl Rtnetlink {
                     NLMSG_ERROR => {
                         let code =
                             payload.first_chunk().map_or(0, |code| i32::from_ne_bytes(*code));
-                        return match code {
-                            0 => Ok(replies),
-                            _ => Err(io::Error::from_raw_os_error(-code)),
-                        };
+                        let error = (code != 0).then(|| io::Error::from_raw_os_error(-code));
+                        refusal = refusal.or(error);
+                        if sequence == self.sequence {
+                            return refusal.map_or(Ok(replies), Err);
+                        }
                     }
                     _ => replies.push(Reply { payload: payload.to_vec() }),
                 }
