@@ -5,12 +5,14 @@
 //! router sees them. What is started is adopted by the lab's supervisor.
 
 use std::fs::{self, File};
+use std::io;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
 
 use crate::enter::command;
@@ -64,6 +66,7 @@ fn start_one(program: &Program, bin_dir: &Path) -> Result<()> {
         // A killed daemon leaves its socket behind; that must not look like an answer.
         let _ = fs::remove_file(stale);
     }
+    without_blocked_signals(&mut command);
     let log = File::options().create(true).append(true).open(log_file(program))?;
     let mut child = command
         .stdin(Stdio::null())
@@ -74,6 +77,15 @@ fn start_one(program: &Program, bin_dir: &Path) -> Result<()> {
         .with_context(|| format!("cannot start {}", program.name))?;
     fs::write(pid_file(program), format!("{}\n", child.id()))?;
     wait_ready(program, &mut child, bin_dir)
+}
+
+/// The supervisor, which starts daemons while a lab is raised, blocks the signals that it polls;
+/// inherited, that would have them never hear a SIGTERM.
+fn without_blocked_signals(command: &mut Command) {
+    let unblock = || SigSet::empty().thread_set_mask().map_err(io::Error::from);
+    // SAFETY: between fork and exec, `unblock` makes one system call and touches no memory but its
+    // own.
+    unsafe { command.pre_exec(unblock) };
 }
 
 fn wait_ready(program: &Program, child: &mut Child, bin_dir: &Path) -> Result<()> {
