@@ -11,6 +11,7 @@ mod answer;
 mod control;
 mod routes;
 mod server;
+mod stations;
 mod why;
 
 use ipnetwork::IpNetwork;
@@ -55,6 +56,8 @@ pub enum Request {
         /// Name or address.
         peer: String,
     },
+    /// Every monitoring station: [`StationView`](crate::show::view::StationView).
+    Stations,
     /// Every pod interface: [`PodView`](crate::show::view::PodView).
     Pods,
     /// Every pod range: [`PoolView`](crate::show::view::PoolView).

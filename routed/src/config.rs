@@ -7,6 +7,7 @@
 //! Never fills a gap with a guess: a value that was refused leaves a fault, and then there is
 //! no `Config` at all.
 
+mod bmp;
 pub mod diff;
 mod dynamic;
 mod fault;
@@ -28,6 +29,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use bgp::{
@@ -35,6 +37,7 @@ use bgp::{
     config::{RibPeerConfig, SessionConfig, Ttl},
     policy::Policy,
     prefix::Prefix,
+    rib::ViewSet,
 };
 use routed_core::ipam::IpamSettings;
 
@@ -71,6 +74,8 @@ pub struct Config {
     pub kernel: Kernel,
     /// Where the daemon can be reached locally.
     pub sockets: Sockets,
+    /// Monitoring stations, in the order of the file; names and addresses are unique.
+    pub stations: Vec<Station>,
     /// Every `[[policies]]` entry, used or not, in the order of the file.
     pub policies: Vec<Arc<Policy>>,
 }
@@ -248,6 +253,25 @@ pub struct Sockets {
     pub http: Option<SocketAddr>,
 }
 
+/// One `[[bmp]]` entry: a monitoring station (RFC 7854).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Station {
+    /// Unique name; the address unless given.
+    pub name: Arc<str>,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Source address of the connection, of the station's family; `None`: the kernel chooses.
+    pub local_address: Option<IpAddr>,
+    /// What it is told; at least one.
+    pub views: ViewSet,
+    /// Time from one statistics report to the next; `None`: none are sent.
+    pub statistics_interval: Option<Duration>,
+    /// Wait after the first failure to connect, doubled with each further one.
+    pub connect_retry: Duration,
+    /// How long it may take nothing of what waits for it before it is given up.
+    pub send_hold_time: Duration,
+}
+
 /// A configuration with what is allowed but perhaps not meant.
 #[derive(Clone, Debug)]
 pub struct Loaded {
@@ -291,6 +315,7 @@ impl Config {
         let policies = policies::read_all(root);
         let pods = pods::read(root, mode);
         let kernel = root.section("kernel", |section| kernel::read(section, mode));
+        let stations = bmp::read_all(root);
         let ranges = pods.as_ref().map_or(&[][..], |pods| &pods.prefixes);
         let context =
             peers::Context { speaker: &speaker, policies: &policies, pods: ranges, folder };
@@ -304,6 +329,7 @@ impl Config {
             pods,
             kernel,
             sockets,
+            stations,
             policies: policies.into_named(),
         })
     }

@@ -2,6 +2,7 @@
 
 pub mod admin;
 mod announce;
+pub mod bmp;
 pub mod cleanup;
 pub mod cni;
 pub mod config;

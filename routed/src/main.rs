@@ -215,6 +215,8 @@ enum What {
         /// Name or address of the peer
         peer: String,
     },
+    /// Monitoring stations (BMP) and their connections
+    Bmp,
     /// Pods of this node
     Pods,
     /// Pod ranges of this node and how full they are
@@ -339,6 +341,7 @@ fn shown(args: ShowArgs) -> anyhow::Result<()> {
         }
         What::Received { peer } => Show::Received(peer),
         What::Advertised { peer } => Show::Advertised(peer),
+        What::Bmp => Show::Stations,
         What::Pods => Show::Pods,
         What::Pools => Show::Pools,
         What::Blocks => Show::Blocks,

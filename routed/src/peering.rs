@@ -12,7 +12,7 @@ use tokio::{
     task::JoinSet,
 };
 
-mod conn;
+pub(crate) mod conn;
 mod discovery;
 pub(crate) mod interfaces;
 pub mod links;
@@ -22,7 +22,7 @@ mod peers;
 mod remedy;
 mod rib;
 mod roster;
-mod socket;
+pub(crate) mod socket;
 mod status;
 
 use crate::{

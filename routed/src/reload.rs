@@ -8,9 +8,11 @@
 
 use std::path::PathBuf;
 
+use bgp::session::Cease;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
+    bmp::Stations,
     config::{
         Config, Invalid, Loaded, Warning,
         diff::{self, Change, Effect},
@@ -70,7 +72,8 @@ pub(crate) struct Running {
     path: PathBuf,
     /// The one in force: that of the file, but for what needs a restart.
     config: Config,
-    pub(crate) peering: Peering,
+    peering: Peering,
+    stations: Stations,
     node: Option<NodeHandle>,
 }
 
@@ -104,9 +107,16 @@ impl Running {
         path: PathBuf,
         config: Config,
         peering: Peering,
+        stations: Stations,
         node: Option<NodeHandle>,
     ) -> Self {
-        Self { path, config, peering, node }
+        Self { path, config, peering, stations, node }
+    }
+
+    /// Ends stations and sessions; the peers hear this reason.
+    pub(crate) async fn stop(self, cease: Cease) {
+        self.stations.stop().await;
+        self.peering.stop(cease).await;
     }
 
     /// Does what was asked for and answers.
@@ -163,8 +173,13 @@ impl Running {
     }
 
     /// What can fail comes first.
-    async fn apply(&self, config: &Config, remarks: &mut Vec<String>) -> Result<(), ReloadError> {
+    async fn apply(
+        &mut self,
+        config: &Config,
+        remarks: &mut Vec<String>,
+    ) -> Result<(), ReloadError> {
         self.peering.apply(config).await?;
+        self.stations.apply(config).await;
         let (Some(node), Some(settings)) = (&self.node, node::settings(config)) else {
             return Ok(());
         };

@@ -4,8 +4,8 @@
 //! could not start.
 //!
 //! Order of the start: what can fail for the operator's reasons (sockets, the kernel) comes before
-//! the first word to a peer. Order of the end: no new pods, then the peers hear why we go. Kernel
-//! routes and pods stay as they are; the next run takes them over.
+//! the first word to a peer. Order of the end: no new pods, then stations and peers hear that we go.
+//! Kernel routes and pods stay as they are; the next run takes them over.
 
 use std::{path::PathBuf, time::Instant};
 
@@ -23,7 +23,9 @@ use tokio::{
 
 use crate::{
     admin::AdminServer,
-    announce, cni,
+    announce,
+    bmp::Stations,
+    cni,
     config::{Config, Mode},
     fib::{self, FibTask, RibThread},
     http::HttpServer,
@@ -61,10 +63,12 @@ pub async fn run(path: PathBuf, config: Config) -> anyhow::Result<()> {
         tracing::warn!(%error, "no mark for the next run beside sockets.admin; peers will take a \
             restart for a fresh start");
     }
+    let stations = Stations::start(&config, peering.rib().clone());
     let sources = Sources {
         started,
         peers: peering.peers().clone(),
         rib: peering.rib().clone(),
+        stations: stations.list(),
         cni_socket: node.is_some().then(|| config.sockets.cni.clone()),
         pods: node.clone(),
         kernel: kernel.routes.as_ref().map(|(handle, _)| handle.clone()),
@@ -84,7 +88,7 @@ pub async fn run(path: PathBuf, config: Config) -> anyhow::Result<()> {
     }
 
     tracing::info!(node = config.node.name, "running");
-    let mut running = Running::new(path, config, peering, node);
+    let mut running = Running::new(path, config, peering, stations, node);
     let ended = loop {
         tokio::select! {
             signal = signals.next() => match signal {
@@ -97,7 +101,7 @@ pub async fn run(path: PathBuf, config: Config) -> anyhow::Result<()> {
     };
     tracing::info!("stopping");
     parts.stop().await;
-    running.peering.stop(Cease::GracefulStop).await;
+    running.stop(Cease::GracefulStop).await;
     match ended {
         None => Ok(()),
         Some(part) => bail!("{part} ended unexpectedly; the log says why, please report it"),

@@ -8,6 +8,7 @@ pub mod control;
 mod peers;
 mod pods;
 mod routes;
+mod stations;
 pub mod table;
 pub mod view;
 pub(crate) mod why;
@@ -39,6 +40,8 @@ pub enum Show {
     Received(String),
     /// What this peer is told.
     Advertised(String),
+    /// Monitoring stations.
+    Stations,
     /// Pod interfaces.
     Pods,
     /// Pod ranges.
@@ -141,6 +144,7 @@ pub fn show(
             routes.retain(|route| of_family(&route.prefix));
             render(format, &routes, routes::advertised)
         }
+        Show::Stations => render(format, &ask(socket, &Request::Stations)?, stations::table),
         Show::Pods => render(format, &ask(socket, &Request::Pods)?, pods::pods),
         Show::Pools => render(format, &ask(socket, &Request::Pools)?, pods::pools),
         Show::Blocks => render(format, &ask(socket, &Request::Blocks)?, pods::blocks),

@@ -16,6 +16,7 @@ use tokio::{
 };
 
 use crate::{
+    bmp::StationList,
     node::{NodeHandle, Stopped},
     peering::{PeerHandle, Peers, RibHandle, RibStopped},
 };
@@ -29,6 +30,8 @@ pub struct Sources {
     pub peers: Peers,
     /// The RIB.
     pub rib: RibHandle,
+    /// The monitoring stations.
+    pub stations: StationList,
     /// The pods; `None` on a router without pods.
     pub pods: Option<NodeHandle>,
     /// The CNI plugin's socket; `None` on a router without pods.

@@ -45,6 +45,9 @@ tor-b      fd00:1:2::                 external  on link     90  ipv4 ipv6  from-
 eth1       eth1                       external  on link     90  ipv4 ipv6  all       originated
 reflector  10.0.0.250                 internal  any         90  ipv4 ipv6  all       originated
 rack       10.9.0.0/16  4200000021, 4200000022  on link     90  ipv4 ipv6  all       originated  dynamic, at most 100
+
+STATION    ADDRESS          VIEWS               STATISTICS
+collector  192.0.2.10:5000  pre-policy loc-rib        60 s
 ";
     assert_eq!(stdout(&output), format!("{} is valid\n\n{expected}", example()));
 }
@@ -154,6 +157,7 @@ fn the_example_names_every_key_that_there_is() {
         "[pods]",
         "[kernel]",
         "[sockets]",
+        "[[bmp]]",
         "[[policies]]",
         "[[policies]]\n[[policies.statements]]",
         "[[policies]]\n[[policies.statements]]\n[policies.statements.set]",

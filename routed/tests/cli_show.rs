@@ -20,6 +20,7 @@ use bgp::{
 };
 use routed::{
     admin::AdminServer,
+    bmp::StationList,
     config::Config,
     http::HttpServer,
     kernel::watch::Links,
@@ -103,6 +104,7 @@ impl Node {
                 peers: peering.peers().clone(),
                 rib: peering.rib().clone(),
                 pods: None,
+                stations: StationList::none(),
                 cni_socket: None,
                 kernel: None,
             };
@@ -512,6 +514,7 @@ fn the_socket_is_for_its_owner_only_and_taken_over_from_the_dead_alone() {
         peers: Peers::none(),
         rib: pair.left.peering.as_ref().unwrap().rib().clone(),
         pods: None,
+        stations: StationList::none(),
         cni_socket: None,
         kernel: None,
     };
@@ -609,6 +612,7 @@ fn an_address_that_is_taken_is_named_with_its_key() {
         peers: Peers::none(),
         rib: pair.left.peering.as_ref().unwrap().rib().clone(),
         pods: None,
+        stations: StationList::none(),
         cni_socket: None,
         kernel: None,
     };

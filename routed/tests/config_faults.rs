@@ -6,6 +6,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 use bgp::{
     config::{PeerAs, Ttl},
     family::{Family, FamilySet},
+    rib::View,
 };
 use routed::config::{Caution, Config, Invalid, Loaded};
 
@@ -107,6 +108,68 @@ fn an_empty_file_and_one_of_comments_say_what_is_needed() {
              router_id"
         );
     }
+}
+
+#[test]
+fn a_station_needs_an_address_and_is_told_what_its_list_says() {
+    let stations = parse(&format!(
+        "{LEAST}[[bmp]]\naddress = \"192.0.2.10:5000\"\n[[bmp]]\nname = \"b\"\n\
+         address = \"[2001:db8::1]:5000\"\nviews = [\"adj-rib-out\"]\nstatistics_interval = 0\n"
+    ));
+    let [plain, other] = &stations.unwrap().config.stations[..] else { panic!() };
+    assert_eq!((&*plain.name, plain.local_address), ("192.0.2.10:5000", None));
+    let told: Vec<_> = plain.views.iter().chain(other.views.iter()).collect();
+    assert_eq!(told, [View::PrePolicy, View::LocRib, View::AdjRibOut]);
+    let seconds = [plain.connect_retry, plain.send_hold_time].map(|time| time.as_secs());
+    assert_eq!((seconds, plain.statistics_interval.unwrap().as_secs()), ([30, 90], 60));
+    assert_eq!(other.statistics_interval, None);
+}
+
+#[test]
+fn faults_of_stations_are_told_with_their_remedy() {
+    let station = |lines: &str| faults_of(&format!("[[bmp]]\n{lines}\n"));
+    let good = "address = \"192.0.2.10:5000\"\n";
+    assert_eq!(station(""), ["bmp[0].address: missing; write address = \"192.0.2.10:5000\""]);
+    for (address, expected) in [
+        (
+            "192.0.2.10",
+            "\"192.0.2.10\" is not an address with a port; write it as in 192.0.2.10:5000 or \
+             [2001:db8::10]:5000",
+        ),
+        ("192.0.2.10:0", "port 0 is not allowed; use 1 to 65535 (BGP: 179)"),
+        ("0.0.0.0:5000", "0.0.0.0 cannot be used here; use a unicast address of a host"),
+    ] {
+        let found = station(&format!("address = \"{address}\""));
+        assert_eq!(found, [format!("bmp[0].address: {expected}")]);
+    }
+    for (line, expected) in [
+        (
+            "local_address = \"fd00::1\"",
+            "local_address: fd00::1 and the station 192.0.2.10 are not of one family; use one of \
+             the station's",
+        ),
+        (
+            "views = [\"adj-rib-in\"]",
+            "views[0]: \"adj-rib-in\" is not known here; use \"pre-policy\", \"post-policy\", \
+             \"loc-rib\", \"adj-rib-out\"",
+        ),
+        (
+            "views = []",
+            "views: must not be empty; write [\"pre-policy\", \"loc-rib\"], or remove the key",
+        ),
+        ("connect_retry = 0", "connect_retry: 0 is not allowed; use 1 to 65535"),
+        ("send_hold_tiem = 9", "send_hold_tiem: unknown key; did you mean send_hold_time?"),
+    ] {
+        assert_eq!(station(&format!("{good}{line}")), [format!("bmp[0].{expected}")]);
+    }
+    assert_eq!(
+        faults_of(&format!("[[bmp]]\nname = \"a\"\n{good}[[bmp]]\nname = \"a\"\n{good}")),
+        [
+            "bmp[1].name: the name \"a\" stands in line 8 already; remove one of them",
+            "bmp[1].address: the address 192.0.2.10:5000 stands in line 9 already; remove one of \
+             them",
+        ]
+    );
 }
 
 #[test]

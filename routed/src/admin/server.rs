@@ -19,7 +19,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Part, Refusal, Request, answer, control, routes, why};
+use super::{Part, Refusal, Request, answer, control, routes, stations, why};
 use crate::{reload::ReloadHandle, sources::Sources};
 
 /// The socket. Dropping it removes the path.
@@ -148,6 +148,7 @@ async fn reply(
         }
         Request::Received { peer } => answer.rows(routes::received(sources, &peer).await).await,
         Request::Advertised { peer } => answer.rows(routes::advertised(sources, &peer).await).await,
+        Request::Stations => answer.rows(Ok(stations::all(sources))).await,
         Request::Pods => answer.rows(answer::pods(sources).await).await,
         Request::Pools => answer.rows(answer::pools(sources).await).await,
         Request::Blocks => answer.rows(answer::blocks(sources).await).await,

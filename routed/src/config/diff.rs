@@ -20,7 +20,7 @@ use bgp::{policy::Policy, prefix::Prefix};
 use routed_core::ipam::{IpamSettings, PoolSettings};
 use serde::{Deserialize, Serialize};
 
-use super::{Config, DynamicPeers, Kernel, Mode, Node, Peer, Pods, Sockets, Speaker};
+use super::{Config, DynamicPeers, Kernel, Mode, Node, Peer, Pods, Sockets, Speaker, Station};
 use field::{Field, differences, listed};
 
 /// What a change does to what is running, gravest last.
@@ -34,7 +34,8 @@ pub enum Effect {
     None,
     /// Routes are evaluated anew. Sessions stay.
     Soft,
-    /// The peer's session is closed and opened again, or closed for good.
+    /// The peer's session, or the connection to the station, is closed and opened again, or closed
+    /// for good.
     Reset,
     /// It cannot be changed while the daemon runs, and is not: it holds from the next start on.
     Restart,
@@ -81,7 +82,17 @@ impl fmt::Display for Change {
 /// Everything that differs, in the order of the sections.
 #[must_use]
 pub fn between(old: &Config, new: &Config) -> Vec<Change> {
-    let Config { node, speaker, peers: _, dynamic_peers: _, pods, kernel, sockets, policies } = old;
+    let Config {
+        node,
+        speaker,
+        peers: _,
+        dynamic_peers: _,
+        pods,
+        kernel,
+        sockets,
+        stations: _,
+        policies,
+    } = old;
     let mut changes = differences("node", &of_node(node), &of_node(&new.node));
     changes.extend(differences("bgp", &of_speaker(speaker), &of_speaker(&new.speaker)));
     changes.extend(of_policies(policies, &new.policies));
@@ -90,6 +101,7 @@ pub fn between(old: &Config, new: &Config) -> Vec<Change> {
     changes.extend(of_pods(pods.as_ref(), new.pods.as_ref()));
     changes.extend(differences("kernel", &of_kernel(kernel), &of_kernel(&new.kernel)));
     changes.extend(differences("sockets", &of_sockets(sockets), &of_sockets(&new.sockets)));
+    changes.extend(of_stations(old, new));
     changes
 }
 
@@ -108,6 +120,7 @@ pub fn without_restart(old: &Config, new: Config) -> Config {
         speaker: new.speaker,
         peers: new.peers,
         dynamic_peers: new.dynamic_peers,
+        stations: new.stations,
         policies: new.policies,
     }
 }
@@ -316,6 +329,51 @@ fn of_sockets(sockets: &Sockets) -> Vec<Field<'_>> {
         Field::new("cni", Effect::Restart, &cni.display()),
         Field::new("admin", Effect::Restart, &admin.display()),
         Field::optional("http", Effect::Restart, *http),
+    ]
+}
+
+/// Stations are the same if their address and port are.
+fn of_stations(old: &Config, new: &Config) -> Vec<Change> {
+    let find = |config: &Config, wanted: &Station| {
+        config.stations.iter().find(|station| station.address == wanted.address).cloned()
+    };
+    let summary =
+        |station: &Station| format!("{} {}", station.address, listed(station.views.iter()));
+    let entry = |station: &Station, old, new, effect| {
+        vec![Change { place: format!("bmp[{}]", station.name), old, new, effect }]
+    };
+    let gone = old.stations.iter().filter(|station| find(new, station).is_none());
+    let gone = gone.flat_map(|station| entry(station, Some(summary(station)), None, Effect::Reset));
+    let others = new.stations.iter().flat_map(|station| match find(old, station) {
+        Some(before) => differences(
+            &format!("bmp[{}]", station.name),
+            &of_station(&before),
+            &of_station(station),
+        ),
+        None => entry(station, None, Some(summary(station)), Effect::None),
+    });
+    gone.chain(others).collect()
+}
+
+/// What the station was told at the beginning of its connection needs a new one.
+fn of_station(station: &Station) -> Vec<Field<'_>> {
+    let Station {
+        name,
+        address: _,
+        local_address,
+        views,
+        statistics_interval,
+        connect_retry,
+        send_hold_time,
+    } = station;
+    let statistics = statistics_interval.map_or(0, |interval| interval.as_secs());
+    vec![
+        Field::new("name", Effect::None, name),
+        Field::optional("local_address", Effect::Reset, *local_address),
+        Field::new("views", Effect::Reset, &listed(views.iter())),
+        Field::new("statistics_interval", Effect::None, &statistics),
+        Field::new("connect_retry", Effect::None, &connect_retry.as_secs()),
+        Field::new("send_hold_time", Effect::None, &send_hold_time.as_secs()),
     ]
 }
 

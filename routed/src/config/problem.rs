@@ -126,6 +126,11 @@ pub enum Problem {
     /// Not ADDRESS:PORT.
     #[error("{0:?} is not an address with a port; write it as in 0.0.0.0:179 or [::]:179")]
     SocketAddress(String),
+    /// Not where a station can be.
+    #[error(
+        "{0:?} is not an address with a port; write it as in 192.0.2.10:5000 or [2001:db8::10]:5000"
+    )]
+    StationAddress(String),
     /// Port 0.
     #[error("port 0 is not allowed; use 1 to 65535 (BGP: 179)")]
     PortZero,
@@ -201,6 +206,14 @@ pub enum Problem {
         local: IpAddr,
         /// The peer.
         peer: IpAddr,
+    },
+    /// IPv4 to IPv6 or the reverse.
+    #[error("{local} and the station {station} are not of one family; use one of the station's")]
+    StationFamily {
+        /// Our end.
+        local: IpAddr,
+        /// The station.
+        station: IpAddr,
     },
     /// A group that is not there.
     #[error("no [[peer_groups]] has the name {name:?}; {}{}", known_names(.known), did_you_mean(.meant))]

@@ -211,6 +211,14 @@ pub(super) fn socket_address(value: &DeValue<'_>) -> Result<SocketAddr, Problem>
     if address.port() == 0 { Err(Problem::PortZero) } else { Ok(address) }
 }
 
+/// Where a host listens.
+pub(super) fn remote(value: &DeValue<'_>) -> Result<SocketAddr, Problem> {
+    let text = text(value)?;
+    let address: SocketAddr = text.parse().map_err(|_| Problem::StationAddress(text.to_owned()))?;
+    unicast(address.ip())?;
+    if address.port() == 0 { Err(Problem::PortZero) } else { Ok(address) }
+}
+
 /// A path for a unix socket.
 pub(super) fn socket_path(value: &DeValue<'_>) -> Result<PathBuf, Problem> {
     let text = text(value)?;

@@ -19,6 +19,7 @@ use routed_core::{
 
 use super::register;
 use crate::{
+    bmp::{Messages, Phase, StationList},
     node::NodeHandle,
     peering::{LimitCounters, PeerHandle, PeerStatus},
     sources::{NoAnswer, Sources, in_time},
@@ -52,6 +53,7 @@ pub(super) async fn gather(sources: &Sources) -> Vec<MetricFamily> {
         routes(&fresh, sources).await
     };
     report("rib", of_rib.await);
+    stations(&fresh, &sources.stations);
     if let Some(pods) = &sources.pods {
         report("pods", pods_and_pools(&fresh, pods).await);
     }
@@ -251,6 +253,42 @@ async fn rib(fresh: &Fresh, sources: &Sources) -> Result<(), NoAnswer> {
         .with_label_values::<&str>(&[])
         .set(lag.as_secs_f64());
     Ok(())
+}
+
+/// Monitoring stations.
+fn stations(fresh: &Fresh, stations: &StationList) {
+    let up = fresh.gauges("slash32_bmp_up", "1 if the station is connected.", &["station"]);
+    let connections = fresh.counters(
+        "slash32_bmp_connections_total",
+        "How often the station has been connected to: its rise counts losses.",
+        &["station"],
+    );
+    let messages =
+        fresh.counters("slash32_bmp_messages_total", "BMP messages.", &["station", "type"]);
+    let octets = fresh.counters("slash32_bmp_octets_total", "Octets of these.", &["station"]);
+    let queued = fresh.gauges(
+        "slash32_bmp_queued_octets",
+        "Octets that wait for the station to take them.",
+        &["station"],
+    );
+    for station in stations.now().iter() {
+        let (status, name) = (station.status(), [&*station.settings.name]);
+        up.with_label_values(&name).set(i64::from(status.phase == Phase::Connected));
+        connections.with_label_values(&name).inc_by(status.connections);
+        octets.with_label_values(&name).inc_by(status.octets);
+        queued.with_label_values(&name).set(signed(status.queued));
+        let Messages { peer_up, peer_down, route_monitoring, statistics, other } = status.sent;
+        let counts = [
+            ("peer_up", peer_up),
+            ("peer_down", peer_down),
+            ("route_monitoring", route_monitoring),
+            ("statistics", statistics),
+            ("other", other),
+        ];
+        for (kind, count) in counts {
+            messages.with_label_values(&[name[0], kind]).inc_by(count);
+        }
+    }
 }
 
 async fn pods_and_pools(fresh: &Fresh, node: &NodeHandle) -> Result<(), NoAnswer> {

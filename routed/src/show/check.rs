@@ -1,13 +1,16 @@
 //! What `routed check` says of a file: what it comes to, or everything that is wrong with it.
 
-use std::{net::SocketAddr, path::Path};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::Path,
+};
 
 use bgp::{config::Ttl, family::Family, policy::Policy};
 use serde::Serialize;
 
 use super::table::{Align, Table};
 use crate::config::{
-    Config, DynamicPeers, Invalid, Loaded, Mode, Peer, PeerAddress, Place, Warning,
+    Config, DynamicPeers, Invalid, Loaded, Mode, Peer, PeerAddress, Place, Station, Warning,
 };
 
 /// The result for programs.
@@ -60,6 +63,23 @@ pub struct Summary {
     pub peers: Vec<PeerSummary>,
     /// Every group of dynamic peers; its prefix stands for the address.
     pub dynamic_peers: Vec<PeerSummary>,
+    /// Every monitoring station.
+    pub stations: Vec<StationSummary>,
+}
+
+/// One monitoring station of a configuration.
+#[derive(Debug, Serialize)]
+pub struct StationSummary {
+    /// Name.
+    pub name: String,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Source address; `None`: the kernel chooses.
+    pub local_address: Option<IpAddr>,
+    /// What it is told.
+    pub views: Vec<String>,
+    /// Seconds from one statistics report to the next; 0: none are sent.
+    pub statistics_interval: u64,
 }
 
 /// One peer of a configuration.
@@ -130,6 +150,7 @@ impl Summary {
             protocol: config.kernel.protocol,
             peers: config.peers.iter().map(PeerSummary::of).collect(),
             dynamic_peers: config.dynamic_peers.iter().map(PeerSummary::of_group).collect(),
+            stations: config.stations.iter().map(StationSummary::of).collect(),
         }
     }
 
@@ -150,11 +171,25 @@ impl Summary {
             "node    {node}, mode {mode}\n\
              bgp     AS {asn}, router id {router_id}, listening on {}\n\
              pods    {}\n\
-             kernel  {kernel}\n\n{}",
+             kernel  {kernel}\n\n{}{}",
             or(&listen, "nothing"),
             or(&self.pods, "none"),
             peers(self.peers.iter().chain(&self.dynamic_peers)),
+            stations(&self.stations),
         )
+    }
+}
+
+impl StationSummary {
+    fn of(station: &Station) -> Self {
+        let interval = station.statistics_interval;
+        Self {
+            name: station.name.to_string(),
+            address: station.address,
+            local_address: station.local_address,
+            views: station.views.iter().map(|view| view.to_string()).collect(),
+            statistics_interval: interval.map_or(0, |interval| interval.as_secs()),
+        }
     }
 }
 
@@ -240,4 +275,28 @@ fn peers<'p>(peers: impl Iterator<Item = &'p PeerSummary>) -> String {
         ]);
     }
     table.to_string()
+}
+
+/// After the peers; nothing where there are none.
+fn stations(stations: &[StationSummary]) -> String {
+    if stations.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::new()
+        .column("STATION", Align::Left)
+        .column("ADDRESS", Align::Left)
+        .column("VIEWS", Align::Left)
+        .column("STATISTICS", Align::Right);
+    for station in stations {
+        table.row([
+            station.name.clone(),
+            station.address.to_string(),
+            station.views.join(" "),
+            match station.statistics_interval {
+                0 => "off".to_owned(),
+                seconds => format!("{seconds} s"),
+            },
+        ]);
+    }
+    format!("\n{table}")
 }

@@ -3,7 +3,7 @@
 //! Field names are a promise to scripts: fields may be added, none is renamed or removed.
 //! Durations are in seconds, counted back from the moment of the answer.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
@@ -251,6 +251,50 @@ pub struct AdvertisedView {
     pub reason: Option<String>,
     /// As the peer sees them, if it is told.
     pub attributes: Option<AttrsView>,
+}
+
+/// One monitoring station and the connection to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StationView {
+    /// Name from the configuration.
+    pub name: String,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// What it is told: `pre-policy`, `post-policy`, `loc-rib`, `adj-rib-out`.
+    pub views: Vec<String>,
+    /// `connecting`, `connected`, or `waiting` for the next attempt.
+    pub state: String,
+    /// How long it has been in this state.
+    pub since_seconds: Option<u64>,
+    /// How often it has been connected to since it is in the configuration.
+    pub connections: u64,
+    /// Messages given to its connections, by type.
+    pub messages: StationMessages,
+    /// Octets given to its connections.
+    pub octets: u64,
+    /// Octets that wait for it to take them.
+    pub queued_octets: usize,
+    /// Why it was last lost or could not be had, and what can be done.
+    pub last_error: Option<String>,
+    /// How long ago that was.
+    pub last_error_seconds: Option<u64>,
+    /// When the next attempt is made.
+    pub next_attempt_seconds: Option<u64>,
+}
+
+/// Messages to a monitoring station by type (RFC 7854 §4.1).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StationMessages {
+    /// Peer Up, that of the Loc-RIB among them.
+    pub peer_up: u64,
+    /// Peer Down.
+    pub peer_down: u64,
+    /// Route Monitoring.
+    pub route_monitoring: u64,
+    /// Statistics Report.
+    pub statistics: u64,
+    /// Initiation and Termination.
+    pub other: u64,
 }
 
 /// One pod interface.

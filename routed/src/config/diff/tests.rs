@@ -22,6 +22,10 @@ asn = \"external\"
 import = \"fabric\"
 [pods]
 ipv4 = [\"10.244.1.0/24\", \"10.244.2.0/24\"]
+[[bmp]]
+name = \"collector\"
+address = \"192.0.2.10:5000\"
+statistics_interval = 30
 [[policies]]
 name = \"fabric\"
 default = \"reject\"
@@ -173,6 +177,28 @@ fn ranges_of_pods_come_and_go_one_by_one() {
         changes(&[turned]),
         ["pods, order of ranges: 10.244.1.0/24, 10.244.2.0/24 -> 10.244.2.0/24, 10.244.1.0/24 \
           (none)"]
+    );
+}
+
+#[test]
+fn a_station_is_connected_to_anew_only_for_what_it_was_told_at_the_beginning() {
+    let edit = |old: &str, new: &str| changes(&[(old, new)]);
+    assert_eq!(
+        edit("statistics_interval = 30", "statistics_interval = 0"),
+        ["bmp[collector].statistics_interval: 30 -> 0 (none)"]
+    );
+    assert_eq!(edit("\"collector\"", "\"c\""), ["bmp[c].name: collector -> c (none)"]);
+    let views = ("statistics_interval = 30", "statistics_interval = 30\nviews = [\"loc-rib\"]");
+    assert_eq!(
+        edit(views.0, views.1),
+        ["bmp[collector].views: pre-policy, loc-rib -> loc-rib (reset)"]
+    );
+    assert_eq!(
+        edit(":5000", ":5001"),
+        [
+            "bmp[collector]: removed (reset)",
+            "bmp[collector]: added, 192.0.2.10:5001 pre-policy, loc-rib (none)",
+        ]
     );
 }
 
