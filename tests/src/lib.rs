@@ -8,3 +8,4 @@ pub mod oracle;
 pub mod readme;
 pub mod runtime;
 pub mod sim;
+pub mod station;

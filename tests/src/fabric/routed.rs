@@ -45,6 +45,30 @@ pub fn received(fabric: &Fabric, router: &str, name: &str) -> Vec<Seen> {
     sorted(rows.as_array().into_iter().flatten().filter(used))
 }
 
+/// What a peer has announced, whatever became of it.
+#[must_use]
+pub fn announced(fabric: &Fabric, router: &str, name: &str) -> Vec<Seen> {
+    let rows = fabric.ask_json(router, &["routed", "show", "received", name, "-o", "json"]);
+    sorted(rows.as_array().into_iter().flatten())
+}
+
+/// The row of `routed show bmp` of the one station that there is.
+#[must_use]
+pub fn station(fabric: &Fabric, router: &str) -> Value {
+    let rows = fabric.ask_json(router, &["routed", "show", "bmp", "-o", "json"]);
+    assert_eq!(rows.as_array().map(Vec::len), Some(1), "{rows}");
+    rows[0].clone()
+}
+
+/// Puts text in the place of other text in a router's `routed.toml` and reloads it.
+pub fn reload(fabric: &Fabric, router: &str, old: &str, new: &str) -> String {
+    let file = fabric.path_of(router, "/etc/slash32/routed.toml").expect("a router's own file");
+    let text = std::fs::read_to_string(&file).expect("it is there");
+    assert!(text.contains(old), "{text}");
+    std::fs::write(&file, text.replace(old, new)).expect("it can be written");
+    fabric.ask(router, &["routed", "reload"])
+}
+
 /// What a peer is told.
 #[must_use]
 pub fn advertised(fabric: &Fabric, router: &str, name: &str) -> Vec<Seen> {
