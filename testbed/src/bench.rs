@@ -7,6 +7,7 @@ use std::fs;
 
 use serde::Serialize;
 
+pub(crate) mod bgp;
 pub(crate) mod cni;
 pub(crate) mod stats;
 pub(crate) mod table;

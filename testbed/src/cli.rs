@@ -132,6 +132,10 @@ enum Command {
 enum Bench {
     /// ADD, CHECK and DEL of pods, beside the reference plugins
     Cni(crate::bench::cni::Options),
+    /// The BGP speaker under load, beside rivals if they are named
+    Bgp(crate::bench::bgp::Options),
+    #[command(hide = true)]
+    Relay,
 }
 
 #[derive(Debug, Args)]
@@ -250,6 +254,8 @@ fn run(Arguments { name, command }: Arguments) -> Result<i32> {
         Command::Kill { router } => inside::daemons(name, router, KILL, false),
         Command::Restart { router } => inside::daemons(name, router, TERM, true),
         Command::Bench { what: Bench::Cni(options) } => crate::bench::cni::run(&options),
+        Command::Bench { what: Bench::Bgp(options) } => crate::bench::bgp::run(&options),
+        Command::Bench { what: Bench::Relay } => crate::bench::bgp::relay::run().map(|()| 0),
         Command::Supervise { dir } => crate::supervisor::supervise(&dir).map(|()| 0),
         Command::Hold { dir, name } => crate::holder::hold(&dir, &name).map(|()| 0),
         Command::Boot { dir, router, holder } => inside::boot(&dir, &router, holder),

@@ -31,6 +31,8 @@ use crate::speaker;
 mod cables;
 mod files;
 
+pub(crate) use files::group_with_root_in_frrvty;
+
 /// What the supervisor tells its owner, one JSON document a line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -241,7 +243,7 @@ fn ending_signals() -> Result<SignalFd> {
 }
 
 /// A user namespace unless we are root, then everything else that a lab has for itself.
-fn new_namespaces() -> Result<()> {
+pub(crate) fn new_namespaces() -> Result<()> {
     let (user, group) = (Uid::effective(), Gid::effective());
     if !user.is_root() {
         unshare(CloneFlags::CLONE_NEWUSER).context(

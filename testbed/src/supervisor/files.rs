@@ -61,7 +61,7 @@ fn hosts(topology: &Topology) -> String {
 
 /// FRR wants its user in the group `frrvty`; here it runs as root, the one user that an ordinary
 /// user's lab has, so both groups become root's.
-fn group_with_root_in_frrvty() -> Result<String> {
+pub(crate) fn group_with_root_in_frrvty() -> Result<String> {
     let host = fs::read_to_string("/etc/group").context("cannot read /etc/group")?;
     let foreign = |line: &&str| !line.starts_with("frr:") && !line.starts_with("frrvty:");
     let mut text: String = host.lines().filter(foreign).map(|line| format!("{line}\n")).collect();

@@ -1,0 +1,200 @@
+//! What was measured, as tables for people and as JSON.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Write};
+
+use serde::Serialize;
+
+use super::contestant::Contestant;
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Metric {
+    /// First UPDATE written until the last receiver has every route; s.
+    Converge,
+    /// The same down to nothing; s.
+    Withdraw,
+    /// A new session, from connecting until it has every route; s.
+    LateJoiner,
+    /// Resident memory with the table full; MiB.
+    Resident,
+    /// Most of it until then; MiB.
+    Peak,
+    /// Processor time until idle again after `Converge`; s.
+    Cpu,
+}
+
+/// What one run came to.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Measures(BTreeMap<Metric, f64>);
+
+impl Measures {
+    pub(super) fn set(&mut self, metric: Metric, value: f64) {
+        self.0.insert(metric, value);
+    }
+}
+
+/// All runs of one speaker in one scenario.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(super) struct Runs {
+    values: BTreeMap<Metric, Vec<f64>>,
+    /// Why runs, or the rest of them, were not measured.
+    failures: Vec<String>,
+}
+
+impl Runs {
+    pub(super) fn add(&mut self, measures: Measures, failure: Option<String>) {
+        for (metric, value) in measures.0 {
+            self.values.entry(metric).or_default().push(value);
+        }
+        self.failures.extend(failure);
+    }
+
+    fn median(&self, metric: Metric) -> Option<f64> {
+        let mut values = self.values.get(&metric)?.clone();
+        values.sort_by(f64::total_cmp);
+        Some(f64::midpoint(values[(values.len() - 1) / 2], values[values.len() / 2]))
+    }
+
+    /// Median, and between which values the runs lay.
+    fn cell(&self, metric: Metric) -> String {
+        let Some(median) = self.median(metric) else { return "-".into() };
+        let values = &self.values[&metric];
+        if values.len() == 1 {
+            return number(median);
+        }
+        let low = values.iter().copied().fold(f64::INFINITY, f64::min);
+        let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        format!("{} ({}–{})", number(median), number(low), number(high))
+    }
+}
+
+/// One scenario with all speakers.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Section {
+    pub(super) scenario: String,
+    pub(super) about: String,
+    pub(super) speakers: BTreeMap<String, Runs>,
+    #[serde(skip)]
+    pub(super) order: Vec<Contestant>,
+}
+
+impl Section {
+    /// The table of medians, then ours against each of the others.
+    pub(super) fn text(&self) -> String {
+        let metrics = self.metrics();
+        let head: Vec<String> = metrics.iter().map(ToString::to_string).collect();
+        let runs = |contestant: &Contestant| &self.speakers[&contestant.to_string()];
+        let rows = self.order.iter().map(|contestant| {
+            let cells = metrics.iter().map(|metric| runs(contestant).cell(*metric));
+            (contestant.to_string(), cells.collect())
+        });
+        let mut text = format!("\n## {}: {}\n\n", self.scenario, self.about);
+        text += &table("median (lowest–highest)", &head, rows);
+        if self.order.contains(&Contestant::Routed) {
+            let ours = runs(&Contestant::Routed);
+            let others = self.order.iter().filter(|other| **other != Contestant::Routed);
+            let rows = others.map(|other| {
+                let ratio = |metric: &Metric| {
+                    let theirs = runs(other).median(*metric).filter(|value| *value > 0.0);
+                    let ratio = ours.median(*metric).zip(theirs).map(|(ours, other)| ours / other);
+                    ratio.map_or_else(|| "-".into(), |ratio| format!("{ratio:.2}"))
+                };
+                (format!("routed : {other}"), metrics.iter().map(ratio).collect())
+            });
+            text += "\n";
+            text += &table("ratio of medians", &head, rows);
+        }
+        for contestant in &self.order {
+            for failure in &runs(contestant).failures {
+                writeln!(text, "\n{contestant}: {failure}").expect("String takes all");
+            }
+        }
+        text
+    }
+
+    fn metrics(&self) -> Vec<Metric> {
+        let mut metrics: Vec<Metric> =
+            self.speakers.values().flat_map(|runs| runs.values.keys().copied()).collect();
+        metrics.sort_unstable();
+        metrics.dedup();
+        metrics
+    }
+}
+
+/// A Markdown table.
+fn table(
+    corner: &str,
+    head: &[String],
+    rows: impl Iterator<Item = (String, Vec<String>)>,
+) -> String {
+    let mut lines = vec![
+        [&[corner.to_owned()], head].concat(),
+        std::iter::once("---".to_owned()).chain(head.iter().map(|_| "---:".to_owned())).collect(),
+    ];
+    lines.extend(rows.map(|(name, cells)| std::iter::once(name).chain(cells).collect()));
+    let width = |at: usize| lines.iter().map(|line| line[at].chars().count()).max().unwrap_or(0);
+    let widths: Vec<_> = (0..=head.len()).map(width).collect();
+    let mut text = String::new();
+    for line in &lines {
+        for (at, (cell, width)) in line.iter().zip(&widths).enumerate() {
+            let cell = if at == 0 { format!("{cell:<width$}") } else { format!("{cell:>width$}") };
+            write!(text, "| {cell} ").expect("String takes all");
+        }
+        text += "|\n";
+    }
+    text
+}
+
+/// Three digits that count.
+fn number(value: f64) -> String {
+    match value {
+        ..0.1 => format!("{value:.4}"),
+        ..10.0 => format!("{value:.3}"),
+        ..100.0 => format!("{value:.1}"),
+        _ => format!("{value:.0}"),
+    }
+}
+
+impl fmt::Display for Metric {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Converge => "converge s",
+            Self::Withdraw => "withdraw s",
+            Self::LateJoiner => "late joiner s",
+            Self::Resident => "resident MiB",
+            Self::Peak => "peak MiB",
+            Self::Cpu => "CPU s",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn medians_spread_ratios_and_failures_are_shown() {
+        let mut section = Section {
+            scenario: "A".into(),
+            about: "a table".into(),
+            speakers: BTreeMap::new(),
+            order: vec![Contestant::Routed, Contestant::Bird],
+        };
+        for (speaker, values) in [("routed", [1.0, 3.0, 2.0]), ("bird", [4.0, 4.0, 5.0])] {
+            let runs = section.speakers.entry(speaker.into()).or_default();
+            for value in values {
+                let mut measures = Measures::default();
+                measures.set(Metric::Converge, value);
+                runs.add(measures, None);
+            }
+        }
+        let failure = Some("withdraw: not done".into());
+        section.speakers.get_mut("bird").unwrap().add(Measures::default(), failure);
+        let text = section.text();
+        assert!(text.contains("2.000 (1.000–3.000)"), "{text}");
+        assert!(text.contains("| routed : bird    |       0.50 |"), "{text}");
+        assert!(text.contains("bird: withdraw: not done"), "{text}");
+    }
+}
