@@ -190,7 +190,12 @@ impl Rib {
     /// [`RibConfig::resolve_next_hops`] stays as it was from the start.
     pub fn configure(&mut self, config: &RibConfig) {
         let resolve_next_hops = self.config.resolve_next_hops;
-        self.config = RibConfig { resolve_next_hops, ..config.clone() };
+        let config = RibConfig { resolve_next_hops, ..config.clone() };
+        if (RibConfig { drain: self.config.drain, ..config.clone() }) == self.config {
+            // Nothing that is received looks different for it.
+            return self.set_drain(config.drain);
+        }
+        self.config = config;
         let peers: Vec<_> = self.peers.keys().copied().collect();
         for peer in peers {
             self.for_each_path(peer, Self::import_again);
@@ -204,6 +209,18 @@ impl Rib {
         if std::mem::replace(&mut self.config.drain, drain) != drain {
             self.offer_all_to_everybody();
         }
+    }
+
+    /// Is it so marked?
+    #[must_use]
+    pub const fn is_drained(&self) -> bool {
+        self.config.drain
+    }
+
+    /// Is there something that the peer is still to be told?
+    #[must_use]
+    pub fn owes(&self, peer: PeerId) -> bool {
+        self.peers.get(&peer).is_some_and(Peer::has_work)
     }
 
     /// This router originates the prefix. Idempotent. Peers get this router as next hop,

@@ -73,6 +73,14 @@ pub enum Request {
         /// Only tell what would change.
         dry_run: bool,
     },
+    /// Mark everything that peers are told with GRACEFUL_SHUTDOWN, or no longer. Rows: what else an
+    /// operator should know, in words.
+    Drain {
+        /// Whether it is wanted.
+        wanted: bool,
+    },
+    /// Peers with a session that have not taken everything yet that they are to be told, by name.
+    Owed,
     /// Do something with a peer's session. No rows.
     Peer {
         /// Name or address.
@@ -139,6 +147,12 @@ pub enum Refusal {
     /// The configuration is valid but cannot be had.
     #[error("not reloaded, nothing has changed: {reason}")]
     NotApplied {
+        /// Why.
+        reason: String,
+    },
+    /// The router stays as it is.
+    #[error("nothing has changed: {reason}")]
+    NotDrained {
         /// Why.
         reason: String,
     },

@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use routed_core::fib::route::{PROTO_FABRIC, PROTO_PODS};
 
-use crate::{config::Config, ipam, kernel::ours::Ours};
+use crate::{config::Config, drain, ipam, kernel::ours::Ours, restart};
 
 /// What to do.
 #[derive(Clone, Debug)]
@@ -101,9 +101,11 @@ impl Settings {
     /// Those that are there.
     fn files(&self) -> Vec<PathBuf> {
         let beside = |name: &str| self.cni.with_file_name(name);
+        let marks = [restart::mark_beside(&self.admin), drain::mark_beside(&self.admin)];
         let files =
             [self.cni.clone(), self.admin.clone(), beside(ipam::JOURNAL), beside("owed-detaches")];
-        files.into_iter().filter(|file| file.symlink_metadata().is_ok()).collect()
+        let files = files.into_iter().chain(marks);
+        files.filter(|file| file.symlink_metadata().is_ok()).collect()
     }
 }
 

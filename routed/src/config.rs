@@ -112,6 +112,8 @@ pub struct Speaker {
     pub listen: Vec<SocketAddr>,
     /// Equal paths used at once for one prefix, 1..=64.
     pub multipath: usize,
+    /// Everything that peers are told carries GRACEFUL_SHUTDOWN (RFC 8326).
+    pub drain: bool,
 }
 
 /// One `[[peers]]` entry, with what it takes over from `[bgp]`.

@@ -1,8 +1,9 @@
-//! The command line of `routed reload` and `routed peer`: what changes a running daemon.
+//! The command line of `routed reload`, `routed drain` and `routed peer`: what changes a running daemon.
 
 use std::{
     io::{self, Write as _},
     path::PathBuf,
+    time::Duration,
 };
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -22,6 +23,16 @@ pub(crate) struct ReloadArgs {
     /// Form of the output
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
+    /// The daemon's sockets.admin
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_ADMIN)]
+    socket: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DrainArgs {
+    /// Return when every peer with a session has been told, after so many seconds at most (30)
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "30")]
+    wait: Option<u16>,
     /// The daemon's sockets.admin
     #[arg(long, value_name = "PATH", default_value = DEFAULT_ADMIN)]
     socket: PathBuf,
@@ -80,6 +91,19 @@ pub(crate) fn reload(args: &ReloadArgs) -> anyhow::Result<()> {
         writeln!(io::stderr(), "{note}")?;
     }
     print(&text)
+}
+
+/// Has the router drained, or no longer.
+pub(crate) fn drain(args: &DrainArgs, wanted: bool) -> anyhow::Result<()> {
+    for note in show::control::drain(wanted, &args.socket)? {
+        writeln!(io::stderr(), "{note}")?;
+    }
+    let Some(seconds) = args.wait else { return Ok(()) };
+    let owed = show::control::told(Duration::from_secs(seconds.into()), &args.socket)?;
+    if owed.is_empty() {
+        return Ok(());
+    }
+    anyhow::bail!("after {seconds} s not yet told: {}; the others are", owed.join(", "))
 }
 
 /// Has the daemon act on one session.

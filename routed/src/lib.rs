@@ -6,6 +6,7 @@ pub mod bmp;
 pub mod cleanup;
 pub mod cni;
 pub mod config;
+mod drain;
 pub mod fib;
 pub mod http;
 pub mod inspect;

@@ -41,6 +41,11 @@ enum Command {
     Check(CheckArgs),
     /// Have the running daemon read its configuration again and go on with it
     Reload(control::ReloadArgs),
+    /// Have traffic go elsewhere before this router does: mark all that peers are told with
+    /// GRACEFUL_SHUTDOWN (RFC 8326), until undrain or the next boot
+    Drain(control::DrainArgs),
+    /// End a drain
+    Undrain(control::DrainArgs),
     /// Start, stop or reset the session of a peer, or have routes told again
     Peer(control::PeerArgs),
     /// Show what the running daemon knows
@@ -258,6 +263,8 @@ fn main() -> ExitCode {
         Command::Run(args) => start(&args).map(|()| ExitCode::SUCCESS),
         Command::Check(args) => check(&args),
         Command::Reload(args) => control::reload(&args).map(|()| ExitCode::SUCCESS),
+        Command::Drain(args) => control::drain(&args, true).map(|()| ExitCode::SUCCESS),
+        Command::Undrain(args) => control::drain(&args, false).map(|()| ExitCode::SUCCESS),
         Command::Peer(args) => control::peer(args).map(|()| ExitCode::SUCCESS),
         Command::Show(args) => shown(args).map(|()| ExitCode::SUCCESS),
         Command::Why(args) => why(args),

@@ -150,12 +150,12 @@ impl Peering {
 }
 
 fn rib_config(config: &Config) -> RibConfig {
-    let Speaker { asn, router_id, cluster_id, multipath, .. } = config.speaker;
+    let Speaker { asn, router_id, cluster_id, multipath, drain, .. } = config.speaker;
     let resolve_next_hops = match config.node.mode {
         Mode::Node => true,
         Mode::Speaker => false,
     };
-    RibConfig { cluster_id, multipath, resolve_next_hops, ..RibConfig::new(asn, router_id) }
+    RibConfig { cluster_id, multipath, resolve_next_hops, drain, ..RibConfig::new(asn, router_id) }
 }
 
 /// Orders that may wait for the roster's task: there is one caller.

@@ -17,6 +17,7 @@ use crate::{
         Config, Invalid, Loaded, Warning,
         diff::{self, Change, Effect},
     },
+    drain::Drain,
     node::{self, NodeHandle, Stopped},
     peering::{Peering, PeeringError},
 };
@@ -27,9 +28,11 @@ pub struct ReloadHandle(mpsc::Sender<Ask>);
 
 /// A request with the place for its answer.
 #[derive(Debug)]
-pub(crate) struct Ask {
-    dry_run: bool,
-    answer: oneshot::Sender<Result<Report, ReloadError>>,
+pub(crate) enum Ask {
+    /// Read the file again.
+    Reload { dry_run: bool, answer: oneshot::Sender<Result<Report, ReloadError>> },
+    /// Be drained, or no longer.
+    Drain { wanted: bool, answer: oneshot::Sender<Result<Vec<String>, ReloadError>> },
 }
 
 /// What a reload came to.
@@ -56,6 +59,9 @@ pub enum ReloadError {
     /// What it asks for cannot be had.
     #[error(transparent)]
     Peering(#[from] PeeringError),
+    /// An operator wants the router back, and its file does not.
+    #[error("{} has bgp.drain = true; remove it, then `routed reload`", .0.display())]
+    DrainedByFile(PathBuf),
     /// The daemon is going down.
     #[error("the daemon is stopping; nothing is reloaded any more")]
     Stopping,
@@ -75,6 +81,7 @@ pub(crate) struct Running {
     peering: Peering,
     stations: Stations,
     node: Option<NodeHandle>,
+    drain: Drain,
 }
 
 impl ReloadHandle {
@@ -97,7 +104,26 @@ impl ReloadHandle {
     /// [`ReloadError`]; then nothing has changed.
     pub async fn reload(&self, dry_run: bool) -> Result<Report, ReloadError> {
         let (answer, answered) = oneshot::channel();
-        self.0.send(Ask { dry_run, answer }).await.map_err(|_| ReloadError::Stopping)?;
+        self.ask(Ask::Reload { dry_run, answer }, answered).await
+    }
+
+    /// Has everything that peers are told marked with GRACEFUL_SHUTDOWN, or no longer
+    /// (RFC 8326 §4.1). Gives what else an operator should know.
+    ///
+    /// # Errors
+    ///
+    /// [`ReloadError`]; then nothing has changed.
+    pub async fn drain(&self, wanted: bool) -> Result<Vec<String>, ReloadError> {
+        let (answer, answered) = oneshot::channel();
+        self.ask(Ask::Drain { wanted, answer }, answered).await
+    }
+
+    async fn ask<T>(
+        &self,
+        ask: Ask,
+        answered: oneshot::Receiver<Result<T, ReloadError>>,
+    ) -> Result<T, ReloadError> {
+        self.0.send(ask).await.map_err(|_| ReloadError::Stopping)?;
         answered.await.map_err(|_| ReloadError::Stopping)?
     }
 }
@@ -109,8 +135,9 @@ impl Running {
         peering: Peering,
         stations: Stations,
         node: Option<NodeHandle>,
+        drain: Drain,
     ) -> Self {
-        Self { path, config, peering, stations, node }
+        Self { path, config, peering, stations, node, drain }
     }
 
     /// Ends stations and sessions; the peers hear this reason.
@@ -121,9 +148,11 @@ impl Running {
 
     /// Does what was asked for and answers.
     pub(crate) async fn answer(&mut self, ask: Ask) {
-        let outcome = self.reload(ask.dry_run).await;
         // Who asked may have gone.
-        let _ = ask.answer.send(outcome);
+        match ask {
+            Ask::Reload { dry_run, answer } => drop(answer.send(self.reload(dry_run).await)),
+            Ask::Drain { wanted, answer } => drop(answer.send(self.order_drain(wanted).await)),
+        }
     }
 
     /// The same for a signal, which nobody answers but the log.
@@ -150,7 +179,9 @@ impl Running {
     }
 
     async fn reload(&mut self, dry_run: bool) -> Result<Report, ReloadError> {
-        let Loaded { config, warnings } = Config::load(&self.path)?;
+        let Loaded { mut config, warnings } = Config::load(&self.path)?;
+        let drained_by_file = config.speaker.drain;
+        self.drain.put_in_force(&mut config);
         let changes = diff::between(&self.config, &config);
         let mut remarks = Vec::new();
         if !dry_run {
@@ -160,6 +191,7 @@ impl Running {
             let config = diff::without_restart(&self.config, config);
             self.apply(&config, &mut remarks).await?;
             self.config = config;
+            self.drain.file_says(drained_by_file);
             let resets = count(&changes, Effect::Reset);
             let restarts = count(&changes, Effect::Restart);
             let changes = changes.len();
@@ -170,6 +202,31 @@ impl Running {
         }
         let (file, applied) = (self.path.clone(), !dry_run);
         Ok(Report { file, changes, warnings, remarks, applied })
+    }
+
+    async fn order_drain(&mut self, wanted: bool) -> Result<Vec<String>, ReloadError> {
+        if !wanted && self.drain.is_by_file() {
+            return Err(ReloadError::DrainedByFile(self.path.clone()));
+        }
+        let mut config = self.config.clone();
+        config.speaker.drain = wanted;
+        self.peering.apply(&config).await?;
+        self.config = config;
+        let remark = self.drain.order(wanted).err().map(|error| {
+            let next = if wanted { "will not be" } else { "will be" };
+            format!(
+                "the next run of routed {next} drained, since its mark cannot be changed: {error}"
+            )
+        });
+        if wanted {
+            tracing::info!("drained: peers are told GRACEFUL_SHUTDOWN with every route");
+        } else {
+            tracing::info!("no longer drained");
+        }
+        if let Some(remark) = &remark {
+            tracing::warn!("{remark}");
+        }
+        Ok(remark.into_iter().collect())
     }
 
     /// What can fail comes first.

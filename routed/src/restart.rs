@@ -94,7 +94,12 @@ fn survived(config: &Config, kernel: &[Route], family: Family) -> bool {
 
 /// Beside the administrator's socket, so that several daemons on a host keep apart.
 fn place(config: &Config) -> PathBuf {
-    config.sockets.admin.with_extension("run")
+    mark_beside(&config.sockets.admin)
+}
+
+/// The mark of the daemon with this socket.
+pub(crate) fn mark_beside(socket: &Path) -> PathBuf {
+    socket.with_extension("run")
 }
 
 fn read(place: &Path) -> Option<Mark> {
@@ -104,7 +109,7 @@ fn read(place: &Path) -> Option<Mark> {
 }
 
 /// The kernel's name for this boot.
-fn boot() -> String {
+pub(crate) fn boot() -> String {
     let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     id.trim().to_owned()
 }

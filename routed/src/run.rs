@@ -27,6 +27,7 @@ use crate::{
     bmp::Stations,
     cni,
     config::{Config, Mode},
+    drain::Drain,
     fib::{self, FibTask, RibThread},
     http::HttpServer,
     ipam,
@@ -48,12 +49,16 @@ use crate::{
 ///
 /// What could not be started, with the key of the configuration that it belongs to; or which part
 /// ended although nobody asked it to.
-pub async fn run(path: PathBuf, config: Config) -> anyhow::Result<()> {
+pub async fn run(path: PathBuf, mut config: Config) -> anyhow::Result<()> {
     let started = Instant::now();
     let mut signals = Signals::new()?;
     let metrics = Metrics::new();
     let mut parts = Parts::default();
 
+    let drain = Drain::at_start(&mut config);
+    if drain.is_by_operator() {
+        tracing::warn!("drained, as asked for before this start; `routed undrain` ends it");
+    }
     let restarted = restarted(&config)?;
     let kernel = Kernel::open(&config)?;
     let node = pods(&config, &metrics, &mut parts)?;
@@ -88,7 +93,7 @@ pub async fn run(path: PathBuf, config: Config) -> anyhow::Result<()> {
     }
 
     tracing::info!(node = config.node.name, "running");
-    let mut running = Running::new(path, config, peering, stations, node);
+    let mut running = Running::new(path, config, peering, stations, node, drain);
     let ended = loop {
         tokio::select! {
             signal = signals.next() => match signal {

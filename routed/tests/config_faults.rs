@@ -244,7 +244,7 @@ fn values_of_another_type_are_told_and_do_not_hide_other_faults() {
     assert_eq!(
         faults_of("peers = 1\n"),
         ["bgp.peers: unknown key; known here are asn, router_id, \
-        cluster_id, multipath, listen, hold_time, keepalive_time, connect_retry, import, export"]
+        cluster_id, multipath, listen, drain, hold_time, keepalive_time, connect_retry, import, export"]
     );
 }
 

@@ -337,7 +337,8 @@ impl Peer {
         self.out.is_some()
     }
 
-    fn has_work(&self) -> bool {
+    /// Is there anything to tell it?
+    pub(super) fn has_work(&self) -> bool {
         self.out.as_ref().is_some_and(AdjOut::has_work)
     }
 }

@@ -34,9 +34,13 @@ pub(super) async fn peers(sources: &Sources, name: Option<&str>) -> Result<Vec<P
     };
     let ids = peers.iter().map(|peer| peer.id).collect();
     let counts = in_time(sources.rib.peer_counts(ids)).await.map_err(of_part("RIB"))?;
+    let drained = in_time(sources.rib.is_drained()).await.map_err(of_part("RIB"))?;
     let now = Instant::now();
-    let views = peers.iter().zip(counts);
-    Ok(views.map(|(peer, counts)| peer_view(peer, &peer.status(), counts, now)).collect())
+    let view = |(peer, counts): (&PeerHandle, _)| {
+        let view = peer_view(peer, &peer.status(), counts, now);
+        PeerView { drained: drained || peer.settings.rib.drain, router_drained: drained, ..view }
+    };
+    Ok(peers.iter().zip(counts).map(view).collect())
 }
 
 /// The peer of this name or address.
@@ -170,6 +174,8 @@ fn peer_view(
         router_id: agreed.map(|agreed| agreed.peer_router_id),
         state: status.state.to_string(),
         enabled: status.wanted,
+        drained: false,
+        router_drained: false,
         since_seconds: status.since.map(|since| whole(now.saturating_duration_since(since))),
         established_count: status.established_count,
         families: agreed.map_or_else(Vec::new, |agreed| {

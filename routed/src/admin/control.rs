@@ -3,12 +3,15 @@
 use bgp::session::State;
 use serde::{Deserialize, Serialize};
 
-use super::{Refusal, answer::find_peer};
+use super::{
+    Refusal,
+    answer::{find_peer, of_part},
+};
 use crate::{
     config::diff::Change,
-    peering::PeerCommand,
+    peering::{PeerCommand, PeerHandle},
     reload::{ReloadError, ReloadHandle, Report},
-    sources::Sources,
+    sources::{Sources, in_time},
 };
 
 /// One row of the answer to [`Request::Reload`](super::Request::Reload).
@@ -64,6 +67,21 @@ pub(super) async fn reload(
     Ok(changes.chain(warnings).chain(remarks.into_iter().map(ReloadRow::Remark)).collect())
 }
 
+/// Has the router drained, or no longer.
+pub(super) async fn drain(reload: &ReloadHandle, wanted: bool) -> Result<Vec<String>, Refusal> {
+    let refused = |error: ReloadError| Refusal::NotDrained { reason: error.to_string() };
+    reload.drain(wanted).await.map_err(refused)
+}
+
+/// Names of the peers that have not taken everything yet.
+pub(super) async fn owed(sources: &Sources) -> Result<Vec<String>, Refusal> {
+    let peers = sources.peers.list();
+    let ids = peers.iter().map(|peer| peer.id).collect();
+    let owed = in_time(sources.rib.owed(ids)).await.map_err(of_part("RIB"))?;
+    let waits = |peer: &&PeerHandle| owed.contains(&peer.id) || peer.status().queued > 0;
+    Ok(peers.iter().filter(waits).map(|peer| peer.settings.name.to_string()).collect())
+}
+
 /// Does something with a peer's session. There is nothing to be told afterwards.
 pub(super) async fn act(
     sources: &Sources,
@@ -111,6 +129,8 @@ fn refusal(error: ReloadError) -> Refusal {
             Refusal::Invalid { faults: invalid.faults.iter().map(fault).collect() }
         }
         ReloadError::Peering(error) => Refusal::NotApplied { reason: error.to_string() },
-        ReloadError::Stopping => Refusal::NotApplied { reason: error.to_string() },
+        ReloadError::DrainedByFile(_) | ReloadError::Stopping => {
+            Refusal::NotApplied { reason: error.to_string() }
+        }
     }
 }

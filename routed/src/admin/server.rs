@@ -155,6 +155,8 @@ async fn reply(
         Request::Leases => answer.rows(answer::leases(sources).await).await,
         Request::PutRight => answer.rows(answer::put_right(sources).await).await,
         Request::Reload { dry_run } => answer.rows(control::reload(reload, dry_run).await).await,
+        Request::Drain { wanted } => answer.rows(control::drain(reload, wanted).await).await,
+        Request::Owed => answer.rows(control::owed(sources).await).await,
         Request::Peer { peer, action } => {
             answer.rows(control::act(sources, &peer, action).await).await
         }

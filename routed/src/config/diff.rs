@@ -141,13 +141,14 @@ fn of_node(node: &Node) -> Vec<Field<'_>> {
 }
 
 fn of_speaker(speaker: &Speaker) -> Vec<Field<'_>> {
-    let Speaker { asn, router_id, cluster_id, listen, multipath } = speaker;
+    let Speaker { asn, router_id, cluster_id, listen, multipath, drain } = speaker;
     vec![
         Field::new("asn", Effect::Reset, asn),
         Field::new("router_id", Effect::Reset, router_id),
         Field::new("cluster_id", Effect::Soft, cluster_id),
         Field::new("listen", Effect::None, &listed(listen)),
         Field::new("multipath", Effect::Soft, multipath),
+        Field::new("drain", Effect::Soft, drain),
     ]
 }
 

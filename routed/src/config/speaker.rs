@@ -32,6 +32,7 @@ pub(super) struct Read {
     pub(super) cluster_id: Option<Ipv4Addr>,
     pub(super) listen: Vec<SocketAddr>,
     pub(super) multipath: u8,
+    pub(super) drain: bool,
     pub(super) defaults: Defaults,
 }
 
@@ -54,6 +55,7 @@ impl Read {
             cluster_id: self.cluster_id.unwrap_or(router_id),
             listen: self.listen.clone(),
             multipath: self.multipath.into(),
+            drain: self.drain,
         })
     }
 }
@@ -93,6 +95,7 @@ pub(super) fn read(section: &mut Section<'_, '_>) -> Read {
         cluster_id: cluster_id.map(|at| at.value),
         listen: listen(section),
         multipath,
+        drain: section.or("drain", false, value::flag),
         defaults: defaults(section),
     }
 }

@@ -227,6 +227,16 @@ async fn rib(fresh: &Fresh, sources: &Sources) -> Result<(), NoAnswer> {
     let RibSizes { destinations, paths_received, attribute_sets } =
         in_time(sources.rib.sizes()).await?;
     let lag = asked.elapsed();
+    let drained = in_time(sources.rib.is_drained()).await?;
+    fresh
+        .gauges(
+            "slash32_bgp_drained",
+            "1 if everything that peers are told carries \
+            GRACEFUL_SHUTDOWN (routed drain, or bgp.drain).",
+            &[],
+        )
+        .with_label_values::<&str>(&[])
+        .set(i64::from(drained));
     let size = fresh.gauges(
         "slash32_rib_size",
         "What the RIB holds: prefixes known, paths received, different sets of attributes.",

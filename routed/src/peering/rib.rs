@@ -304,6 +304,28 @@ impl RibHandle {
         self.look(|rib| Family::ALL.map(|family| rib.best_count(family))).await
     }
 
+    /// Is everything that peers are told marked with GRACEFUL_SHUTDOWN?
+    ///
+    /// # Errors
+    ///
+    /// [`RibStopped`].
+    pub async fn is_drained(&self) -> Result<bool, RibStopped> {
+        self.look(Rib::is_drained).await
+    }
+
+    /// Those of the peers that are still to be told something.
+    ///
+    /// # Errors
+    ///
+    /// [`RibStopped`].
+    pub async fn owed(&self, mut peers: Vec<PeerId>) -> Result<Vec<PeerId>, RibStopped> {
+        self.look(move |rib| {
+            peers.retain(|peer| rib.owes(*peer));
+            peers
+        })
+        .await
+    }
+
     /// How much it holds.
     ///
     /// # Errors

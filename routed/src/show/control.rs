@@ -1,9 +1,13 @@
-//! `routed reload` and `routed peer …`: asks the running daemon to change something.
+//! `routed reload`, `routed drain` and `routed peer …`: asks the running daemon to change something.
 //!
 //! In: what to change, and the path of the administrator's socket. Out: text for stdout, or an
 //! error that says what to do.
 
-use std::{fmt::Write as _, path::Path};
+use std::{
+    fmt::Write as _,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use serde::Serialize;
 
@@ -71,6 +75,38 @@ pub fn peer(name: &str, action: PeerAction, socket: &Path) -> Result<(), ShowErr
     let request = Request::Peer { peer: name.to_owned(), action };
     ask::<()>(socket, &request).map(drop)
 }
+
+/// Has the router drained, or no longer. Gives what belongs on stderr, line by line.
+///
+/// # Errors
+///
+/// [`ShowError`].
+pub fn drain(wanted: bool, socket: &Path) -> Result<Vec<String>, ShowError> {
+    ask(socket, &Request::Drain { wanted })
+}
+
+/// Waits until every peer with a session has taken what it is to be told, so long at most; the
+/// names of those that have not.
+///
+/// # Errors
+///
+/// [`ShowError`].
+pub fn told(patience: Duration, socket: &Path) -> Result<Vec<String>, ShowError> {
+    let start = Instant::now();
+    let mut quiet = false;
+    loop {
+        let owed: Vec<String> = ask(socket, &Request::Owed)?;
+        // Twice: in between, news may be on its way from the RIB to a session.
+        if owed.is_empty() && quiet || start.elapsed() >= patience {
+            return Ok(owed);
+        }
+        quiet = owed.is_empty();
+        std::thread::sleep(LOOK_AGAIN);
+    }
+}
+
+/// Between two looks at what peers have taken.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 impl ReloadView {
     /// The table, and what it comes to in a line or two.

@@ -56,8 +56,13 @@ pub(super) fn table(peers: &[PeerView]) -> String {
             last_error(peer),
         ]);
     }
-    table.to_string()
+    let drained = if peers.iter().any(|peer| peer.router_drained) { DRAINED } else { "" };
+    format!("{table}{drained}")
 }
+
+/// What is said below the table.
+const DRAINED: &str = "\nthis router is drained: all that peers are told carries GRACEFUL_SHUTDOWN; \
+                       `routed undrain` ends it\n";
 
 /// Why there is no session. An error that is overcome is nothing to act upon; programs find it
 /// in the JSON.
@@ -97,6 +102,8 @@ mod tests {
             router_id: None,
             state: state.to_owned(),
             enabled: true,
+            drained: false,
+            router_drained: false,
             since_seconds: Some(7_980),
             established_count: 1,
             families: Vec::new(),
@@ -139,6 +146,15 @@ mod tests {
              b      10.1.1.0    external  Active             -       127       125           4     1204       98  connection refused (next attempt in 4 s)\n\
              c      10.1.1.0  4200000001  Stopped        2h13m       127       125           4     1204       98\n"
         );
+    }
+
+    #[test]
+    fn a_drained_router_says_so_below_its_peers() {
+        let drained = PeerView { router_drained: true, ..peer("a", "Established") };
+        assert!(table(&[drained]).ends_with("`routed undrain` ends it\n"));
+        let one = PeerView { drained: true, ..peer("a", "Established") };
+        assert!(!table(std::slice::from_ref(&one)).contains("drained"));
+        assert!(details(&[one]).contains("drained      by this peer's drain = true"));
     }
 
     #[test]

@@ -31,6 +31,12 @@ pub struct PeerView {
     pub state: String,
     /// False if an operator has stopped the session.
     pub enabled: bool,
+    /// True if everything that it is told carries GRACEFUL_SHUTDOWN (RFC 8326).
+    #[serde(default)]
+    pub drained: bool,
+    /// True if that is so for every peer (`routed drain`).
+    #[serde(default)]
+    pub router_drained: bool,
     /// How long it has been in this state.
     pub since_seconds: Option<u64>,
     /// How often it has been established since the daemon started.

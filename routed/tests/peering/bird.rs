@@ -7,7 +7,12 @@ use crate::{
     harness::{Net, PORT, Plan},
 };
 
-fn bird(net: Net, password: &str) -> Daemon {
+fn bird(net: Net, lines: &str) -> Daemon {
+    bird_of(net, lines, 65_001)
+}
+
+/// The same with us in another AS.
+fn bird_of(net: Net, lines: &str, our_asn: u32) -> Daemon {
     let (own, ours) = (net.host(2), net.host(1));
     let config = format!(
         r#"
@@ -19,12 +24,12 @@ protocol static v4 {{ ipv4; route 192.0.2.0/24 blackhole; route 198.51.100.0/24 
 protocol static v6 {{ ipv6; route 2001:db8:2::/48 blackhole; }}
 protocol bgp slash32 {{
   local {own} port {PORT} as 65002;
-  neighbor {ours} port {PORT} as 65001;
+  neighbor {ours} port {PORT} as {our_asn};
   strict bind yes;
   multihop;
   connect retry time 1;
   connect delay time 1;
-  {password}
+  {lines}
   ipv4 {{ import all; export all; next hop address 10.0.0.2; }};
   ipv6 {{ import all; export all; next hop address fd00::2; }};
 }}
@@ -134,4 +139,37 @@ async fn bird_over_its_limit_says_why_and_is_met_again_when_the_limit_is_raised(
     a.peering.apply(&plan("max_prefixes = { ipv4 = 2 }").config()).await.unwrap();
     a.best_are(&["192.0.2.0/24", "198.51.100.0/24", "2001:db8:2::/48"]).await;
     a.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rfc8326_4_bird_sees_that_we_are_drained_by_ebgp_and_by_ibgp() {
+    for asn in [65_001, 65_002] {
+        let net = Net::new();
+        let bird = bird_of(net, "", asn);
+        let plan = Plan::new(net, 1, asn).peer(2, 65_002, "next_hop_ipv6 = \"fd00::1\"");
+        let a = plan.clone().start();
+        a.originate(&["10.244.1.0/24", "fd00:10:244:1::/64"]).await;
+        let show = birdc("show route all protocol slash32");
+        let both = |text: &str, what: &str| text.matches(what).count() == 2;
+        let there = |text: &str| both(text, "[slash32") && !text.contains("(65535,0)");
+        bird.until("there", "birdc", &show, there).await;
+
+        a.peering.apply(&plan.clone().bgp("drain = true").config()).await.unwrap();
+        let drained = |text: &str| {
+            // To BIRD, LOCAL_PREF of eBGP is its own.
+            both(text, "(65535,0)") && (asn == 65_001 || both(text, "BGP.local_pref: 0\n"))
+        };
+        bird.until("drained", "birdc", &show, drained).await;
+        // Who comes later hears it as well.
+        let before = a.peer(2).status().established_count;
+        bird.ask("birdc", &["-s", "bird.ctl", "restart", "slash32"]);
+        a.established_again(2, before).await;
+        bird.until("drained", "birdc", &show, drained).await;
+
+        a.peering.apply(&plan.config()).await.unwrap();
+        let over = |text: &str| there(text) && !text.contains("BGP.local_pref: 0\n");
+        bird.until("no longer drained", "birdc", &show, over).await;
+        assert_eq!(a.peer(2).status().established_count, before + 1);
+        a.stop().await;
+    }
 }

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics where it stands")]
 
 mod bird;
+mod drain;
 mod frr;
 mod lab;
 mod links;

@@ -448,6 +448,7 @@ fn rfc8326_4_a_router_that_drains_marks_all_that_it_tells_and_stops_when_it_stay
     rib.update(PeerId(1), &announce(&["10.1.0.0/16"], path(1, &[65001])));
     let plain = [told(&mut rib, 2), told(&mut rib, 3)];
     rib.set_drain(true);
+    assert!(rib.is_drained() && rib.owes(PeerId(2)));
     let drained = [told(&mut rib, 2), told(&mut rib, 3)];
     assert!(drained.iter().all(|attrs| attrs.has(Community::GRACEFUL_SHUTDOWN)));
     assert_eq!(drained[0].local_pref, None);

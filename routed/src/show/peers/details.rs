@@ -23,11 +23,12 @@ fn one(peer: &PeerView) -> String {
     format!("{text}\n{}\n{}", routes(peer), messages(peer))
 }
 
-fn facts(peer: &PeerView) -> [(&'static str, String); 12] {
+fn facts(peer: &PeerView) -> [(&'static str, String); 13] {
     let asn = peer.asn.map_or_else(|| "external".to_owned(), |asn| asn.to_string());
     [
         ("AS", format!("{asn}; ours is {}", peer.local_asn)),
         ("state", state(peer)),
+        ("drained", drained(peer).to_owned()),
         ("last error", last_error(peer)),
         ("what to do", peer.remedy.clone().unwrap_or_default()),
         (
@@ -49,6 +50,14 @@ fn state(peer: &PeerView) -> String {
     let since = peer.since_seconds.map(|seconds| format!(" for {}", age(seconds)));
     let since = since.unwrap_or_default();
     format!("{state}{since}; established {} times since the start", peer.established_count)
+}
+
+const fn drained(peer: &PeerView) -> &'static str {
+    match (peer.router_drained, peer.drained) {
+        (true, _) => "as the whole router is (routed undrain ends it)",
+        (false, true) => "by this peer's drain = true",
+        (false, false) => "",
+    }
 }
 
 fn last_error(peer: &PeerView) -> String {
