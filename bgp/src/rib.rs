@@ -12,6 +12,7 @@
 mod account;
 mod adj_in;
 mod adj_out;
+mod aggregate;
 mod attrs;
 mod bandwidth;
 mod decide;
@@ -44,6 +45,7 @@ use std::{
 pub use self::{
     account::PeerCounts,
     adj_out::Advertisement,
+    aggregate::Aggregate,
     dest::BestPath,
     dump::{DumpCursor, Dumped, DumpedPath},
     imports::ImportCounts,
@@ -59,7 +61,7 @@ pub use self::{
 };
 use self::{
     attrs::AttrTable,
-    dest::{Marks, Path, PathKey},
+    dest::PathKey,
     export::{Exporter, Us},
     judge::Judge,
     loc::Loc,
@@ -85,6 +87,8 @@ pub struct Rib {
     loc: Loc,
     peers: BTreeMap<PeerId, Peer>,
     next_hops: NextHops,
+    /// What this router originates by itself, aggregates aside.
+    originated: BTreeMap<Prefix, Arc<Attrs>>,
     /// Peers to which it matters which paths there are besides the best.
     onlookers: usize,
     /// Peers that may have something to pull, each once.
@@ -108,6 +112,7 @@ impl Rib {
             loc: Loc::default(),
             peers: BTreeMap::new(),
             next_hops: NextHops::default(),
+            originated: BTreeMap::new(),
             onlookers: 0,
             ready: VecDeque::new(),
             limit_events: BTreeMap::new(),
@@ -191,11 +196,16 @@ impl Rib {
     pub fn configure(&mut self, config: &RibConfig) {
         let resolve_next_hops = self.config.resolve_next_hops;
         let config = RibConfig { resolve_next_hops, ..config.clone() };
-        if (RibConfig { drain: self.config.drain, ..config.clone() }) == self.config {
-            // Nothing that is received looks different for it.
-            return self.set_drain(config.drain);
+        let before = std::mem::replace(&mut self.config, config);
+        self.aggregate_again(&before);
+        let RibConfig { drain, aggregates, .. } = before.clone();
+        if before == (RibConfig { drain, aggregates, ..self.config.clone() }) {
+            // Nothing that is received looks different for the rest.
+            if drain != self.config.drain {
+                self.offer_all_to_everybody();
+            }
+            return;
         }
-        self.config = config;
         let peers: Vec<_> = self.peers.keys().copied().collect();
         for peer in peers {
             self.for_each_path(peer, Self::import_again);
@@ -221,21 +231,6 @@ impl Rib {
     #[must_use]
     pub fn owes(&self, peer: PeerId) -> bool {
         self.peers.get(&peer).is_some_and(Peer::has_work)
-    }
-
-    /// This router originates the prefix. Idempotent. Peers get this router as next hop,
-    /// whatever the attributes say.
-    pub fn originate(&mut self, prefix: Prefix, attrs: Arc<Attrs>) {
-        let attrs = self.attrs.intern(attrs);
-        let id = self.loc.open(prefix);
-        let key = PathKey::OURS;
-        let path = Path::new(key, Arc::clone(&attrs), Ok(attrs), Marks::new(self.now));
-        self.set_path(id, key, Some(path));
-    }
-
-    /// It no longer does. Idempotent.
-    pub fn withdraw(&mut self, prefix: Prefix) {
-        self.remove(PathKey::OURS, prefix);
     }
 
     /// The next hop whose resolution is needed, or needed no more. Nothing is asked for unless

@@ -7,6 +7,7 @@
 //! Never fills a gap with a guess: a value that was refused leaves a fault, and then there is
 //! no `Config` at all.
 
+mod aggregates;
 mod bmp;
 pub mod diff;
 mod dynamic;
@@ -37,6 +38,7 @@ use bgp::{
     config::{RibPeerConfig, SessionConfig, Ttl},
     policy::Policy,
     prefix::Prefix,
+    rib::Aggregate,
     rib::ViewSet,
 };
 use routed_core::ipam::IpamSettings;
@@ -114,6 +116,8 @@ pub struct Speaker {
     pub multipath: usize,
     /// Everything that peers are told carries GRACEFUL_SHUTDOWN (RFC 8326).
     pub drain: bool,
+    /// Prefixes that stand for own ranges inside them; no prefix twice.
+    pub aggregates: Vec<Aggregate>,
 }
 
 /// One `[[peers]]` entry, with what it takes over from `[bgp]`.
@@ -319,6 +323,7 @@ impl Config {
         let kernel = root.section("kernel", |section| kernel::read(section, mode));
         let stations = bmp::read_all(root);
         let ranges = pods.as_ref().map_or(&[][..], |pods| &pods.prefixes);
+        aggregates::check(root, &speaker.aggregates, ranges);
         let context =
             peers::Context { speaker: &speaker, policies: &policies, pods: ranges, folder };
         let (peers, dynamic_peers) = peers::read_all(root, &context);

@@ -151,11 +151,19 @@ impl Peering {
 
 fn rib_config(config: &Config) -> RibConfig {
     let Speaker { asn, router_id, cluster_id, multipath, drain, .. } = config.speaker;
+    let aggregates = config.speaker.aggregates.clone();
     let resolve_next_hops = match config.node.mode {
         Mode::Node => true,
         Mode::Speaker => false,
     };
-    RibConfig { cluster_id, multipath, resolve_next_hops, drain, ..RibConfig::new(asn, router_id) }
+    RibConfig {
+        cluster_id,
+        multipath,
+        resolve_next_hops,
+        drain,
+        aggregates,
+        ..RibConfig::new(asn, router_id)
+    }
 }
 
 /// Orders that may wait for the roster's task: there is one caller.

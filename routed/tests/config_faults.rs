@@ -244,7 +244,8 @@ fn values_of_another_type_are_told_and_do_not_hide_other_faults() {
     assert_eq!(
         faults_of("peers = 1\n"),
         ["bgp.peers: unknown key; known here are asn, router_id, \
-        cluster_id, multipath, listen, drain, hold_time, keepalive_time, connect_retry, import, export"]
+        cluster_id, multipath, listen, drain, aggregates, \
+        hold_time, keepalive_time, connect_retry, import, export"]
     );
 }
 
@@ -678,5 +679,41 @@ fn limits_that_say_nothing_or_contradict_themselves_are_faults() {
     assert_eq!(
         warnings_of(&peer("families = [\"ipv4\"]\nmax_prefixes = { ipv6 = 9 }")),
         ["peers[0].max_prefixes.ipv6: has no effect, since families does not have ipv6"]
+    );
+}
+
+#[test]
+fn aggregates_stand_for_ranges_of_this_node() {
+    let pods = "[pods]\nipv4 = [\"10.244.1.0/24\"]\n[[peers]]\naddress = \"10.1.1.0\"\nasn = \"internal\"\n";
+    let table = |lines: &str| format!("[[bgp.aggregates]]\n{lines}\n{pods}");
+    let good = table("prefix = \"10.244.0.0/16\"\nsummary_only = true");
+    assert_eq!(warnings_of(&good), [""; 0]);
+    for (lines, fault) in [
+        (
+            "prefix = \"0.0.0.0/0\"",
+            "bgp.aggregates[0].prefix: would have this node discard everything that it has no \
+             other route to; use a prefix of the pods",
+        ),
+        (
+            "prefix = \"10.244.1.0/24\"",
+            "bgp.aggregates[0].prefix: 10.244.1.0/24 is or is in the pod range 10.244.1.0/24, which \
+             is announced anyway; remove it",
+        ),
+        (
+            "prefix = \"10.244.0.0/16\"\n[[bgp.aggregates]]\nprefix = \"10.244.0.0/16\"",
+            "bgp.aggregates[1].prefix: the prefix 10.244.0.0/16 stands in line 8 already; remove \
+             one of them",
+        ),
+        (
+            "summary_only = true",
+            "bgp.aggregates[0].prefix: missing; write prefix = \"10.244.0.0/16\"",
+        ),
+    ] {
+        assert_eq!(faults_of(&table(lines)), [fault]);
+    }
+    assert_eq!(
+        warnings_of(&table("prefix = \"10.245.0.0/16\"")),
+        ["bgp.aggregates[0].prefix: 10.245.0.0/16 contains no range of [pods] and so is never \
+          announced"]
     );
 }

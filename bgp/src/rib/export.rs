@@ -102,6 +102,11 @@ impl<'a, F: FnMut(Attrs) -> Arc<Attrs>> Exporter<'a, F> {
                 return Err(NotAdvertised::IbgpToIbgp);
             }
         }
+        if path.from.is_none()
+            && let Some(summary) = self.us.config.summary_of(prefix)
+        {
+            return Err(NotAdvertised::Aggregated(summary));
+        }
         // Between its clients a route server does not act on communities (RFC 7947 §2.2.4).
         if !self.is_transparent(path) {
             marks::forbid(path.attrs, path.source(), to)?;

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use super::{
     account::{Account, PeerCounts, Tally},
     adj_out::AdjOut,
+    aggregate::Aggregate,
     dense::{DestId, DestSet},
     dest::Path,
     imports::ImportCounts,
@@ -56,6 +57,9 @@ pub struct RibConfig {
     /// This router is about to go away: everything that peers are told is marked with
     /// GRACEFUL_SHUTDOWN (RFC 8326 §4).
     pub drain: bool,
+    /// Prefixes that are announced while this router originates something inside them; no prefix
+    /// twice.
+    pub aggregates: Vec<Aggregate>,
 }
 
 impl RibConfig {
@@ -69,6 +73,7 @@ impl RibConfig {
             multipath: 1,
             resolve_next_hops: true,
             drain: false,
+            aggregates: Vec::new(),
         }
     }
 }

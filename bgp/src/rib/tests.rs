@@ -1,5 +1,6 @@
 //! The RIB's promises, each as seen by its callers.
 
+mod aggregate;
 mod dump;
 mod export;
 mod import;

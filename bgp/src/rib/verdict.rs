@@ -187,6 +187,8 @@ pub enum NotAdvertised {
     SplitHorizon,
     /// Learned by iBGP, and neither side is a route reflector client (RFC 4271 §9.2).
     IbgpToIbgp,
+    /// This router originates it, and tells of this aggregate instead (RFC 4271 §9.2.2.2).
+    Aggregated(Prefix),
     /// A community forbids it (NO_EXPORT, NO_ADVERTISE, NO_EXPORT_SUBCONFED).
     Community,
     /// It carries BLACKHOLE, and is not to leave the AS (RFC 7999 §3.2).
@@ -215,6 +217,7 @@ impl fmt::Display for NotAdvertised {
             Self::Deferred => "held back until peers have told all after our restart",
             Self::SplitHorizon => "came from this peer",
             Self::IbgpToIbgp => "learned by iBGP, no reflector client on either side",
+            Self::Aggregated(summary) => return write!(f, "{summary} is announced instead"),
             Self::Community => "a community forbids it",
             Self::Blackhole => "a blackhole is not announced to other ASes",
             Self::LongLivedStale => "long-lived stale, which the peer does not know",

@@ -295,12 +295,13 @@ impl Fib {
 
     fn best(&mut self, changes: Vec<BestChange>, now: Instant) {
         self.settle.postpone(now);
-        if !self.config.learned_routes {
-            return;
-        }
         for BestChange { prefix, paths } in changes {
-            // Our own prefixes have no path through a peer beside them: originating wins.
+            // Our own prefixes have no path through a peer beside them: originating wins. Of
+            // these, AGGREGATOR marks what is made of others.
+            let mut ours = paths.iter().filter(|path| path.peer.is_none());
+            self.wanted.aggregate(prefix, ours.any(|path| path.attrs.aggregator.is_some()));
             let learned = paths.iter().filter(|path| path.peer.is_some());
+            let learned = learned.filter(|_| self.config.learned_routes);
             let shares = learned.map(|path| (path.attrs.next_hop, path.share));
             self.wanted.learn(prefix, shares, &mut self.resolver);
             self.refresh(prefix);

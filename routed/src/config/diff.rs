@@ -16,7 +16,7 @@ use std::{
     sync::Arc,
 };
 
-use bgp::{policy::Policy, prefix::Prefix};
+use bgp::{policy::Policy, prefix::Prefix, rib::Aggregate};
 use routed_core::ipam::{IpamSettings, PoolSettings};
 use serde::{Deserialize, Serialize};
 
@@ -141,7 +141,7 @@ fn of_node(node: &Node) -> Vec<Field<'_>> {
 }
 
 fn of_speaker(speaker: &Speaker) -> Vec<Field<'_>> {
-    let Speaker { asn, router_id, cluster_id, listen, multipath, drain } = speaker;
+    let Speaker { asn, router_id, cluster_id, listen, multipath, drain, aggregates } = speaker;
     vec![
         Field::new("asn", Effect::Reset, asn),
         Field::new("router_id", Effect::Reset, router_id),
@@ -149,7 +149,13 @@ fn of_speaker(speaker: &Speaker) -> Vec<Field<'_>> {
         Field::new("listen", Effect::None, &listed(listen)),
         Field::new("multipath", Effect::Soft, multipath),
         Field::new("drain", Effect::Soft, drain),
+        Field::new("aggregates", Effect::Soft, &listed(aggregates.iter().map(aggregate))),
     ]
+}
+
+fn aggregate(aggregate: &Aggregate) -> String {
+    let Aggregate { prefix, summary_only } = aggregate;
+    format!("{prefix}{}", if *summary_only { " (summary only)" } else { "" })
 }
 
 /// A policy does nothing by itself; the peers that use it have it among their own changes.

@@ -246,6 +246,20 @@ pub enum Problem {
     /// A section of pods without a range.
     #[error("has no range; write ipv4 = [\"10.244.1.0/24\"], ipv6 = [...] or both")]
     NoRange,
+    /// 0.0.0.0/0 or ::/0.
+    #[error(
+        "would have this node discard everything that it has no other route to; use a prefix of the \
+         pods"
+    )]
+    DefaultAggregate,
+    /// An aggregate of less than what there is.
+    #[error("{prefix} is or is in the pod range {range}, which is announced anyway; remove it")]
+    AggregateInRange {
+        /// The aggregate.
+        prefix: Prefix,
+        /// The range.
+        range: Prefix,
+    },
     /// Wrong list.
     #[error("{0} belongs into the other list, {1}")]
     WrongList(Prefix, &'static str),
@@ -362,6 +376,9 @@ pub enum Caution {
          password_file"
     )]
     PodsArePeers(Prefix),
+    /// An aggregate of nothing.
+    #[error("{0} contains no range of [pods] and so is never announced")]
+    EmptyAggregate(Prefix),
     /// A router alone.
     #[error("no [[peers]]: nothing is announced and nothing learned")]
     NoPeers,

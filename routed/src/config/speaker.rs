@@ -6,10 +6,10 @@ use std::{
     time::Duration,
 };
 
-use bgp::{aspath::Asn, config::HoldTime, policy::Policy};
+use bgp::{aspath::Asn, config::HoldTime, policy::Policy, rib::Aggregate};
 
 use super::{
-    Speaker,
+    Speaker, aggregates,
     policies::{self, Direction, Policies},
     problem::{Caution, Problem},
     section::{At, Section},
@@ -33,6 +33,7 @@ pub(super) struct Read {
     pub(super) listen: Vec<SocketAddr>,
     pub(super) multipath: u8,
     pub(super) drain: bool,
+    pub(super) aggregates: Vec<At<Aggregate>>,
     pub(super) defaults: Defaults,
 }
 
@@ -56,6 +57,7 @@ impl Read {
             listen: self.listen.clone(),
             multipath: self.multipath.into(),
             drain: self.drain,
+            aggregates: self.aggregates.iter().map(|at| at.value).collect(),
         })
     }
 }
@@ -96,6 +98,7 @@ pub(super) fn read(section: &mut Section<'_, '_>) -> Read {
         listen: listen(section),
         multipath,
         drain: section.or("drain", false, value::flag),
+        aggregates: aggregates::read(section),
         defaults: defaults(section),
     }
 }

@@ -173,3 +173,27 @@ async fn rfc8326_4_bird_sees_that_we_are_drained_by_ebgp_and_by_ibgp() {
         a.stop().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rfc4271_9_2_2_2_bird_hears_of_an_aggregate_and_whose_it_is() {
+    let net = Net::new();
+    let bird = bird(net, "");
+    let lines = "aggregates = [{ prefix = \"10.244.0.0/16\", summary_only = true },\n\
+                 { prefix = \"fd00:10:244::/48\" }]";
+    let peer = "next_hop_ipv6 = \"fd00::1\"";
+    let a = Plan::new(net, 1, 65_001).bgp(lines).peer(2, 65_002, peer).start();
+    a.originate(&["10.244.1.0/24", "10.244.2.0/24", "fd00:10:244:1::/64"]).await;
+    let show = birdc("show route all protocol slash32");
+    let wanted = |text: &str| text.contains("fd00:10:244:1::/64") && text.contains("10.244.0.0/16");
+    let routes = bird.until("aggregates in BIRD", "birdc", &show, wanted).await;
+    assert!(routes.contains("fd00:10:244::/48"), "{routes}");
+    assert!(!routes.contains("10.244.1.0/24"), "{routes}");
+    assert_eq!(routes.matches("BGP.aggregator: 10.0.0.1 AS65001").count(), 2, "{routes}");
+    assert!(!routes.contains("atomic_aggr"), "{routes}");
+
+    for prefix in ["10.244.1.0/24", "10.244.2.0/24"] {
+        a.peering.rib().withdraw(prefix.parse().unwrap()).await.unwrap();
+    }
+    bird.until("gone", "birdc", &show, |text| !text.contains("10.244.0.0/16")).await;
+    a.stop().await;
+}

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics where it stands")]
 
+mod aggregates;
 mod bird;
 mod drain;
 mod frr;

@@ -7,7 +7,8 @@ use std::{
 };
 
 use bgp::{
-    attrs::{Attrs, NextHop},
+    aspath::Asn,
+    attrs::{Aggregator, Attrs, NextHop},
     prefix::Prefix,
     rib::{BestChange, BestPath, PeerId, Resolution},
 };
@@ -127,6 +128,41 @@ fn originated_prefix_is_not_a_kernel_route() {
     world.handle(Event::Best(vec![BestChange { prefix: prefix("10.9.0.0/16"), paths }]));
     world.settle_down();
     assert_eq!(world.state("10.9.0.0/16"), None);
+}
+
+fn aggregated(text: &str) -> Event {
+    let aggregator = Aggregator { asn: Asn(65000), router_id: Ipv4Addr::new(10, 0, 0, 1) };
+    let attrs = Attrs::originated(NextHop::new(Ipv4Addr::UNSPECIFIED.into()));
+    let attrs = Arc::new(Attrs { aggregator: Some(aggregator), ..attrs });
+    let paths = vec![BestPath { peer: None, attrs, share: 1 }];
+    Event::Best(vec![BestChange { prefix: prefix(text), paths }])
+}
+
+#[test]
+fn an_aggregate_is_a_blackhole_and_what_is_learned_inside_it_is_used() {
+    let mut world = running();
+    world.handle(aggregated("10.244.0.0/16"));
+    world.learn("10.244.9.0/24", &["10.0.1.1"]);
+    world.settle_down();
+    assert_eq!(world.ours("10.244.0.0/16"), Some(Target::Blackhole));
+    assert_eq!(world.ours("10.244.9.0/24"), Some(via(&["10.0.1.1"])));
+    // No longer, and another's in its place.
+    world.learn("10.244.0.0/16", &["10.0.1.1"]);
+    world.settle_down();
+    assert_eq!(world.ours("10.244.0.0/16"), Some(via(&["10.0.1.1"])));
+    world.learn("10.244.0.0/16", &[]);
+    world.settle_down();
+    assert_eq!(world.ours("10.244.0.0/16"), None);
+    assert_eq!(world.ours("10.244.1.0/24"), Some(Target::Blackhole));
+}
+
+#[test]
+fn an_aggregate_is_a_blackhole_even_where_nothing_learned_is_installed() {
+    let mut world = World::with(|config| config.learned_routes = false);
+    world.settle_down();
+    world.handle(aggregated("10.244.0.0/16"));
+    world.settle_down();
+    assert_eq!(world.ours("10.244.0.0/16"), Some(Target::Blackhole));
 }
 
 #[test]

@@ -26,6 +26,9 @@ type NextHops = Arc<[(NextHop, u32)]>;
 pub(super) struct Wanted {
     /// This node's own pod ranges.
     own: BTreeSet<Prefix>,
+    /// Aggregates of ours: what goes to none of what they stand for is discarded (RFC 4271
+    /// §9.2.2.2), and what is learned inside them is as good as elsewhere.
+    aggregates: BTreeSet<Prefix>,
     learned: BTreeMap<Prefix, NextHops>,
     groups: BTreeMap<NextHops, Group>,
     /// Groups in which a next hop takes part.
@@ -43,6 +46,7 @@ impl Wanted {
     pub(super) fn new(own: impl IntoIterator<Item = Prefix>) -> Self {
         Self {
             own: own.into_iter().collect(),
+            aggregates: BTreeSet::new(),
             learned: BTreeMap::new(),
             groups: BTreeMap::new(),
             groups_of: BTreeMap::new(),
@@ -64,6 +68,15 @@ impl Wanted {
     /// the very route to its pod.
     pub(super) fn blackholes(&self) -> impl Iterator<Item = Prefix> {
         self.own.iter().copied().filter(|prefix| prefix.len() < prefix.family().max_len())
+    }
+
+    /// The prefix is an aggregate of ours, or no longer.
+    pub(super) fn aggregate(&mut self, prefix: Prefix, is_one: bool) {
+        if is_one {
+            self.aggregates.insert(prefix);
+        } else {
+            self.aggregates.remove(&prefix);
+        }
     }
 
     /// The paths to a prefix now have these next hops, with these shares of the traffic; none if it
@@ -120,6 +133,9 @@ impl Wanted {
     /// What is wanted for a prefix.
     pub(super) fn want(&self, prefix: Prefix) -> Want {
         if self.own.contains(&prefix) && prefix.len() < prefix.family().max_len() {
+            return Want::Target(Target::Blackhole);
+        }
+        if self.aggregates.contains(&prefix) {
             return Want::Target(Target::Blackhole);
         }
         let Some(next_hops) = self.learned.get(&prefix) else { return Want::Nothing };

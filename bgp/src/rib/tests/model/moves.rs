@@ -14,24 +14,78 @@ use crate::{
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Move {
-    Announce { peer: u8, prefix: usize, path_id: u32, path: PathKind },
-    Withdraw { peer: u8, prefix: usize, path_id: u32 },
-    EndOfRib { peer: u8, family: Family },
-    Up { peer: u8, narrow: bool },
-    Down { peer: u8, retain: FamilySet },
-    StaleExpired { peer: u8, families: FamilySet },
-    LongLived { peer: u8, families: FamilySet },
-    RefreshBegin { peer: u8, family: Family },
-    RefreshEnd { peer: u8, family: Family },
-    DeferralOver { peer: u8 },
-    Originate { prefix: usize, med: Option<u32> },
-    Cease { prefix: usize },
-    Policies { peer: u8, import: usize, export: usize },
-    Knobs { peer: u8, knobs: Knobs },
+    Announce {
+        peer: u8,
+        prefix: usize,
+        path_id: u32,
+        path: PathKind,
+    },
+    Withdraw {
+        peer: u8,
+        prefix: usize,
+        path_id: u32,
+    },
+    EndOfRib {
+        peer: u8,
+        family: Family,
+    },
+    Up {
+        peer: u8,
+        narrow: bool,
+    },
+    Down {
+        peer: u8,
+        retain: FamilySet,
+    },
+    StaleExpired {
+        peer: u8,
+        families: FamilySet,
+    },
+    LongLived {
+        peer: u8,
+        families: FamilySet,
+    },
+    RefreshBegin {
+        peer: u8,
+        family: Family,
+    },
+    RefreshEnd {
+        peer: u8,
+        family: Family,
+    },
+    DeferralOver {
+        peer: u8,
+    },
+    Originate {
+        prefix: usize,
+        med: Option<u32>,
+    },
+    Cease {
+        prefix: usize,
+    },
+    Policies {
+        peer: u8,
+        import: usize,
+        export: usize,
+    },
+    Knobs {
+        peer: u8,
+        knobs: Knobs,
+    },
     Drain(bool),
-    NextHop { hop: u8, resolution: Resolution },
-    Refresh { peer: u8 },
-    Pull { peer: u8, budget: usize },
+    /// Aggregates, each with whether it is summary-only.
+    Aggregates([Option<bool>; PREFIXES.len()]),
+    NextHop {
+        hop: u8,
+        resolution: Resolution,
+    },
+    Refresh {
+        peer: u8,
+    },
+    Pull {
+        peer: u8,
+        budget: usize,
+    },
     ReadBest,
 }
 
@@ -241,6 +295,7 @@ pub(super) fn any_move() -> impl Strategy<Value = Move> {
             .prop_map(|(peer, import, export)| Move::Policies { peer, import, export }),
         4 => (peer.clone(), any_knobs()).prop_map(|(peer, knobs)| Move::Knobs { peer, knobs }),
         1 => any::<bool>().prop_map(Move::Drain),
+        1 => prop::array::uniform(option::weighted(0.3, any::<bool>())).prop_map(Move::Aggregates),
     ];
     let ours = prop_oneof![
         1 => (prefix.clone(), prop::option::of(0_u32..2))

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{super::*, LOCAL_AS};
 use crate::{
+    attrs::Aggregator,
     community::{Community, ExtCommunity},
     config::{AddPath, PrivateAs},
     policy::{Context, NextHopChoice, Outcome, PeerRef, Source},
@@ -18,6 +19,8 @@ pub(super) struct Naive {
     pub(super) waiting: BTreeSet<u8>,
     pub(super) peers: BTreeMap<u8, NaivePeer>,
     pub(super) local: BTreeMap<Prefix, Attrs>,
+    /// Each with whether it is told alone.
+    pub(super) aggregates: BTreeMap<Prefix, bool>,
     /// Answers for next hops that were asked for.
     pub(super) next_hops: BTreeMap<NextHop, Option<Resolution>>,
 }
@@ -158,9 +161,27 @@ impl Naive {
         }
     }
 
+    /// What we originate, or else an aggregate of it.
+    fn ours(&self, prefix: Prefix) -> Option<Attrs> {
+        if let Some(attrs) = self.local.get(&prefix) {
+            return Some(attrs.clone());
+        }
+        let contributes = |other: &Prefix| prefix.covers(*other) && *other != prefix;
+        let active = self.aggregates.contains_key(&prefix) && self.local.keys().any(contributes);
+        active.then(|| {
+            let mut attrs = Attrs::originated(hop("0.0.0.0"));
+            attrs.aggregator = Some(Aggregator { asn: US, router_id: OUR_ID });
+            attrs
+        })
+    }
+
+    fn is_summarised(&self, prefix: Prefix) -> bool {
+        let mut aggregates = self.aggregates.iter();
+        aggregates.any(|(around, alone)| *alone && around.covers(prefix) && *around != prefix)
+    }
+
     fn eligible(&self, prefix: Prefix) -> Vec<Way<'_>> {
-        let ours = self.local.get(&prefix);
-        let ours = ours.map(|attrs| Way { from: None, attrs: attrs.clone(), cost: 0 });
+        let ours = self.ours(prefix).map(|attrs| Way { from: None, attrs, cost: 0 });
         let learned = self.peers.iter().flat_map(|(n, NaivePeer { up, heard, .. })| {
             let heard = heard.iter().filter(|(nlri, _)| nlri.prefix == prefix);
             heard.filter_map(|(nlri, heard)| {
@@ -253,6 +274,7 @@ impl Naive {
         if !to.families.contains(prefix.family())
             || from.is_some() && !self.waiting.is_empty()
             || way.from.is_some_and(|(from, ..)| from == n)
+            || from.is_none() && self.is_summarised(prefix)
             || source == Source::Ibgp && !external && !client(to) && !from.is_some_and(client)
             || !server && has(Community::NO_ADVERTISE)
             || !server && external && has(Community::NO_EXPORT)

@@ -81,6 +81,16 @@ impl Trial {
                 self.rib.set_drain(drain);
                 self.model.drain = drain;
             }
+            Move::Aggregates(aggregates) => {
+                let all = PREFIXES.into_iter().zip(aggregates);
+                let all = all.filter_map(|(text, alone)| Some((prefix(text), alone?)));
+                self.model.aggregates = all.collect();
+                let all = self.model.aggregates.iter();
+                let aggregates =
+                    all.map(|(prefix, alone)| Aggregate { prefix: *prefix, summary_only: *alone });
+                let (aggregates, drain) = (aggregates.collect(), self.model.drain);
+                self.rib.configure(&RibConfig { aggregates, drain, ..settings() });
+            }
             Move::NextHop { hop, resolution } => {
                 self.read_next_hops();
                 let next_hop = Naive::next_hop(hop);
