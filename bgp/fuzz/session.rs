@@ -261,7 +261,9 @@ impl World {
                 let all = if self.left { terms.families } else { FamilySet::NONE };
                 assert!(retain.difference(may.unwrap_or_default().union(all)).is_empty());
                 let twice = self.stale.difference(self.long_lived);
-                assert!(twice.is_empty() || self.left || self.lost_collision(), "stale twice");
+                let agreed = terms.graceful_restart.is_some_and(|theirs| theirs.notification);
+                let again = agreed || self.left || self.lost_collision();
+                assert!(twice.is_empty() || again, "stale twice");
                 assert!(self.stale.difference(retain).is_empty());
                 (self.stale, self.refreshing) = (retain, FamilySet::NONE);
             }

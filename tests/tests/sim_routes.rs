@@ -200,14 +200,14 @@ fn restart(stale_path_time: Duration) -> GracefulRestart {
 }
 
 /// b, which restarts, between a and c. Established, with a route of each at all of them.
-fn in_a_row(seed: u64, stale_path_time: Duration) -> (Net, [RouterId; 3], [LinkId; 2]) {
+fn in_a_row(seed: u64, restart: &GracefulRestart) -> (Net, [RouterId; 3], [LinkId; 2]) {
     let mut net = Net::new(seed);
     let [a, b, c] =
         [(0, 65001), (1, 65002), (2, 65003)].map(|(n, asn)| net.add_router(router_config(n, asn)));
     let links = [a, c].map(|other| {
         join(&mut net, [other, b], |of_other, of_b| {
-            of_other.session.graceful_restart = Some(restart(stale_path_time));
-            of_b.session.graceful_restart = Some(restart(stale_path_time));
+            of_other.session.graceful_restart = Some(restart.clone());
+            of_b.session.graceful_restart = Some(restart.clone());
         })
     });
     net.start();
@@ -235,7 +235,7 @@ fn as_restarted(net: &mut Net, b: RouterId, links: [LinkId; 2], deferral: Durati
 #[test]
 fn rfc4724_4_1_a_restarted_router_tells_its_own_at_once_and_others_routes_when_all_are_heard() {
     for seed in 0..10 {
-        let (mut net, [a, b, c], links) = in_a_row(seed, secs(100));
+        let (mut net, [a, b, c], links) = in_a_row(seed, &restart(secs(100)));
         as_restarted(&mut net, b, links, secs(40));
         net.kill(b);
         net.kill(c);
@@ -256,7 +256,7 @@ fn rfc4724_4_1_a_restarted_router_tells_its_own_at_once_and_others_routes_when_a
 
 #[test]
 fn rfc4724_4_1_the_wait_for_a_peer_that_stays_away_is_bounded() {
-    let (mut net, [a, b, c], links) = in_a_row(5, secs(100));
+    let (mut net, [a, b, c], links) = in_a_row(5, &restart(secs(100)));
     as_restarted(&mut net, b, links, secs(40));
     net.kill(b);
     net.power_off(c);
@@ -272,7 +272,7 @@ fn rfc4724_4_1_the_wait_for_a_peer_that_stays_away_is_bounded() {
 #[test]
 fn rfc4724_4_2_a_peer_that_is_back_but_never_comes_to_an_end_is_given_a_time() {
     // b waits for c for ever, as far as a is concerned, and sends no End-of-RIB meanwhile.
-    let (mut net, [a, b, c], links) = in_a_row(6, secs(30));
+    let (mut net, [a, b, c], links) = in_a_row(6, &restart(secs(30)));
     as_restarted(&mut net, b, links, secs(1000));
     net.kill(b);
     net.power_off(c);
@@ -284,10 +284,11 @@ fn rfc4724_4_2_a_peer_that_is_back_but_never_comes_to_an_end_is_given_a_time() {
     assert!(net.router(a).table.contains_key(&prefix("10.2.0.0/16")), "what it said is true");
 }
 
-#[test]
-fn rfc4724_4_2_a_restart_within_a_restart_ends_what_was_stale_and_keeps_what_is_new() {
+/// b dies again before it has said all that it said before: what becomes of c's route at a.
+fn a_restart_within_a_restart(notification: bool, kept: bool) {
     for seed in 0..20 {
-        let (mut net, [a, b, c], links) = in_a_row(seed, secs(100));
+        let restart = GracefulRestart { notification, ..restart(secs(100)) };
+        let (mut net, [a, b, c], links) = in_a_row(seed, &restart);
         as_restarted(&mut net, b, links, secs(500));
         net.power_off(c);
         net.kill(b);
@@ -300,9 +301,22 @@ fn rfc4724_4_2_a_restart_within_a_restart_ends_what_was_stale_and_keeps_what_is_
         net.advance(secs(1));
         let table = &net.router(a).table;
         assert!(table.contains_key(&prefix("10.2.0.0/16")), "seed {seed}");
-        assert!(!table.contains_key(&prefix("10.3.0.0/16")), "seed {seed}");
+        assert_eq!(table.contains_key(&prefix("10.3.0.0/16")), kept, "seed {seed}");
         net.boot(b);
         net.advance(secs(20));
         assert!(net.router(a).table.contains_key(&prefix("10.2.0.0/16")), "seed {seed}");
+        // Whatever b goes on waiting for, its time is bounded.
+        net.advance(secs(100));
+        assert!(!net.router(a).table.contains_key(&prefix("10.3.0.0/16")), "seed {seed}");
     }
+}
+
+#[test]
+fn rfc4724_4_2_a_restart_within_a_restart_ends_what_was_stale_and_keeps_what_is_new() {
+    a_restart_within_a_restart(false, false);
+}
+
+#[test]
+fn rfc8538_4_1_a_restart_within_a_restart_ends_nothing_if_both_agree() {
+    a_restart_within_a_restart(true, true);
 }

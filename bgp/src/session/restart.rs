@@ -36,6 +36,8 @@ pub(super) struct Restart {
     stale_times: Vec<LongLived>,
     /// When the restart time after that loss ends.
     restart_ends: Option<Instant>,
+    /// When stale routes of a peer that was back since must go, whatever comes between.
+    stale_ends: Option<Instant>,
     /// Our forwarding state outlasted the last loss of the session in these families.
     survived: FamilySet,
     ours: Option<OurRestart>,
@@ -92,6 +94,7 @@ impl Restart {
             awaited: FamilySet::NONE,
             stale_times: Vec::new(),
             restart_ends: None,
+            stale_ends: None,
             survived: FamilySet::NONE,
             ours: restarted.map(|restarted| OurRestart {
                 restarted,
@@ -137,7 +140,8 @@ impl Restart {
         self.awaited = terms.families;
         self.survived = FamilySet::NONE;
         if let Some(settings) = self.settings.as_ref().filter(|_| !self.waiting().is_empty()) {
-            timers.set(Timer::StalePath, now + settings.stale_path_time);
+            let ends = *self.stale_ends.get_or_insert(now + settings.stale_path_time);
+            timers.set(Timer::StalePath, ends);
         }
         if let Some(ours) = &mut self.ours {
             ours.unseen = false;
@@ -194,12 +198,18 @@ impl Restart {
             return vec![Output::Down { retain: self.stale }];
         }
         let retain = self.retained(terms, loss);
-        // Of two losses in a row, what was stale before the second is deleted (RFC 4724 §4.2).
-        // Long-lived time just runs on, whatever happens before the End-of-RIB (RFC 9494 §4.2).
-        let stays = if loss == Loss::Collision { self.stale } else { self.long_lived };
+        // Of two losses in a row, what was stale before the second is deleted (RFC 4724 §4.2),
+        // unless both sides do RFC 8538, which bounds the time of all losses together instead
+        // (§4.1). Long-lived time just runs on, whatever happens before the End-of-RIB (RFC 9494
+        // §4.2).
+        let agreed = terms.graceful_restart.is_some_and(|theirs| theirs.notification);
+        let all = loss == Loss::Collision || agreed;
+        let stays = if all { self.stale } else { self.long_lived };
         let stays = stays.intersection(retain);
         let mut outputs = Vec::from_iter(self.give_up(self.stale.difference(stays), timers));
         if self.waiting().is_empty() {
+            (self.restart_ends, self.stale_ends) = (None, None);
+        } else if loss != Loss::Collision {
             self.restart_ends = None;
         }
         timers.stop(Timer::StalePath);
@@ -305,8 +315,9 @@ impl Restart {
     }
 
     /// Sets the deadlines for a peer that has just been lost: if it is still lost from an earlier
-    /// time, the restart time is that of then. A family without graceful restart
-    /// but with long-lived stale routes has a restart time of zero.
+    /// time, the restart time is that of then, and no later than the stale path time of then if it
+    /// was back since. A family without graceful restart but with long-lived stale routes has a
+    /// restart time of zero.
     fn await_return(
         &mut self,
         terms: &Established,
@@ -319,7 +330,7 @@ impl Restart {
         let outputs = self.outlast(self.waiting().difference(patient), timers, now);
         if !self.waiting().is_empty() {
             let ends = *self.restart_ends.get_or_insert(now + patience);
-            timers.set(Timer::Restart, ends);
+            timers.set(Timer::Restart, self.stale_ends.map_or(ends, |bound| bound.min(ends)));
         }
         outputs
     }

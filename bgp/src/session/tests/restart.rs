@@ -43,6 +43,16 @@ fn peer() -> Open {
     open_with([theirs(false, &[(V4, false), (V6, false)])])
 }
 
+/// The capability of a peer that does not know RFC 8538.
+fn unaware(restarted: bool, kept: bool) -> Capability {
+    Capability::GracefulRestart {
+        restarted,
+        notification: false,
+        time: 60,
+        families: list(&[(V4, kept), (V6, kept)]),
+    }
+}
+
 /// The peer after a restart in which it kept its forwarding state.
 fn back() -> Open {
     open_with([theirs(true, &[(V4, true), (V6, true)])])
@@ -196,8 +206,8 @@ fn rfc4724_4_2_a_peer_without_end_of_rib_is_put_up_with_for_the_stale_path_time(
 
 #[test]
 fn rfc4724_4_2_a_second_loss_before_end_of_rib_deletes_what_was_stale_before() {
-    let mut bench = Bench::bereft(graceful(), &peer());
-    let conn = bench.comes_back(&back());
+    let mut bench = Bench::bereft(graceful(), &open_with([unaware(false, false)]));
+    let conn = bench.comes_back(&open_with([unaware(true, true)]));
     bench.hear(conn, end_of(V4));
     bench.outputs.clear();
     bench.give(Input::Closed(conn));
@@ -214,13 +224,47 @@ fn rfc4724_4_2_a_second_loss_before_end_of_rib_deletes_what_was_stale_before() {
 }
 
 #[test]
+fn rfc8538_4_1_a_second_loss_deletes_nothing_if_both_agree_and_the_time_of_all_is_bounded() {
+    let ours = with(GracefulRestart { stale_path_time: secs(100), ..restart() });
+    let mut bench = Bench::bereft(ours, &peer());
+    bench.pass(secs(30));
+    let conn = bench.comes_back(&back());
+    bench.hear(conn, end_of(V4));
+    bench.outputs.clear();
+    bench.pass_alive(conn, secs(30));
+    bench.give(Input::Closed(conn));
+    assert_eq!(bench.about_stale_routes(), [down(&[V4, V6])], "IPv6 stays as it was");
+    // The restart time runs anew ...
+    bench.pass(secs(50));
+    let conn = bench.comes_back(&back());
+    // ... and the stale path time on, from when the peer was back first.
+    bench.pass_alive(conn, secs(5));
+    bench.give(Input::Closed(conn));
+    assert_eq!(bench.about_stale_routes(), [down(&[V4, V6]), down(&[V4, V6])]);
+    let so_far = bench.about_stale_routes().len();
+    bench.pass(secs(60));
+    assert_eq!(bench.about_stale_routes()[so_far..], [expired(&[V4, V6])]);
+}
+
+#[test]
+fn rfc8538_4_1_what_was_stale_before_goes_with_a_hard_reset() {
+    let mut bench = Bench::bereft(graceful(), &peer());
+    let conn = bench.comes_back(&back());
+    bench.outputs.clear();
+    bench.hear(conn, Notification::admin_shutdown("").hard_reset().encode());
+    assert_eq!(bench.about_stale_routes(), [expired(&[V4, V6]), DOWN]);
+}
+
+#[test]
+fn rfc8538_4_1_a_new_open_without_the_n_bit_deletes_nothing() {
+    let mut bench = Bench::bereft(graceful(), &peer());
+    bench.outputs.clear();
+    bench.comes_back(&open_with([unaware(true, true)]));
+    assert_eq!(bench.about_stale_routes(), []);
+}
+
+#[test]
 fn rfc4271_6_8_a_session_that_loses_a_collision_is_no_second_loss() {
-    let unaware = |restarted, kept| Capability::GracefulRestart {
-        restarted,
-        notification: false,
-        time: 60,
-        families: list(&[(V4, kept), (V6, kept)]),
-    };
     let mut bench = Bench::bereft(graceful(), &open_with([unaware(false, false)]));
     bench.pass(secs(30));
     let conn = bench.comes_back(&open_with([unaware(true, true)]));
@@ -245,17 +289,11 @@ fn rfc8538_4_a_notification_and_a_silent_peer_are_losses_like_others_if_both_agr
         |bench, _| bench.pass(secs(90)),
         |bench, _| bench.give(Input::Stop(Cease::AdminReset(String::new()))),
     ];
-    let unaware = Capability::GracefulRestart {
-        restarted: false,
-        notification: false,
-        time: 60,
-        families: list(&[(V4, false), (V6, false)]),
-    };
     let ours_unaware = with(GracefulRestart { notification: false, ..restart() });
     for lose in losses {
         for (ours, theirs, kept) in [
             (graceful(), peer(), true),
-            (graceful(), open_with([unaware.clone()]), false),
+            (graceful(), open_with([unaware(false, false)]), false),
             (ours_unaware.clone(), peer(), false),
         ] {
             let (mut bench, conn) = Bench::established_with(ours, &theirs);
