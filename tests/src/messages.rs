@@ -205,7 +205,7 @@ pub fn update(codec: Codec) -> impl Strategy<Value = Update> {
             withdrawn,
             reach,
             end_of_rib,
-            faults: Vec::new(),
+            ..Update::default()
         },
     )
 }

@@ -34,6 +34,9 @@ pub struct Update {
     pub end_of_rib: Option<Family>,
     /// What was wrong with the message and contained, for counters and the log.
     pub faults: Vec<Fault>,
+    /// The whole message as it came, header included, if it has faults: operators must be able to
+    /// find out whose they are (RFC 7606 §6).
+    pub flawed: Option<Bytes>,
 }
 
 /// Prefixes of one family that share their attributes.
@@ -50,7 +53,7 @@ pub struct Reach {
 impl Update {
     /// The messages that say this: withdrawals, announcements, End-of-RIB, each as
     /// [`Self::encode_withdraw`], [`Self::encode_reach`] and [`Self::encode_end_of_rib`] write
-    /// them. Faults are not written.
+    /// them. Faults and what had them are not written.
     ///
     /// # Errors
     ///

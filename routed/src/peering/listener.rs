@@ -187,16 +187,17 @@ fn connection_rejected() -> Bytes {
     Notification { code: 6, subcode: 5, data: Bytes::new() }.encode()
 }
 
-/// Lets one complaint through in a while and counts the others: strangers must not fill the log.
+/// Lets one complaint through in a while and counts the others: neither strangers nor a peer that is
+/// out of order must fill the log.
 #[derive(Debug, Default)]
-struct Complaints {
+pub(super) struct Complaints {
     last: Option<Instant>,
     unsaid: u64,
 }
 
 impl Complaints {
     /// How many were kept back since the last one, if this one may be made.
-    fn next(&mut self, now: Instant) -> Option<u64> {
+    pub(super) fn next(&mut self, now: Instant) -> Option<u64> {
         if self.last.is_some_and(|last| now < last + COMPLAINT_PAUSE) {
             self.unsaid += 1;
             return None;
@@ -212,7 +213,7 @@ const STRANGERS: usize = 64;
 /// Rest after a failed `accept`: the usual cause, no free descriptors, does not pass at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
-/// Least time between two complaints of one listener.
+/// Least time between two complaints of one listener or peer.
 const COMPLAINT_PAUSE: Duration = Duration::from_secs(10);
 
 #[cfg(test)]

@@ -43,6 +43,7 @@ use whereabouts::Whereabouts;
 use super::{
     conn::{Conn, Read, Ready, Write},
     discovery::Search,
+    listener::Complaints,
     rib::{PeerEvent, RibHandle, RibStopped},
     socket::{self, Dial, SocketError},
     status::PeerStatus,
@@ -80,6 +81,8 @@ pub(super) struct PeerTask {
     failed_at: Option<Instant>,
     /// The failure last told to the log, which is told once and not at each attempt.
     warned: Option<String>,
+    /// About UPDATEs that were malformed.
+    complaints: Complaints,
     ending: bool,
 }
 
@@ -130,6 +133,7 @@ impl PeerTask {
             dial_error: None,
             failed_at: None,
             warned: None,
+            complaints: Complaints::default(),
             ending: false,
         }
     }
@@ -330,7 +334,7 @@ impl PeerTask {
             // Nobody asks for it yet.
             Output::Heard(..) => (),
             Output::Update(update) => {
-                self.note_faults(&update.faults);
+                self.note_faults(&update);
                 self.rib.push(PeerEvent::Update(update));
             }
             Output::Refresh(family) => self.rib.push(PeerEvent::Refresh(family)),

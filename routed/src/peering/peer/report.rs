@@ -1,10 +1,14 @@
 //! What the peer's task tells people: the log and [`PeerStatus`](super::PeerStatus).
 
-use std::{fmt::Display, sync::Arc, time::Instant};
+use std::{
+    fmt::{self, Display},
+    sync::Arc,
+    time::Instant,
+};
 
 use bgp::{
     session::{Cause, State, StateChange},
-    wire::{Fault, Treatment},
+    wire::{Treatment, Update},
 };
 
 use super::PeerTask;
@@ -47,23 +51,30 @@ impl PeerTask {
         }
     }
 
-    /// Logs and counts the flaws of an UPDATE that were contained.
-    pub(super) fn note_faults(&self, faults: &[Fault]) {
-        for fault in faults {
-            tracing::debug!(peer = %self.settings.name, %fault, octets = ?fault.octets, "flawed update");
+    /// Counts the flaws of an UPDATE that were contained, and logs the message with the prefixes
+    /// that it is about, as RFC 7606 §6 asks; of many in a short time only the first.
+    pub(super) fn note_faults(&mut self, update: &Update) {
+        let Some(gravest) = update.faults.iter().max_by_key(|fault| fault.treatment) else {
+            return;
+        };
+        let message = update.flawed.as_deref().unwrap_or_default();
+        if let Some(unsaid) = self.complaints.next(Instant::now()) {
+            tracing::warn!(
+                peer = %self.settings.name, error = %gravest, faults = update.faults.len(),
+                prefixes = %Prefixes(update), octets = %Octets(message), unsaid,
+                "the peer sent a malformed UPDATE; the session goes on"
+            );
         }
-        if !faults.is_empty() {
-            self.inbox.status.send_if_modified(|status| {
-                for fault in faults {
-                    match fault.treatment {
-                        Treatment::DiscardAttribute => status.faults.discarded += 1,
-                        Treatment::TreatAsWithdraw => status.faults.withdrawn += 1,
-                    }
+        self.inbox.status.send_if_modified(|status| {
+            for fault in &update.faults {
+                match fault.treatment {
+                    Treatment::DiscardAttribute => status.faults.discarded += 1,
+                    Treatment::TreatAsWithdraw => status.faults.withdrawn += 1,
                 }
-                // Like all counters, these wake nobody.
-                false
-            });
-        }
+            }
+            // Like all counters, these wake nobody.
+            false
+        });
     }
 
     /// The settings may have another name than before.
@@ -120,5 +131,54 @@ impl PeerTask {
             }),
             other => other.is_failure().then(|| LastError::Session(other.clone())),
         }
+    }
+}
+
+/// All prefixes of an UPDATE, announced ones first, as `10.1.0.0/16, 10.2.0.0/16`; of many the first
+/// few and how many more there are.
+struct Prefixes<'a>(&'a Update);
+
+impl Display for Prefixes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let announced = self.0.reach.iter().flat_map(|reach| &reach.prefixes);
+        let mut all = announced.chain(&self.0.withdrawn);
+        for (n, nlri) in all.by_ref().take(PREFIXES_SHOWN).enumerate() {
+            let comma = if n > 0 { ", " } else { "" };
+            write!(f, "{comma}{nlri}")?;
+        }
+        match all.count() {
+            0 => Ok(()),
+            more => write!(f, ", and {more} more"),
+        }
+    }
+}
+
+/// Octets as hexadecimal digits, as decoders of packets take them.
+struct Octets<'a>(&'a [u8]);
+
+impl Display for Octets<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|octet| write!(f, "{octet:02x}"))
+    }
+}
+
+/// Prefixes of a malformed UPDATE that are named in the log; the message itself has all of them.
+const PREFIXES_SHOWN: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use bgp::{prefix::Prefix, wire::Nlri};
+
+    use super::*;
+
+    #[test]
+    fn a_malformed_message_is_shown_with_its_first_prefixes_and_all_octets() {
+        let nlri = |n: u8| Nlri::from(Prefix::new([10, n, 0, 0].into(), 16).unwrap());
+        let mut update = Update { withdrawn: vec![nlri(1), nlri(2)], ..Update::default() };
+        assert_eq!(Prefixes(&update).to_string(), "10.1.0.0/16, 10.2.0.0/16");
+        update.withdrawn = (0..18).map(nlri).collect();
+        let shown = Prefixes(&update).to_string();
+        assert!(shown.ends_with(", 10.15.0.0/16, and 2 more"), "{shown}");
+        assert_eq!(Octets(&[0xFF, 0, 0x1A]).to_string(), "ff001a");
     }
 }

@@ -385,6 +385,15 @@ fn prefixes_of_both_families_are_withdrawn_together() {
 }
 
 #[test]
+fn rfc7606_6_the_whole_message_comes_along_if_it_is_malformed_and_only_then() {
+    let message = update(&[], &[mandatory(), attr(N, 4, &[1])].concat(), PREFIX);
+    assert_eq!(read(&message, &EXTERNAL).unwrap().flawed, Some(message));
+    let message = update(&[], &[mandatory(), attr(W, 6, &[1])].concat(), PREFIX);
+    assert_eq!(read(&message, &EXTERNAL).unwrap().flawed, Some(message));
+    assert_eq!(with(&[], &EXTERNAL).unwrap().flawed, None);
+}
+
+#[test]
 fn a_fault_reads_as_a_sentence() {
     let update = with(&attr(N, 4, &[1]), &EXTERNAL).unwrap();
     assert_eq!(
