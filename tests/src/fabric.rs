@@ -17,6 +17,7 @@ use serde_json::Value;
 use testbed::{Lab, Options, Topology};
 
 pub mod bird;
+pub mod exabgp;
 pub mod frr;
 pub mod gobgp;
 pub mod kernel;

@@ -1,8 +1,8 @@
 //! A daemon that dies or is restarted costs no packet: with graceful restart the top-of-rack
 //! router goes on sending to the node, whose kernel goes on forwarding, and the next run takes
-//! over without a route having been withdrawn anywhere.
+//! over without a route having been withdrawn anywhere. The same if it is the router's that dies.
 //!
-//! Needs the binaries of the workspace, BIRD and FRR; root or user namespaces.
+//! Needs the binaries of the workspace, BIRD, FRR and GoBGP; root or user namespaces.
 
 use std::process::{Child, Stdio};
 use std::thread::sleep;
@@ -33,6 +33,16 @@ fn restarted_daemon_below_frr_loses_no_packet() {
 }
 
 #[test]
+fn killed_daemon_below_gobgp_loses_no_packet() {
+    no_packet_is_lost("gobgp", |fabric| fabric.kill("node1").expect("it dies"));
+}
+
+#[test]
+fn killed_gobgp_loses_no_packet() {
+    no_packet_is_lost_while("gobgp", "tor1", |fabric| fabric.kill("tor1").expect("it dies"));
+}
+
+#[test]
 fn daemon_that_dies_again_while_it_restarts_loses_no_packet() {
     no_packet_is_lost("bird", |fabric| {
         fabric.kill("node1").expect("it dies");
@@ -43,13 +53,24 @@ fn daemon_that_dies_again_while_it_restarts_loses_no_packet() {
 
 /// Pods of two nodes ping each other over one ToR while the first node's daemon goes and comes.
 fn no_packet_is_lost(tor: &str, end: impl Fn(&Fabric)) {
-    let fabric = Fabric::established(&two_nodes(tor));
+    no_packet_is_lost_while(tor, "node1", end);
+}
+
+/// The same while the software of any of the three goes and comes.
+fn no_packet_is_lost_while(tor: &str, away: &str, end: impl Fn(&Fabric)) {
+    let fabric = Fabric::up(&two_nodes(tor));
+    for node in ["node1", "node2"] {
+        routed::stands(&fabric, node, "tor1");
+    }
+    // GoBGP has no next hop for IPv6 routes on a session over IPv4.
+    let families = if tor == "gobgp" { ..1 } else { ..2 };
+    let (pods_of_node1, pods_of_node2) = (&PODS_OF_NODE1[families], &PODS_OF_NODE2[families]);
     for node in ["node1", "node2"] {
         fabric.pod_add(node, "web").expect("the plugin adds a pod");
     }
-    fabric.kernel_leads("node1", &PODS_OF_NODE2, &["tor1"]);
-    fabric.kernel_leads("node2", &PODS_OF_NODE1, &["tor1"]);
-    fabric.kernel_leads("tor1", &PODS_OF_NODE1, &["node1"]);
+    fabric.kernel_leads("node1", pods_of_node2, &["tor1"]);
+    fabric.kernel_leads("node2", pods_of_node1, &["tor1"]);
+    fabric.kernel_leads("tor1", pods_of_node1, &["node1"]);
     fabric.pings("node1/web", &["node2/web"]);
 
     let flow = Flow::start(&fabric);
@@ -57,21 +78,21 @@ fn no_packet_is_lost(tor: &str, end: impl Fn(&Fabric)) {
     end(&fabric);
     sleep(Duration::from_secs(2));
     // The ToR still sends to the node, and tells the others to send there.
-    fabric.kernel_leads("tor1", &PODS_OF_NODE1, &["node1"]);
-    fabric.kernel_leads("node2", &PODS_OF_NODE1, &["tor1"]);
-    fabric.start("node1").expect("it starts");
+    fabric.kernel_leads("tor1", pods_of_node1, &["node1"]);
+    fabric.kernel_leads("node2", pods_of_node1, &["tor1"]);
+    fabric.start(away).expect("it starts");
     let back = eventually(
         "the session is there again",
         || routed::peer(&fabric, "node1", "tor1"),
         |peer| peer["state"] == "Established",
     );
     assert!(back["capabilities"].to_string().contains("graceful restart"), "{back}");
-    fabric.kernel_leads("node1", &PODS_OF_NODE2, &["tor1"]);
+    fabric.kernel_leads("node1", pods_of_node2, &["tor1"]);
     // Long enough for whatever the End-of-RIBs bring about.
     sleep(Duration::from_secs(3));
-    fabric.kernel_leads("tor1", &PODS_OF_NODE1, &["node1"]);
+    fabric.kernel_leads("tor1", pods_of_node1, &["node1"]);
     let lines = flow.stop();
-    assert!(lines.len() >= 2, "{lines:?}");
+    assert!(lines.len() >= pods_of_node1.len(), "{lines:?}");
     for line in &lines {
         assert!(line.contains(" 0 lost"), "{lines:#?}");
     }
@@ -115,21 +136,69 @@ const PODS_OF_NODE1: [&str; 2] = ["10.244.11.0/24", "fd00:10:244:11::/64"];
 const PODS_OF_NODE2: [&str; 2] = ["10.244.12.0/24", "fd00:10:244:12::/64"];
 
 fn two_nodes(tor: &str) -> String {
+    let (tor, second) = match tor {
+        "gobgp" => (gobgp(), ["", ""]),
+        runs => (
+            format!("runs = \"{runs}\""),
+            [", \"fd00:10:244:11::/64\"", ", \"fd00:10:244:12::/64\""],
+        ),
+    };
+    let [second1, second2] = second;
     format!(
         r#"
 links = [["tor1", "node1"], ["tor1", "node2"]]
-[[tors]]
-name = "tor1"
-asn = 4200000001
-runs = "{tor}"
 [[nodes]]
 name = "node1"
 asn = 4200000011
-pods = ["10.244.11.0/24", "fd00:10:244:11::/64"]
+pods = ["10.244.11.0/24"{second1}]
 [[nodes]]
 name = "node2"
 asn = 4200000012
-pods = ["10.244.12.0/24", "fd00:10:244:12::/64"]
+pods = ["10.244.12.0/24"{second2}]
+[[tors]]
+name = "tor1"
+asn = 4200000001
+{tor}
 "#
+    )
+}
+
+/// GoBGP, which writes no routes itself: they stand in the kernel from the beginning.
+fn gobgp() -> String {
+    let neighbor = |address: &str, asn: u32| {
+        format!(
+            r#"
+[[neighbors]]
+[neighbors.config]
+neighbor-address = "{address}"
+peer-as = {asn}
+[neighbors.timers.config]
+connect-retry = 1
+hold-time = 9
+idle-hold-time-after-reset = 1
+[neighbors.graceful-restart.config]
+enabled = true
+notification-enabled = true
+restart-time = 30
+[[neighbors.afi-safis]]
+[neighbors.afi-safis.config]
+afi-safi-name = "ipv4-unicast"
+[neighbors.afi-safis.mp-graceful-restart.config]
+enabled = true
+"#
+        )
+    };
+    format!(
+        r#"runs = "none"
+command = ["bash", "-c", "ip route replace 10.244.11.0/24 via 10.1.0.1 && ip route replace 10.244.12.0/24 via 10.1.0.3 && exec gobgpd -r -f /etc/gobgpd.toml --pprof-disable"]
+[tors.files]
+"/etc/gobgpd.toml" = """
+[global.config]
+as = 4200000001
+router-id = "10.0.0.1"
+{}{}"""
+"#,
+        neighbor("10.1.0.1", 4_200_000_011),
+        neighbor("10.1.0.3", 4_200_000_012)
     )
 }

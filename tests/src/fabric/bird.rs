@@ -10,6 +10,16 @@ pub fn learned(fabric: &Fabric, router: &str, protocol: &str) -> Vec<Seen> {
     read(&fabric.ask(router, &["birdc", "show", "route", "all", "protocol", protocol]))
 }
 
+/// What it says of a prefix that one of its protocols has learned; without `unicast` in it if there is
+/// none.
+#[must_use]
+pub fn route(fabric: &Fabric, router: &str, protocol: &str, prefix: &str) -> String {
+    let argv = ["birdc", "show", "route", prefix, "all", "protocol", protocol];
+    // It fails if there is none.
+    let output = fabric.exec(router, &argv).expect("testbed starts");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
 /// What it says of the session with a neighbour.
 #[must_use]
 pub fn session(fabric: &Fabric, router: &str, protocol: &str) -> String {

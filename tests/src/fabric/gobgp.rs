@@ -29,7 +29,9 @@ fn table(fabric: &Fabric, router: &str, neighbour: &str, which: &str) -> Vec<See
         if !output.status.success() {
             continue;
         }
+        // What is withdrawn without having been announced has an entry without a path.
         let paths = table.as_object().into_iter().flatten();
+        let paths = paths.filter(|(_, paths)| !paths[0].is_null());
         routes.extend(paths.map(|(prefix, paths)| seen(prefix, &paths[0]["attrs"])));
     }
     routes.sort();

@@ -7,10 +7,25 @@ use super::{Fabric, Seen, as_path, eventually};
 /// A peer's row of `routed show peers`.
 #[must_use]
 pub fn peer(fabric: &Fabric, router: &str, name: &str) -> Value {
+    let row = peer_if_known(fabric, router, name);
+    assert_ne!(row, Value::Null, "{router} has no peer {name}");
+    row
+}
+
+/// The same for a dynamic peer, which need not have come yet: then it is `Null`.
+fn peer_if_known(fabric: &Fabric, router: &str, name: &str) -> Value {
     let peers = fabric.ask_json(router, &["routed", "show", "peers", "-o", "json"]);
     let rows = peers.as_array().into_iter().flatten();
-    let row = rows.into_iter().find(|row| row["name"] == name);
-    row.cloned().unwrap_or_else(|| panic!("{router} has no peer {name}: {peers}"))
+    rows.into_iter().find(|row| row["name"] == name).cloned().unwrap_or_default()
+}
+
+/// Waits until the session with a peer stands. Returns its row of `routed show peers`.
+pub fn stands(fabric: &Fabric, router: &str, name: &str) -> Value {
+    eventually(
+        &format!("{router}'s session with {name} stands"),
+        || peer_if_known(fabric, router, name),
+        |peer| peer["state"] == "Established",
+    )
 }
 
 /// Waits until the last error of a peer contains this.
