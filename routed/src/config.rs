@@ -118,6 +118,9 @@ pub struct Speaker {
     pub drain: bool,
     /// Prefixes that stand for own ranges inside them; no prefix twice.
     pub aggregates: Vec<Aggregate>,
+    /// How long what others announced is held back after a restart of ours until each peer has sent
+    /// its End-of-RIB (RFC 4724 §4.1, Selection_Deferral_Timer); whole seconds, 1..=65535.
+    pub selection_deferral_time: Duration,
 }
 
 /// One `[[peers]]` entry, with what it takes over from `[bgp]`.

@@ -7,7 +7,6 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use bgp::{
@@ -43,7 +42,7 @@ pub fn survey(config: &Config, kernel: &[Route]) -> Option<Restarted> {
         Mode::Speaker => FamilySet::ALL,
         Mode::Node => Family::ALL.into_iter().filter(|f| survived(config, kernel, *f)).collect(),
     };
-    Some(Restarted { forwarding, deferral: SELECTION_DEFERRAL })
+    Some(Restarted { forwarding, deferral: config.speaker.selection_deferral_time })
 }
 
 /// The configuration with what every session must say of the restart.
@@ -116,12 +115,10 @@ pub(crate) fn boot() -> String {
 
 const VERSION: u32 = 1;
 
-/// How long route selection waits for a peer's End-of-RIB after a restart of ours (RFC 4724
-/// §4.1). Only what others announced is held back meanwhile, never this node's own ranges.
-const SELECTION_DEFERRAL: Duration = Duration::from_secs(60);
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use routed_core::fib::route::{RouteKey, Target};
 
     use super::*;
@@ -135,6 +132,7 @@ mod tests {
         let text = format!(
             "[node]\nname = \"n\"\nmode = \"{mode}\"\n\
              [bgp]\nasn = 65001\nrouter_id = \"10.0.0.1\"\nimport = \"all\"\nexport = \"all\"\n\
+             selection_deferral_time = 7\n\
              [[peers]]\naddress = \"10.1.1.0\"\nasn = 65002\n{pods}\
              [sockets]\nadmin = \"{}/routed.sock\"\n",
             folder.display()
@@ -178,7 +176,9 @@ mod tests {
         let config = config(folder.path(), "speaker");
         assert_eq!(survey(&config, &[]), None);
         leave_mark(&config).unwrap();
-        assert_eq!(survey(&config, &[]).unwrap().forwarding, FamilySet::ALL);
+        let restarted = survey(&config, &[]).unwrap();
+        assert_eq!(restarted.forwarding, FamilySet::ALL);
+        assert_eq!(restarted.deferral, Duration::from_secs(7), "as configured");
     }
 
     #[test]
@@ -194,7 +194,8 @@ mod tests {
     #[test]
     fn every_session_that_restarts_gracefully_says_so() {
         let folder = tempfile::tempdir().unwrap();
-        let restarted = Restarted { forwarding: FamilySet::ALL, deferral: SELECTION_DEFERRAL };
+        let deferral = Duration::from_secs(60);
+        let restarted = Restarted { forwarding: FamilySet::ALL, deferral };
         let config = announced(config(folder.path(), "node"), Some(restarted));
         let said = config.peers[0].session.graceful_restart.as_ref().unwrap().restarted;
         assert_eq!(said, Some(restarted));

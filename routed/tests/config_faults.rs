@@ -244,7 +244,7 @@ fn values_of_another_type_are_told_and_do_not_hide_other_faults() {
     assert_eq!(
         faults_of("peers = 1\n"),
         ["bgp.peers: unknown key; known here are asn, router_id, \
-        cluster_id, multipath, listen, drain, aggregates, \
+        cluster_id, multipath, selection_deferral_time, listen, drain, aggregates, \
         hold_time, keepalive_time, connect_retry, import, export"]
     );
 }

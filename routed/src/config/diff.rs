@@ -141,7 +141,16 @@ fn of_node(node: &Node) -> Vec<Field<'_>> {
 }
 
 fn of_speaker(speaker: &Speaker) -> Vec<Field<'_>> {
-    let Speaker { asn, router_id, cluster_id, listen, multipath, drain, aggregates } = speaker;
+    let Speaker {
+        asn,
+        router_id,
+        cluster_id,
+        listen,
+        multipath,
+        drain,
+        aggregates,
+        selection_deferral_time,
+    } = speaker;
     vec![
         Field::new("asn", Effect::Reset, asn),
         Field::new("router_id", Effect::Reset, router_id),
@@ -150,6 +159,8 @@ fn of_speaker(speaker: &Speaker) -> Vec<Field<'_>> {
         Field::new("multipath", Effect::Soft, multipath),
         Field::new("drain", Effect::Soft, drain),
         Field::new("aggregates", Effect::Soft, &listed(aggregates.iter().map(aggregate))),
+        // Of a restart still to come.
+        Field::new("selection_deferral_time", Effect::None, &selection_deferral_time.as_secs()),
     ]
 }
 

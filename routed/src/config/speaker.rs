@@ -25,6 +25,10 @@ const DEFAULT_MULTIPATH: u8 = 16;
 /// ToR that comes back should be used within seconds.
 const DEFAULT_CONNECT_RETRY: Duration = Duration::from_secs(5);
 
+/// Longer than peers need that come up with the node, and half of the restart time for which they
+/// keep our routes by default.
+const DEFAULT_SELECTION_DEFERRAL: Duration = Duration::from_secs(60);
+
 /// What was read. The identity is `None` if it is missing or was refused.
 pub(super) struct Read {
     pub(super) asn: Option<Asn>,
@@ -34,6 +38,7 @@ pub(super) struct Read {
     pub(super) multipath: u8,
     pub(super) drain: bool,
     pub(super) aggregates: Vec<At<Aggregate>>,
+    pub(super) selection_deferral_time: Duration,
     pub(super) defaults: Defaults,
 }
 
@@ -58,6 +63,7 @@ impl Read {
             multipath: self.multipath.into(),
             drain: self.drain,
             aggregates: self.aggregates.iter().map(|at| at.value).collect(),
+            selection_deferral_time: self.selection_deferral_time,
         })
     }
 }
@@ -91,6 +97,8 @@ pub(super) fn read(section: &mut Section<'_, '_>) -> Read {
     let router_id = section.required("router_id", "router_id = \"10.0.0.11\"", value::router_id);
     let cluster_id = section.optional("cluster_id", value::router_id);
     let multipath = section.or("multipath", DEFAULT_MULTIPATH, value::number(1..=64));
+    let selection_deferral_time =
+        section.or("selection_deferral_time", DEFAULT_SELECTION_DEFERRAL, value::seconds);
     Read {
         asn: asn.map(|at| at.value),
         router_id: router_id.map(|at| at.value),
@@ -99,6 +107,7 @@ pub(super) fn read(section: &mut Section<'_, '_>) -> Read {
         multipath,
         drain: section.or("drain", false, value::flag),
         aggregates: aggregates::read(section),
+        selection_deferral_time,
         defaults: defaults(section),
     }
 }

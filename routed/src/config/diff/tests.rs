@@ -153,6 +153,14 @@ fn a_new_identity_of_the_speaker_is_told_once_and_resets_every_peer() {
 }
 
 #[test]
+fn a_new_time_for_a_restart_to_come_disturbs_nobody() {
+    assert_eq!(
+        changes(&[("asn = 64512", "asn = 64512\nselection_deferral_time = 90")]),
+        ["bgp.selection_deferral_time: 60 -> 90 (none)"]
+    );
+}
+
+#[test]
 fn a_default_for_peers_is_a_change_of_those_that_take_it_over() {
     assert_eq!(
         changes(&[("import = \"all\"", "import = \"none\"\nhold_time = 9")]),
