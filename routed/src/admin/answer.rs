@@ -196,6 +196,7 @@ fn peer_view(
         treated_as_withdraw: status.faults.withdrawn,
         queued_octets: status.queued,
         last_error: status.last_error.as_ref().map(ToString::to_string),
+        last_session_end: status.session_end.as_ref().map(ToString::to_string),
         last_error_seconds: status.failed_at.map(|at| whole(now.saturating_duration_since(at))),
         last_notification: status.last_error.as_ref().and_then(notification_view),
         remedy: status.last_error.as_ref().and_then(LastError::remedy).map(str::to_owned),

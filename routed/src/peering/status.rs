@@ -34,6 +34,9 @@ pub struct PeerStatus {
     pub last_error: Option<LastError>,
     /// When that was.
     pub failed_at: Option<Instant>,
+    /// How the last session that was established has ended: attempts that fail since do not hide the
+    /// other operator's words (RFC 9003).
+    pub session_end: Option<Cause>,
     /// How often it has been established.
     pub established_count: u64,
     /// Messages received.
@@ -98,6 +101,7 @@ impl PeerStatus {
             since: None,
             last_error: None,
             failed_at: None,
+            session_end: None,
             established_count: 0,
             received: Counters::default(),
             sent: Counters::default(),

@@ -123,6 +123,7 @@ mod tests {
             queued_octets: 0,
             last_error: None,
             last_error_seconds: None,
+            last_session_end: None,
             last_notification: None,
             remedy: None,
             next_attempt_seconds: None,

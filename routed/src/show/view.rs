@@ -76,6 +76,8 @@ pub struct PeerView {
     pub last_error: Option<String>,
     /// How long ago that was.
     pub last_error_seconds: Option<u64>,
+    /// How the last session that was established has ended, in words.
+    pub last_session_end: Option<String>,
     /// The NOTIFICATION that it came with, if it did.
     pub last_notification: Option<NotificationView>,
     /// What can be done about it.

@@ -15,6 +15,7 @@ fn peer(name: &str, state: State, established_count: u64) -> PeerStatus {
         state,
         since: None,
         last_error: None,
+        session_end: None,
         failed_at: None,
         established_count,
         received: bgp::session::Counters::default(),

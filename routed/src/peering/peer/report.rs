@@ -111,6 +111,7 @@ impl PeerTask {
                 status.since = session.since();
                 status.established_count = session.established_count();
                 status.failed_at = self.failed_at;
+                status.session_end = session.departure().cloned();
                 let failure = || session.last_error().and_then(|cause| self.failure(cause));
                 status.last_error = self.whereabouts.absence.clone().or_else(failure);
                 status.negotiated = established.map(|(_, agreed)| Box::new(agreed.clone()));

@@ -23,13 +23,14 @@ fn one(peer: &PeerView) -> String {
     format!("{text}\n{}\n{}", routes(peer), messages(peer))
 }
 
-fn facts(peer: &PeerView) -> [(&'static str, String); 13] {
+fn facts(peer: &PeerView) -> Vec<(&'static str, String)> {
     let asn = peer.asn.map_or_else(|| "external".to_owned(), |asn| asn.to_string());
-    [
+    vec![
         ("AS", format!("{asn}; ours is {}", peer.local_asn)),
         ("state", state(peer)),
         ("drained", drained(peer).to_owned()),
         ("last error", last_error(peer)),
+        ("last session", last_session(peer)),
         ("what to do", peer.remedy.clone().unwrap_or_default()),
         (
             "next attempt",
@@ -66,6 +67,13 @@ fn last_error(peer: &PeerView) -> String {
     let code = peer.last_notification.as_ref();
     let code = code.map(|n| format!(" [code {}/{}]", n.code, n.subcode)).unwrap_or_default();
     format!("{error}{code}{}", ago.unwrap_or_default())
+}
+
+/// How the last session ended, unless that is what the last error says.
+fn last_session(peer: &PeerView) -> String {
+    let ended = peer.last_session_end.as_ref();
+    let ended = ended.filter(|end| peer.last_error.as_ref() != Some(*end));
+    ended.map(|end| format!("ended: {end}")).unwrap_or_default()
 }
 
 fn timers(peer: &PeerView) -> String {
