@@ -54,7 +54,8 @@ fn rfc8654_a_long_message_goes_to_those_who_take_it(fabric: &Fabric) {
     let prefixes: Vec<_> = at_gobgp.iter().map(|seen| seen.prefix.to_string()).collect();
     assert_eq!(prefixes, ["192.0.2.0/26", "198.51.100.0/24"]);
     let log = fabric.ask("us", &["cat", "/var/log/routed.log"]);
-    assert!(log.contains("the peer takes 4096"), "{log}");
+    let line = log.lines().find(|line| line.contains("the peer takes 4096"));
+    assert!(line.is_some_and(|line| line.contains("prefix=192.0.2.128/26")), "{log}");
 }
 
 fn rfc9234_frr_has_its_role_and_marks(fabric: &Fabric) {

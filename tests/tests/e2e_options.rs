@@ -4,7 +4,7 @@
 //! Needs the binaries of the workspace, BIRD and FRR; root or user namespaces.
 
 use serde_json::Value;
-use tests::fabric::{Fabric, eventually, routed};
+use tests::fabric::{Fabric, bird, eventually, routed};
 
 #[test]
 fn bird_agrees_on_every_option_that_it_has() {
@@ -137,6 +137,57 @@ protocol bgp node1 {
     // A router that does not come back is waited for no longer than it asked.
     fabric.kill("tor1").expect("it dies");
     fabric.kernel_leads("node1", &["192.0.2.0/24"], &[]);
+}
+
+/// Each side keeps what the other has announced beyond its restart time, marked as the last choice.
+#[test]
+fn rfc9494_bird_and_we_keep_each_others_routes_as_long_lived_stale() {
+    let bird = r#"
+router id 10.0.0.1;
+protocol device { }
+protocol static { ipv4; route 192.0.2.0/24 blackhole; }
+protocol bgp node1 {
+    local 10.1.0.0 as 4200000001;
+    neighbor 10.1.0.1 as 4200000011;
+    graceful restart on;
+    graceful restart time 1;
+    long lived graceful restart on;
+    long lived stale time 60;
+    connect delay time 1;
+    ipv4 { import all; export all; next hop self; };
+}
+"#;
+    let fabric = Fabric::established(&pair("bird", bird, "restart_time = 1"));
+    fabric.kernel_leads("node1", &["192.0.2.0/24"], &["tor1"]);
+    let ours_marked = |marked: bool| {
+        let show = ["routed", "show", "routes", "192.0.2.0/24", "-o", "json"];
+        eventually(
+            "the ToR's route at the node",
+            || fabric.ask("node1", &show),
+            |route| route.contains("\"best\"") && route.contains("llgr-stale") == marked,
+        );
+        fabric.kernel_leads("node1", &["192.0.2.0/24"], &["tor1"]);
+    };
+    let theirs_marked = |marked: bool| {
+        eventually(
+            "the node's route at BIRD",
+            || bird::route(&fabric, "tor1", "node1", "10.244.11.0/24"),
+            |route| route.contains("via 10.1.0.1") && route.contains("(65535,6)") == marked,
+        );
+    };
+    ours_marked(false);
+    fabric.kill("tor1").expect("it dies");
+    ours_marked(true);
+    fabric.start("tor1").expect("it starts");
+    fabric.sessions_stand();
+    ours_marked(false);
+
+    theirs_marked(false);
+    fabric.kill("node1").expect("it dies");
+    theirs_marked(true);
+    fabric.start("node1").expect("it starts");
+    theirs_marked(false);
+    ours_marked(false);
 }
 
 fn capabilities(fabric: &Fabric) -> String {

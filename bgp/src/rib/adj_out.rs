@@ -75,7 +75,7 @@ pub(super) struct AdjOut {
     refreshes: PerFamily<Refreshing>,
 }
 
-/// How far a marked answer to a route refresh has come (RFC 7313 §4.1).
+/// How far a marked answer to a route refresh has come (RFC 7313 §4).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Refreshing {
     #[default]

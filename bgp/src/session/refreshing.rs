@@ -1,5 +1,5 @@
 //! Enhanced route refresh as its receiver: the peer marks where it begins to announce all routes
-//! of a family again, and where it has done so (RFC 7313 §4.2).
+//! of a family again, and where it has done so (RFC 7313 §4).
 //!
 //! In: the peer's marks, and the deadline for the second. Out: what the RIB must do about it.
 //! Holds no route.

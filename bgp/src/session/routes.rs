@@ -57,7 +57,7 @@ impl Session {
         outputs.extend(ended.and_then(|family| self.restart.end_of_rib(family, timers)));
     }
 
-    /// Ignored before the End-of-RIB of a peer with graceful restart (RFC 7313 §4.2): until then
+    /// Ignored before the End-of-RIB of a peer with graceful restart (RFC 7313 §4): until then
     /// its first transfer goes on.
     pub(super) fn refresh_begin(&mut self, family: Family, now: Instant) {
         let restarts =

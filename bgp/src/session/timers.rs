@@ -32,7 +32,7 @@ pub(super) enum Timer {
     LongLived(Family),
     /// We have restarted, and the peer has had the time to announce its routes (RFC 4724 §4.1).
     Deferral,
-    /// The peer has had the time to announce a family again (RFC 7313 §4.2).
+    /// The peer has had the time to announce a family again (RFC 7313 §4).
     Refresh(Family),
 }
 

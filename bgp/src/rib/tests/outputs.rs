@@ -178,7 +178,7 @@ fn refreshing(graceful_restart: bool) -> Rib {
 }
 
 #[test]
-fn rfc7313_4_1_the_answer_to_a_refresh_is_marked_at_both_ends() {
+fn rfc7313_4_the_answer_to_a_refresh_is_marked_at_both_ends() {
     let mut rib = refreshing(false);
     pull(&mut rib, 3);
     rib.refresh(PeerId(3), Family::Ipv4Unicast);
@@ -235,7 +235,7 @@ fn rfc7313_4_a_refresh_waits_for_the_end_of_the_first_transfer() {
 }
 
 #[test]
-fn rfc7313_4_1_a_second_request_starts_the_answer_over() {
+fn rfc7313_4_a_second_request_starts_the_answer_over() {
     let mut rib = refreshing(false);
     pull(&mut rib, 3);
     rib.refresh(PeerId(3), Family::Ipv4Unicast);

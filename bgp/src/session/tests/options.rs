@@ -270,7 +270,7 @@ fn rfc7313_3_2_refresh_marks_are_sent_if_both_know_them() {
 }
 
 #[test]
-fn rfc7313_4_2_a_refresh_without_an_end_is_ended_after_a_while() {
+fn rfc7313_4_a_refresh_without_an_end_is_ended_after_a_while() {
     let enhanced = open_with([Capability::EnhancedRouteRefresh]);
     let (mut bench, conn) = Bench::established_with(config(), &enhanced);
     bench.hear(conn, Refresh::begin(Family::Ipv4Unicast).encode());

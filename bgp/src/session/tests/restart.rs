@@ -720,7 +720,7 @@ fn the_end_of_our_restart_can_be_told_to_the_session() {
 }
 
 #[test]
-fn rfc7313_4_2_refresh_marks_before_end_of_rib_are_ignored_with_graceful_restart() {
+fn rfc7313_4_refresh_marks_before_end_of_rib_are_ignored_with_graceful_restart() {
     let mut offer = peer();
     offer.capabilities.push(Capability::EnhancedRouteRefresh);
     let (mut bench, conn) = Bench::established_with(graceful(), &offer);

@@ -126,8 +126,9 @@ impl PeerTask {
             Advertisement::Reach { attrs, prefixes } => {
                 Update::encode_reach(attrs, prefixes, codec).unwrap_or_else(|error| {
                     let (peer, first) = (&self.settings.name, prefixes.first());
+                    let prefix = first.map(tracing::field::display);
                     tracing::error!(
-                        %peer, prefix = ?first, %error,
+                        %peer, prefix, prefixes = prefixes.len(), %error,
                         "routes cannot be announced to this peer and are withdrawn from it",
                     );
                     Update::encode_withdraw(prefixes, codec)
