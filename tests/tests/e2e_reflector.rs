@@ -16,6 +16,11 @@ fn rfc4456_rfc7911_clients_of_every_make_hear_of_each_other_by_our_reflector() {
         let argv = ["gobgp", "global", "rib", "add", route, "nexthop", "10.2.0.4"];
         let _ = fabric.ask("gobgp", &argv);
     }
+    for number in ["10", "20"] {
+        let argv = ["gobgp", "global", "rib", "add", "100.65.0.0/24", "nexthop", "10.2.0.4"];
+        let numbered = ["identifier", number, "community", &format!("65000:{number}")];
+        let _ = fabric.ask("gobgp", &[&argv[..], &numbered].concat());
+    }
     for route in [
         "100.64.0.0/24 path-information 1.1.1.1 community [65000:1]",
         "100.64.0.0/24 path-information 1.1.1.2 community [65000:2]",
@@ -72,7 +77,8 @@ fn a_second_reflector_stays_in_the_path_and_loops_are_seen(fabric: &Fabric) {
     }
 }
 
-/// BIRD, GoBGP and, twice, ExaBGP have a route to 100.64.0.0/24; BIRD has two to 192.0.2.0/24.
+/// BIRD, GoBGP and, twice, ExaBGP have a route to 100.64.0.0/24; BIRD has two to 192.0.2.0/24, GoBGP
+/// two to 100.65.0.0/24.
 fn every_path_is_told_by_itself(fabric: &Fabric) {
     let hops = |paths: &[Value]| -> Vec<String> {
         let hop = |path: &Value| path["nexthops"][0]["ip"].as_str().unwrap_or_default().to_owned();
@@ -83,6 +89,7 @@ fn every_path_is_told_by_itself(fabric: &Fabric) {
     let frr = frr_paths(fabric, "ipv4", "100.64.0.0/24", 4);
     assert_eq!(hops(&frr), ["10.2.0.2", "10.2.0.4", "10.2.0.5", "10.2.0.5"]);
     assert_eq!(hops(&frr_paths(fabric, "ipv4", "192.0.2.0/24", 2)), ["10.2.0.2", "10.2.0.2"]);
+    let _ = frr_paths(fabric, "ipv4", "100.65.0.0/24", 2);
     // The client's own among them, as it has it.
     let _ = gobgp_paths(fabric, "100.64.0.0/24", 4);
     let bird = bird_route(fabric, "100.64.0.0/24", 3);
