@@ -135,6 +135,8 @@ pub struct Peer {
     /// Source address of the session, of the peer's family; `None`: the kernel chooses, as it
     /// always does for a peer that is found by its interface.
     pub local_address: Option<IpAddr>,
+    /// The only interface that the session may use; `None`: any. An unnumbered peer needs none.
+    pub bind_device: Option<Arc<str>>,
     /// How far away it may be.
     pub ttl: Ttl,
     /// TCP MD5 key (RFC 2385).

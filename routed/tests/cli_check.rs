@@ -39,12 +39,19 @@ bgp     AS 4200000011, router id 10.0.0.11, listening on 0.0.0.0:179, [::]:179
 pods    10.244.1.0/24, fd00:10:244:1::/64, 10.245.1.0/24, fd00:10:245:1::/64
 kernel  learned routes into table 254, protocol 132
 
-PEER       ADDRESS                          AS  DISTANCE  HOLD  FAMILIES   IMPORT    EXPORT      OPTIONS
+PEER       ADDRESS                          AS  DISTANCE  HOLD  FAMILIES   IMPORT    EXPORT
 tor-a      10.1.1.0                 4200000001  GTSM 1       9  ipv4 ipv6  from-tor  to-tor
 tor-b      fd00:1:2::                 external  on link     90  ipv4 ipv6  from-tor  originated
 eth1       eth1                       external  on link     90  ipv4 ipv6  all       originated
 reflector  10.0.0.250                 internal  any         90  ipv4 ipv6  all       originated
-rack       10.9.0.0/16  4200000021, 4200000022  on link     90  ipv4 ipv6  all       originated  dynamic, at most 100
+rack       10.9.0.0/16  4200000021, 4200000022  on link     90  ipv4 ipv6  all       originated
+
+PEER       OPTIONS
+tor-a      from 10.1.1.1; group tors; ipv4: 12000 received, warn from 9000, then stop and restart after 300 s; ipv6: 4000 received, warn from 3000, then stop and restart after 300 s; keepalive s 3; connect retry s 2; IPv4 next hop 10.1.1.1; IPv6 next hop fd00:1:1::1
+tor-b      group tors; keepalive s 30; connect retry s 2
+eth1       keepalive s 30
+reflector  keepalive s 30
+rack       dynamic, at most 100; keepalive s 30
 
 STATION    ADDRESS          VIEWS               STATISTICS
 collector  192.0.2.10:5000  pre-policy loc-rib        60 s
@@ -180,4 +187,46 @@ fn the_example_names_every_key_that_there_is() {
         let written = [format!("{key} ="), format!("[{key}]"), format!(".{key}]")];
         assert!(written.iter().any(|form| text.contains(form)), "{key} is not in the example");
     }
+}
+
+#[test]
+fn check_tells_every_option_that_is_in_force() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("routed.toml");
+    let text = "[node]\nname = \"n\"\n[bgp]\nasn = 65001\nrouter_id = \"10.0.0.1\"\nimport = \"all\"\n\
+        export = \"all\"\n[[peer_groups]]\nname = \"tors\"\nallow_own_as = 2\nmax_prefixes = { ipv4 = 100 }\n\
+        [[peers]]\nname = \"a\"\ngroup = \"tors\"\naddress = \"10.1.1.0\"\nasn = 65002\n\
+        local_address = \"10.1.1.1\"\nbind_device = \"eth1\"\nconnect_retry = 9\nkeepalive_time = 5\n\
+        role = \"customer\"\nextended_messages = false\nlong_lived_stale_time = 60\nas_override = true\n\
+        private_as = \"remove\"\nadd_path_receive = true\nadd_path_send = 2\ndrain = true\n\
+        enforce_first_as = false\nextended_next_hop = true\nnext_hop_ipv4 = \"10.1.1.9\"\n\
+        [[peers]]\nname = \"b\"\naddress = \"10.1.2.0\"\nasn = 65002\ngraceful_restart = false\n";
+    fs::write(&file, text).unwrap();
+    let output = routed(&["check", "-o", "json", file.to_str().unwrap()]);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let options = |peer: usize| json["summary"]["peers"][peer]["options"].clone();
+    assert_eq!(
+        options(0),
+        serde_json::json!([
+            "from 10.1.1.1",
+            "device eth1",
+            "group tors",
+            "own AS allowed 2",
+            "AS override",
+            "private ASes removed",
+            "add-path of the best 2",
+            "ipv4: 100 received, warn from 75, then stop and restart after 300 s",
+            "drained",
+            "any first AS",
+            "keepalive s 5",
+            "connect retry s 9",
+            "takes add-path",
+            "IPv4 by IPv6 next hops",
+            "no extended messages",
+            "role customer",
+            "long-lived stale s 60",
+            "IPv4 next hop 10.1.1.9"
+        ])
+    );
+    assert_eq!(options(1), serde_json::json!(["no graceful restart"]));
 }

@@ -717,3 +717,38 @@ fn aggregates_stand_for_ranges_of_this_node() {
           announced"]
     );
 }
+
+#[test]
+fn settings_of_a_peer_that_contradict_each_other_are_faults() {
+    let external = |lines: &str| {
+        format!(
+            "[[peers]]\nname = \"p\"\naddress = \"10.1.1.0\"\nimport = \"all\"\nexport = \"all\"\n{lines}\n"
+        )
+    };
+    let same = "peers[0].local_asn: 64999 is the AS of the peer as well: with one AS on both sides it \
+                would be an iBGP session; choose another, or write bgp.asn = 64999";
+    for (lines, fault) in [
+        ("asn = 64999\nlocal_asn = 64999", same),
+        ("asn = [64998, 64999]\nlocal_asn = 64999", same),
+        (
+            "asn = 64999\nlocal_asn_replace = true",
+            "peers[0].local_asn_replace: missing; write local_asn = 64999 with it",
+        ),
+        (
+            "asn = 64999\nbind_device = \"a/b\"",
+            "peers[0].bind_device: \"a/b\" cannot be an interface; \
+            use 1 to 15 characters without spaces and slashes",
+        ),
+    ] {
+        assert_eq!(faults_of(&external(lines)), [fault]);
+    }
+    let unnumbered = "[[peers]]\ninterface = \"eth1\"\nbind_device = \"eth1\"\n";
+    assert_eq!(
+        faults_of(unnumbered),
+        ["peers[0].bind_device: excludes interface; remove one of them"]
+    );
+    assert_eq!(
+        warnings_of(&external("asn = 64999\ngraceful_restart = false\nrestart_time = 9")),
+        ["peers[0].restart_time: has no effect, since graceful_restart is false"]
+    );
+}

@@ -109,6 +109,7 @@ impl StationTask {
             peer: self.settings.address,
             local: self.settings.local_address,
             ttl: Ttl::Any,
+            device: None,
             key: None,
             patience: DIAL_TIME,
         };

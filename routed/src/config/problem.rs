@@ -185,6 +185,12 @@ pub enum Problem {
          treated alike"
     )]
     OwnAsnInList(Asn),
+    /// A session of an AS with itself that is meant to be one between two.
+    #[error(
+        "{0} is the AS of the peer as well: with one AS on both sides it would be an iBGP session; \
+         choose another, or write bgp.asn = {0}"
+    )]
+    LocalAsnIsPeers(Asn),
     /// Peers that would be pods.
     #[error("{prefix} lies in the pod range {range}; peers cannot be there")]
     PeersInPods {
@@ -379,6 +385,9 @@ pub enum Caution {
     /// An aggregate of nothing.
     #[error("{0} contains no range of [pods] and so is never announced")]
     EmptyAggregate(Prefix),
+    /// A part of what is switched off.
+    #[error("has no effect, since graceful_restart is false")]
+    NoGracefulRestart,
     /// A router alone.
     #[error("no [[peers]]: nothing is announced and nothing learned")]
     NoPeers,

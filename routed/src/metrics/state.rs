@@ -5,7 +5,7 @@ use std::time::Instant;
 use bgp::{
     config::PeerAs,
     family::Family,
-    rib::{PeerCounts, RibSizes},
+    rib::{ImportCounts, PeerCounts, RibSizes},
     session::{Counters, State},
 };
 use prometheus::{
@@ -168,6 +168,8 @@ fn group_of(peer: &PeerHandle) -> Option<&str> {
 async fn routes(fresh: &Fresh, sources: &Sources) -> Result<(), NoAnswer> {
     let peers = sources.peers.list();
     let ids = peers.iter().map(|peer| peer.id).collect();
+    let imports = in_time(sources.rib.import_counts(peers.iter().map(|peer| peer.id).collect()));
+    rejected(fresh, &peers, &imports.await?);
     let counts = in_time(sources.rib.peer_counts(ids)).await?;
     let best = in_time(sources.rib.best_counts()).await?;
     let routes = fresh.gauges(
@@ -218,6 +220,39 @@ async fn routes(fresh: &Fresh, sources: &Sources) -> Result<(), NoAnswer> {
         all.with_label_values(&[&*family.to_string()]).set(signed(count));
     }
     Ok(())
+}
+
+/// What peers announced in vain.
+fn rejected(fresh: &Fresh, peers: &[PeerHandle], imports: &[ImportCounts]) {
+    let rejected = fresh.counters(
+        "slash32_bgp_rejected_routes_total",
+        "Routes of a peer, or of all in a group of dynamic peers, that were rejected when they came, in \
+         the sessions that stand: by import policy or the lack of one (policy), or since they had \
+         been here (as_loop, originator_loop, cluster_loop: sets of routes with the same attributes).",
+        &["peer", "reason"],
+    );
+    for (peer, counts) in peers.iter().zip(imports) {
+        let ImportCounts {
+            rejected: policy,
+            cluster_loops,
+            as_loops,
+            originator_loops,
+            // Of no interest here, or counted with other faults.
+            duplicate_announcements: _,
+            duplicate_withdrawals: _,
+            treated_as_withdraw: _,
+        } = *counts;
+        let name = group_of(peer).unwrap_or(&peer.settings.name);
+        let reasons = [
+            ("policy", policy),
+            ("as_loop", as_loops),
+            ("originator_loop", originator_loops),
+            ("cluster_loop", cluster_loops),
+        ];
+        for (reason, count) in reasons {
+            rejected.with_label_values(&[name, reason]).inc_by(count);
+        }
+    }
 }
 
 /// The RIB itself: its size, and how far it is behind.

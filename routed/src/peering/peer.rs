@@ -215,7 +215,9 @@ impl PeerTask {
         let Some(peer) = self.peer_address().filter(|_| self.is_from_peer(&stream)) else {
             return;
         };
-        if let Err(error) = socket::prepare_accepted(&stream, peer.ip(), self.settings.ttl) {
+        let device = self.settings.bind_device.as_deref();
+        if let Err(error) = socket::prepare_accepted(&stream, peer.ip(), self.settings.ttl, device)
+        {
             self.warn_once(&error);
             return;
         }
@@ -351,6 +353,7 @@ impl PeerTask {
             peer,
             local: settings.local_address,
             ttl: settings.ttl,
+            device: settings.bind_device.clone(),
             key: settings.password.clone(),
             patience: patience(settings.session.connect_retry),
         };

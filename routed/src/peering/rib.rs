@@ -20,8 +20,8 @@ use bgp::{
     family::{Family, FamilySet},
     prefix::Prefix,
     rib::{
-        Advertisement, BestChange, LimitKind, PathView, PeerCounts, PeerId, PeerUp, Report,
-        Resolution, Rib, RibConfig, RibSizes, StationId, ToldView, Why,
+        Advertisement, BestChange, ImportCounts, LimitKind, PathView, PeerCounts, PeerId, PeerUp,
+        Report, Resolution, Rib, RibConfig, RibSizes, StationId, ToldView, Why,
     },
     session::Cause,
     timestamp::Timestamp,
@@ -302,6 +302,15 @@ impl RibHandle {
     /// [`RibStopped`].
     pub async fn best_counts(&self) -> Result<[usize; Family::ALL.len()], RibStopped> {
         self.look(|rib| Family::ALL.map(|family| rib.best_count(family))).await
+    }
+
+    /// What became of what each of these peers has announced in its session.
+    ///
+    /// # Errors
+    ///
+    /// [`RibStopped`].
+    pub async fn import_counts(&self, peers: Vec<PeerId>) -> Result<Vec<ImportCounts>, RibStopped> {
+        self.look(move |rib| peers.into_iter().map(|peer| rib.import_counts(peer)).collect()).await
     }
 
     /// Is everything that peers are told marked with GRACEFUL_SHUTDOWN?

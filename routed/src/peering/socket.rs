@@ -11,6 +11,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     num::NonZeroU8,
     os::fd::{AsFd, AsRawFd},
+    sync::Arc,
     time::Duration,
 };
 
@@ -21,6 +22,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::config::Password;
 
+mod device;
 mod error;
 
 pub use error::{Setting, SocketError};
@@ -34,6 +36,8 @@ pub(crate) struct Dial {
     pub(crate) local: Option<IpAddr>,
     /// How far away the peer may be.
     pub(crate) ttl: Ttl,
+    /// The interface to use, if not left to the kernel.
+    pub(crate) device: Option<Arc<str>>,
     /// Key of its MD5 signatures.
     pub(crate) key: Option<Password>,
     /// How long to wait for an answer. The kernel alone would wait for two minutes.
@@ -64,6 +68,9 @@ impl Dial {
         socket.set_tcp_nodelay(true).map_err(Setting::NoDelay.failed())?;
         if let Some(key) = &self.key {
             set_md5_key(&socket, Prefix::host(self.peer.ip()), Some(key))?;
+        }
+        if let Some(device) = &self.device {
+            device::bind(&socket, device)?;
         }
         if let Some(local) = self.local {
             let address = SocketAddr::new(local, 0);
@@ -101,6 +108,7 @@ pub(crate) fn listen<'a>(
     socket.set_tcp_nodelay(true).map_err(Setting::NoDelay.failed())?;
     set_option(&socket, libc::IPPROTO_TCP, libc::TCP_SAVE_SYN, &1)
         .map_err(Setting::SaveSyn.failed())?;
+    device::note_arrivals(&socket, address.is_ipv6())?;
     for (peer, key) in keys.filter(|(peer, _)| peer.addr().is_ipv4() == address.is_ipv4()) {
         set_md5_key(&socket, peer, Some(key))?;
     }
@@ -115,12 +123,17 @@ pub(crate) fn listen<'a>(
 /// # Errors
 ///
 /// [`SocketError::TooFar`] if the peer must be within some hops (RFC 5082) and its SYN came from
-/// farther away or cannot be looked at; [`SocketError::Option`] if an option cannot be set.
+/// farther away or cannot be looked at; [`SocketError::OtherDevice`] if it came by another interface
+/// than it must; [`SocketError::Option`] if an option cannot be set.
 pub(crate) fn prepare_accepted(
     stream: &TcpStream,
     peer: IpAddr,
     ttl: Ttl,
+    device: Option<&str>,
 ) -> Result<(), SocketError> {
+    if let Some(device) = device {
+        device::bind_accepted(stream, peer, device)?;
+    }
     if let Ttl::Security(hops) = ttl {
         // Octets may have arrived before the minimum is set below. The SYN tells whether they
         // came from near enough: who is farther away cannot have made one that looks near.

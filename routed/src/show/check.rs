@@ -8,6 +8,8 @@ use std::{
 use bgp::{config::Ttl, family::Family, policy::Policy};
 use serde::Serialize;
 
+mod options;
+
 use super::table::{Align, Table};
 use crate::config::{
     Config, DynamicPeers, Invalid, Loaded, Mode, Peer, PeerAddress, Place, Station, Warning,
@@ -101,7 +103,7 @@ pub struct PeerSummary {
     pub import: Option<String>,
     /// Policy; `None`: what RFC 8212 says.
     pub export: Option<String>,
-    /// What else is particular.
+    /// Every other setting that is not at its default, in words.
     pub options: Vec<String>,
 }
 
@@ -206,13 +208,6 @@ impl PeerSummary {
         let name = |policy: &Option<std::sync::Arc<Policy>>| {
             policy.as_ref().map(|policy| policy.name.to_string())
         };
-        let options = [
-            (peer.session.passive, "passive"),
-            (peer.password.is_some(), "password"),
-            (peer.rib.route_reflector_client, "reflector client"),
-            (peer.rib.route_server_client, "route server client"),
-            (peer.rib.next_hop_self, "next hop self"),
-        ];
         Self {
             name: peer.name.to_string(),
             address: match (&peer.address, peer.port) {
@@ -236,18 +231,14 @@ impl PeerSummary {
                 .collect(),
             import: name(&peer.rib.import),
             export: name(&peer.rib.export),
-            options: options
-                .into_iter()
-                .filter(|(on, _)| *on)
-                .map(|(_, name)| name.to_owned())
-                .collect(),
+            options: options::of(peer),
         }
     }
 }
 
 fn peers<'p>(peers: impl Iterator<Item = &'p PeerSummary>) -> String {
-    let mut peers = peers.peekable();
-    if peers.peek().is_none() {
+    let peers: Vec<_> = peers.collect();
+    if peers.is_empty() {
         return "no peers\n".to_owned();
     }
     let mut table = Table::new()
@@ -258,9 +249,8 @@ fn peers<'p>(peers: impl Iterator<Item = &'p PeerSummary>) -> String {
         .column("HOLD", Align::Right)
         .column("FAMILIES", Align::Left)
         .column("IMPORT", Align::Left)
-        .column("EXPORT", Align::Left)
-        .optional("OPTIONS", Align::Left);
-    for peer in peers {
+        .column("EXPORT", Align::Left);
+    for peer in &peers {
         let policy = |name: &Option<String>| name.clone().unwrap_or_else(|| "-".to_owned());
         table.row([
             peer.name.clone(),
@@ -271,10 +261,15 @@ fn peers<'p>(peers: impl Iterator<Item = &'p PeerSummary>) -> String {
             peer.families.join(" "),
             policy(&peer.import),
             policy(&peer.export),
-            peer.options.join(", "),
         ]);
     }
-    table.to_string()
+    let mut options = Table::new().column("PEER", Align::Left).column("OPTIONS", Align::Left);
+    let particular = peers.iter().filter(|peer| !peer.options.is_empty());
+    particular.clone().for_each(|peer| options.row([peer.name.clone(), peer.options.join("; ")]));
+    match particular.count() {
+        0 => table.to_string(),
+        _ => format!("{table}\n{options}"),
+    }
 }
 
 /// After the peers; nothing where there are none.

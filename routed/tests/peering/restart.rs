@@ -77,6 +77,27 @@ async fn a_peer_that_does_not_come_back_holds_up_the_others_for_the_deferral_onl
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_is_removed_holds_up_nobody() {
+    let net = Net::new();
+    let both = || Plan::new(net, 1, 65_001).peer(2, 65_002, "").peer(3, 65_003, "");
+    let b = Plan::new(net, 2, 65_002).peer(1, 65_001, "").start();
+    let c = Plan::new(net, 3, 65_003).peer(1, 65_001, "").start();
+    c.originate(&["10.244.3.0/24"]).await;
+
+    let a = both().peer(9, 65_009, "").restart(LONG);
+    a.best_are(&["10.244.3.0/24"]).await;
+    a.established(2).await;
+    assert!(b.best().await.is_empty(), "the ninth is waited for");
+    let removed = Instant::now();
+    a.peering.apply(&both().config()).await.unwrap();
+    b.best_are(&["10.244.3.0/24"]).await;
+    assert!(removed.elapsed() < LONG / 2, "{:?}", removed.elapsed());
+    for speaker in [a, b, c] {
+        speaker.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_without_grace_and_a_peer_without_graceful_restart_take_routes_along() {
     let net = Net::new();
     for (more, cease) in [

@@ -5,6 +5,7 @@
 
 mod aggregates;
 mod bird;
+mod device;
 mod drain;
 mod frr;
 mod lab;

@@ -32,6 +32,7 @@ fn fields(peer: &Peer) -> Vec<Field<'_>> {
         address,
         port,
         local_address,
+        bind_device,
         ttl,
         password,
         session,
@@ -48,6 +49,7 @@ fn fields(peer: &Peer) -> Vec<Field<'_>> {
         // Where to dial the next time; a session that is up does not care.
         Field::new("port", Nothing, port),
         Field::optional("local_address", Reset, *local_address),
+        Field::optional("bind_device", Reset, bind_device.as_ref()),
         Field::secret("password_file", password.as_ref()),
     ];
     fields.extend(of_ttl(*ttl));

@@ -14,7 +14,7 @@ use bgp::{
 };
 
 use crate::config::{
-    problem::Problem,
+    problem::{Caution, Problem},
     section::{At, Section},
     value,
 };
@@ -65,7 +65,7 @@ pub(super) fn rib(section: &mut Section<'_, '_>, internal: Option<bool>, rib: &m
 pub(super) fn local_asn(
     section: &mut Section<'_, '_>,
     ours: Option<Asn>,
-    internal: Option<bool>,
+    (theirs, internal): (Option<&PeerAs>, Option<bool>),
 ) -> (Option<Asn>, LocalAs) {
     let asn = section.optional("local_asn", value::asn);
     external_only(section, internal, asn.as_ref());
@@ -75,8 +75,23 @@ pub(super) fn local_asn(
         let remedy = "it is bgp.asn already; remove the key";
         section.fault(place.clone(), Problem::EmptyValue(remedy));
     }
+    if let Some(At { value, place }) = &asn {
+        let same = match theirs {
+            Some(PeerAs::Exact(theirs)) => theirs == value,
+            Some(PeerAs::OneOf(list)) => list.contains(value),
+            Some(PeerAs::External | PeerAs::Internal) | None => false,
+        };
+        if same && internal == Some(false) {
+            section.fault(place.clone(), Problem::LocalAsnIsPeers(*value));
+        }
+    }
     let no_prepend = section.or("local_asn_no_prepend", false, value::flag);
     let replace_as = section.or("local_asn_replace", false, value::flag);
+    for (key, on) in [("local_asn_no_prepend", no_prepend), ("local_asn_replace", replace_as)] {
+        if on && !section.has("local_asn") {
+            section.fault(section.place_of(key), Problem::Missing("local_asn = 64999 with it"));
+        }
+    }
     (asn.map(|asn| asn.value), LocalAs { no_prepend, replace_as })
 }
 
@@ -99,6 +114,13 @@ fn graceful_restart(section: &mut Section<'_, '_>) -> Option<GracefulRestart> {
         let seconds = value::number(0..=LONGEST_STALE)(value)?;
         Ok(StaleTime::new(seconds).unwrap_or(StaleTime::OFF))
     });
+    if !wanted {
+        for key in ["restart_time", "stale_path_time", "long_lived_stale_time"] {
+            if section.has(key) {
+                section.warn(section.place_of(key), Caution::NoGracefulRestart);
+            }
+        }
+    }
     wanted.then_some(GracefulRestart { restart_time, stale_path_time, long_lived_time, ..usual })
 }
 

@@ -58,6 +58,7 @@ pub(super) enum Kind {
 pub(super) struct Body {
     port: u16,
     local_address: Option<IpAddr>,
+    bind_device: Option<Arc<str>>,
     ttl: Ttl,
     password: Option<Password>,
     session: SessionConfig,
@@ -70,13 +71,14 @@ pub(super) struct Body {
 impl Body {
     /// The peer with this name and address.
     pub(super) fn peer(self, name: Arc<str>, address: PeerAddress) -> Peer {
-        let Self { port, local_address, ttl, password, session, rib, .. } = self;
+        let Self { port, local_address, bind_device, ttl, password, session, rib, .. } = self;
         let Self { next_hop_ipv4, next_hop_ipv6, internal, .. } = self;
         let mut peer = Peer {
             name: Arc::clone(&name),
             address,
             port,
             local_address,
+            bind_device,
             ttl,
             password,
             session,
@@ -128,9 +130,11 @@ pub(super) fn body(
         }
         Kind::Dynamic => (None, BGP_PORT),
     };
+    let bind_device = bind_device(section, kind);
     let ttl = ttl(section, internal, kind);
     let password = password(section, context, kind);
-    let (local_asn, local_as) = options::local_asn(section, context.speaker.asn, internal);
+    let (local_asn, local_as) =
+        options::local_asn(section, context.speaker.asn, (asn.as_ref(), internal));
     let mut session = session(section, context, asn, kind);
     let mut rib = RibPeerConfig { local_as, ..rib(section, context, defaults, internal) };
     options::rib(section, internal, &mut rib);
@@ -148,6 +152,7 @@ pub(super) fn body(
     Some(Body {
         port,
         local_address,
+        bind_device,
         ttl,
         password,
         session: session?,
@@ -234,6 +239,16 @@ fn local_address(section: &mut Section<'_, '_>, peer: Option<&At<PeerAddress>>) 
         section.fault(place, Problem::FamilyMismatch { local, peer });
     }
     Some(local)
+}
+
+/// The interface of an unnumbered peer is the one that it is behind.
+fn bind_device(section: &mut Section<'_, '_>, kind: Kind) -> Option<Arc<str>> {
+    let At { value, place } = section.optional("bind_device", value::interface)?;
+    if kind == Kind::Unnumbered {
+        section.fault(place, Problem::Excludes("interface"));
+        return None;
+    }
+    Some(value)
 }
 
 /// `multihop`, `ttl_security`, or what fits the kind of session.

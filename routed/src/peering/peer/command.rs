@@ -140,7 +140,8 @@ impl PeerTask {
                 state < State::OpenSent
                     && self.inbox.status.borrow().wanted
                     && self.settings.is_on_link()
-                    && interfaces::interface_towards(address).as_ref() == Some(ifname)
+                    && (self.settings.bind_device.as_deref() == Some(ifname)
+                        || interfaces::interface_towards(address).as_ref() == Some(ifname))
             }
         };
         if concerned {

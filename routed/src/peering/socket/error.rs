@@ -45,6 +45,28 @@ pub enum SocketError {
         /// The kernel's answer.
         source: io::Error,
     },
+    /// The interface configured for a peer cannot be used.
+    #[error("cannot use {device}: {source}; {}", device_remedy(source))]
+    Device {
+        /// `bind_device` of the peer.
+        device: String,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// A connection came by another interface than it must.
+    #[error(
+        "refused a connection from {peer}: it came by {}, and bind_device is {device}; correct \
+         that, or look for a cable in the wrong port",
+        got.as_deref().unwrap_or("an interface that the kernel does not tell")
+    )]
+    OtherDevice {
+        /// Source address.
+        peer: IpAddr,
+        /// The interface by which it came.
+        got: Option<String>,
+        /// `bind_device` of the peer.
+        device: String,
+    },
     /// The peer cannot be reached or refuses.
     #[error("cannot connect to {peer}: {source}; {}", remedy(source))]
     Connect {
@@ -103,6 +125,8 @@ pub enum Setting {
     FreeBind,
     /// TCP_SAVE_SYN.
     SaveSyn,
+    /// IP_PKTINFO or IPV6_RECVPKTINFO.
+    PacketInfo,
 }
 
 impl Setting {
@@ -137,6 +161,7 @@ impl fmt::Display for Setting {
             Self::OnlyV6 => "IPV6_V6ONLY",
             Self::FreeBind => "IP_FREEBIND",
             Self::SaveSyn => "TCP_SAVE_SYN",
+            Self::PacketInfo => "IP_PKTINFO",
         })
     }
 }
@@ -166,6 +191,17 @@ fn remedy(source: &io::Error) -> &'static str {
         Some(libc::EMFILE | libc::ENFILE) => "raise the limit of open files (LimitNOFILE)",
         Some(libc::EINVAL) => "the source address and the peer's must be of one family",
         _ => "it is tried again",
+    }
+}
+
+/// The same about interfaces.
+fn device_remedy(source: &io::Error) -> &'static str {
+    match source.raw_os_error() {
+        Some(libc::ENODEV) => {
+            "there is no such interface (`ip link` lists them); it is tried again"
+        }
+        Some(libc::EACCES | libc::EPERM) => "run as root or with CAP_NET_RAW",
+        _ => remedy(source),
     }
 }
 

@@ -19,6 +19,7 @@ fn dial(peer: SocketAddr) -> Dial {
         peer,
         local: Some(CLIENT),
         ttl: Ttl::Any,
+        device: None,
         key: None,
         patience: Duration::from_millis(600),
     }
@@ -122,11 +123,11 @@ async fn connection_from_too_far_away_is_refused_by_its_syn() {
     let far = Dial { ttl: Ttl::Multihop(hops(253)), ..dial(address) };
     let _client = far.clone().connect().await.unwrap();
     let (stream, _) = listener.accept().await.unwrap();
-    assert!(prepare_accepted(&stream, CLIENT, Ttl::Security(hops(3))).is_ok());
+    assert!(prepare_accepted(&stream, CLIENT, Ttl::Security(hops(3)), None).is_ok());
 
     let _client = far.connect().await.unwrap();
     let (stream, _) = listener.accept().await.unwrap();
-    let error = prepare_accepted(&stream, CLIENT, Ttl::Security(hops(2))).unwrap_err();
+    let error = prepare_accepted(&stream, CLIENT, Ttl::Security(hops(2)), None).unwrap_err();
     assert!(matches!(error, SocketError::TooFar { got: Some(253), least: 254, .. }), "{error}");
 }
 
@@ -135,7 +136,7 @@ async fn octets_from_too_far_away_are_dropped_on_an_accepted_connection() {
     let listener = listen(SocketAddr::new(SERVER, 0), std::iter::empty()).unwrap();
     let mut client = dial(listener.local_addr().unwrap()).connect().await.unwrap();
     let (mut stream, _) = listener.accept().await.unwrap();
-    prepare_accepted(&stream, CLIENT, Ttl::Security(hops(1))).unwrap();
+    prepare_accepted(&stream, CLIENT, Ttl::Security(hops(1)), None).unwrap();
 
     SockRef::from(&client).set_ttl_v4(254).unwrap();
     client.write_all(b"far").await.unwrap();
@@ -163,6 +164,7 @@ async fn ipv6_has_the_same_options() {
         peer: listener.local_addr().unwrap(),
         local: Some(one),
         ttl: Ttl::Security(hops(1)),
+        device: None,
         key: Some(signed.clone()),
         patience: Duration::from_secs(5),
     };
@@ -170,5 +172,32 @@ async fn ipv6_has_the_same_options() {
     let _client = near.connect().await.unwrap();
 
     let (stream, _) = listener.accept().await.unwrap();
-    prepare_accepted(&stream, one, Ttl::Security(hops(1))).unwrap();
+    prepare_accepted(&stream, one, Ttl::Security(hops(1)), None).unwrap();
+}
+
+#[tokio::test]
+async fn an_accepted_connection_is_kept_to_the_interface_that_it_came_by() {
+    for server in [SERVER, IpAddr::V6(std::net::Ipv6Addr::LOCALHOST)] {
+        let listener = listen(SocketAddr::new(server, 0), std::iter::empty()).unwrap();
+        let local = Some(CLIENT).filter(|_| server.is_ipv4());
+        let device = Some("lo".into());
+        let address = listener.local_addr().unwrap();
+        let _client = Dial { local, device, ..dial(address) }.connect().await.unwrap();
+        let (stream, source) = listener.accept().await.unwrap();
+
+        let other = prepare_accepted(&stream, source.ip(), Ttl::Any, Some("eth77")).unwrap_err();
+        let text = other.to_string();
+        assert!(text.contains("it came by lo, and bind_device is eth77"), "{text}");
+        prepare_accepted(&stream, source.ip(), Ttl::Any, Some("lo")).unwrap();
+        let bound = SockRef::from(&stream).device().unwrap();
+        assert_eq!(bound.as_deref(), Some(&b"lo"[..]));
+    }
+}
+
+#[tokio::test]
+async fn an_interface_that_is_not_there_is_named_with_a_remedy() {
+    let address = SocketAddr::new(SERVER, 9);
+    let absent = Dial { device: Some("eth77".into()), ..dial(address) };
+    let text = absent.connect().await.unwrap_err().to_string();
+    assert!(text.contains("cannot use eth77") && text.contains("ip link"), "{text}");
 }
