@@ -285,7 +285,7 @@ impl Session {
         // Ends when the octets are used up or the connection is given up.
         while let Some(heard) = self.links.get_mut(conn).and_then(|c| c.read(&mut octets)) {
             if let Some((message, codec)) = heard.message.filter(|_| self.recording) {
-                self.links.outputs.push_back(Output::Heard(message, codec));
+                self.links.outputs.push_back(Output::Heard(conn, message, codec));
             }
             self.step(conn, heard.event, now);
         }

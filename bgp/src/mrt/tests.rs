@@ -7,8 +7,9 @@ use super::*;
 use crate::{
     aspath::Asn,
     attrs::{Attrs, NextHop},
+    family::{Family, FamilySet},
     session::State,
-    wire::EncodeError,
+    wire::{self, Codec, EncodeError, Nlri, Update},
 };
 
 fn at() -> Timestamp {
@@ -151,7 +152,55 @@ fn rfc6396_4_4_messages_and_states_have_microseconds_and_both_ends() {
     assert_eq!(conversation.heard(b"", said(false, true), at())[6..8], [0, 8]);
     assert_eq!(conversation.heard(b"", said(true, true), at())[6..8], [0, 9]);
 
+    // What we say ourselves.
+    for (said, subtype) in [
+        (said(false, false), 6),
+        (said(true, false), 7),
+        (said(false, true), 10),
+        (said(true, true), 11),
+    ] {
+        let heard = conversation.heard(b"octets", said, at());
+        let told = conversation.told(b"octets", said, at());
+        assert_eq!((told[7], &told[8..]), (subtype, &heard[8..]));
+    }
+
     let record = conversation.state(State::OpenConfirm, State::Established, at());
     assert_eq!(record[6..8], [0, 5]);
     assert_eq!(record[record.len() - 4..], [0, 5, 0, 6]);
+}
+
+#[test]
+fn rfc8050_3_a_message_is_marked_if_its_own_family_has_path_identifiers() {
+    let codec = |families: &[Family]| Codec {
+        four_octet_as: false,
+        add_path_receive: families.iter().copied().collect(),
+        ..Codec::PLAIN
+    };
+    let of = |message: &[u8], families: &[Family]| {
+        let said = Said::by_peer(message, &codec(families));
+        assert!(!said.four_octet_as);
+        assert!(!Said::by_us(message, &codec(families)).add_path, "we send none");
+        said.add_path
+    };
+    let (four, six) = (Family::Ipv4Unicast, Family::Ipv6Unicast);
+    let nlri = |prefix: &str| Nlri { prefix: prefix.parse().unwrap(), path_id: 7 };
+    for (attrs, prefix, own, other) in
+        [(attrs("10.1.1.0"), "10.0.0.0/8", four, six), (attrs("fd00::1"), "fd00::/8", six, four)]
+    {
+        let writing = Codec { add_path_send: FamilySet::ALL, ..Codec::PLAIN };
+        let reach = Update::encode_reach(&attrs, &[nlri(prefix)], &writing).unwrap();
+        let withdraw = Update::encode_withdraw(&[nlri(prefix)], &writing);
+        for message in reach.iter().chain(&withdraw) {
+            assert!(of(message, &[own]), "{message:?}");
+            assert!(of(message, &[four, six]));
+            assert!(!of(message, &[other]));
+            assert!(!of(message, &[]));
+            // Cut off anywhere it is read as far as it goes.
+            for len in 0..message.len() {
+                let _ = Said::by_peer(&message[..len], &codec(&[six]));
+            }
+        }
+    }
+    let open = Said::by_peer(&wire::keepalive(), &codec(&[four, six]));
+    assert_eq!(open, Said { four_octet_as: true, add_path: false }, "says nothing of routes");
 }

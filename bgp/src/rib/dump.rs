@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::{Monitored, PeerId, Rib, dense::DestId, dest::Path, monitor};
+use super::{Monitored, PeerId, Rib, RibConfig, dense::DestId, dest::Path, monitor};
 use crate::{attrs::Attrs, prefix::Prefix, timestamp::Timestamp};
 
 /// How far a walk is; the default is its beginning.
@@ -36,6 +36,12 @@ pub struct DumpedPath {
 }
 
 impl Rib {
+    /// Settings of the router in force.
+    #[must_use]
+    pub const fn config(&self) -> &RibConfig {
+        &self.config
+    }
+
     /// The sessions that stand, and those whose paths are kept as stale, by the number of the peer.
     pub fn sessions(&self) -> impl Iterator<Item = &Arc<Monitored>> {
         self.peers.values().map(|peer| &peer.monitored)

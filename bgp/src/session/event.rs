@@ -89,10 +89,11 @@ pub enum Output {
     /// itself, or the deferral time is over (RFC 4724 §4.1). Once in the life of a session that
     /// was made with [`Restarted`](crate::config::Restarted) and never otherwise.
     DeferralOver,
-    /// The peer said this: a whole message as it came, flaws included, and how it is read. Comes
+    /// The peer said this on a connection: a whole message as it came, flaws included, and how it is
+    /// read. Comes
     /// before what follows from it, and only if [`Session::record`](super::Session::record) asks
     /// for it.
-    Heard(Bytes, Codec),
+    Heard(ConnId, Bytes, Codec),
     /// The peer's routes changed, or an UPDATE had contained faults worth counting.
     Update(Update),
     /// The peer asks for all our routes of a family again (RFC 2918).

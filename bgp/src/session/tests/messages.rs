@@ -208,7 +208,7 @@ fn messages_are_passed_up_as_they_came_only_if_somebody_records_them() {
     bench.hear(conn, end_of_rib());
     let heard = |bench: &Bench| -> Vec<Bytes> {
         let heard = bench.outputs.iter().filter_map(|output| match output {
-            Output::Heard(octets, _) => Some(octets.clone()),
+            Output::Heard(_, octets, _) => Some(octets.clone()),
             _ => None,
         });
         heard.collect()
