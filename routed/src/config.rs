@@ -13,6 +13,7 @@ pub mod diff;
 mod dynamic;
 mod fault;
 mod kernel;
+mod mrt;
 mod node;
 mod password;
 mod peers;
@@ -25,6 +26,7 @@ mod speaker;
 mod value;
 
 use std::{
+    collections::BTreeSet,
     fmt, fs,
     io::Read as _,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -78,6 +80,8 @@ pub struct Config {
     pub sockets: Sockets,
     /// Monitoring stations, in the order of the file; names and addresses are unique.
     pub stations: Vec<Station>,
+    /// What is recorded of what peers say; `None`: nothing.
+    pub recording: Option<Recording>,
     /// Every `[[policies]]` entry, used or not, in the order of the file.
     pub policies: Vec<Arc<Policy>>,
 }
@@ -283,6 +287,27 @@ pub struct Station {
     pub send_hold_time: Duration,
 }
 
+/// `[mrt]`: records of what peers say (RFC 6396).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recording {
+    /// The file that is written to; absolute.
+    pub file: PathBuf,
+    /// Names of the peers, or of groups of dynamic ones, that are recorded; `None`: all.
+    pub peers: Option<BTreeSet<Arc<str>>>,
+    /// Messages received.
+    pub received: bool,
+    /// Messages sent.
+    pub sent: bool,
+    /// Changes of sessions' states.
+    pub states: bool,
+    /// Age at which the file is put aside; `None`: never.
+    pub rotate_interval: Option<Duration>,
+    /// Octets from which on it is; `None`: never.
+    pub rotate_size: Option<u64>,
+    /// Most files put aside that are kept; `None`: all.
+    pub keep: Option<usize>,
+}
+
 /// A configuration with what is allowed but perhaps not meant.
 #[derive(Clone, Debug)]
 pub struct Loaded {
@@ -327,12 +352,14 @@ impl Config {
         let pods = pods::read(root, mode);
         let kernel = root.section("kernel", |section| kernel::read(section, mode));
         let stations = bmp::read_all(root);
+        let recording = mrt::read(root);
         let ranges = pods.as_ref().map_or(&[][..], |pods| &pods.prefixes);
         aggregates::check(root, &speaker.aggregates, ranges);
         let context =
             peers::Context { speaker: &speaker, policies: &policies, pods: ranges, folder };
         let (peers, dynamic_peers) = peers::read_all(root, &context);
         policies.warn_unused(root);
+        let recording = mrt::checked(root, recording, &peers, &dynamic_peers);
         Some(Self {
             node: node?,
             speaker: speaker.speaker()?,
@@ -342,6 +369,7 @@ impl Config {
             kernel,
             sockets,
             stations,
+            recording,
             policies: policies.into_named(),
         })
     }

@@ -20,7 +20,7 @@ use routed::{
     admin::Selection,
     cleanup::{self, Cleanup},
     config::{Config, DEFAULT_ADMIN, DEFAULT_PATH, Loaded},
-    inspect, ipam, policy_test, run,
+    dump, inspect, ipam, policy_test, run,
     show::{self, Format, Show, check::CheckView},
 };
 use tracing_subscriber::EnvFilter;
@@ -53,6 +53,8 @@ enum Command {
     /// Say why a prefix is routed as it is: every path with the statements that decided about it,
     /// the kernel's route, and what each peer is told
     Why(WhyArgs),
+    /// Write everything that peers have announced into a file, as other tools read it
+    Dump(DumpArgs),
     /// Addresses of pods
     Ipam(IpamArgs),
     /// Import and export policies
@@ -113,6 +115,25 @@ struct CleanupArgs {
     /// Configuration file, if there still is one
     #[arg(long, value_name = "FILE", default_value = DEFAULT_PATH)]
     config: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct DumpArgs {
+    /// File to write; "-" is stdout
+    file: PathBuf,
+    /// Form of the file
+    #[arg(long, value_enum, default_value_t)]
+    format: DumpFormat,
+    /// The daemon's sockets.admin
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_ADMIN)]
+    socket: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum DumpFormat {
+    /// MRT TABLE_DUMP_V2 (RFC 6396), for bgpdump and the like
+    #[default]
+    Mrt,
 }
 
 #[derive(Debug, Args)]
@@ -222,6 +243,8 @@ enum What {
     },
     /// Monitoring stations (BMP) and their connections
     Bmp,
+    /// The recorder of what peers say ([mrt])
+    Mrt,
     /// Pods of this node
     Pods,
     /// Pod ranges of this node and how full they are
@@ -268,6 +291,7 @@ fn main() -> ExitCode {
         Command::Peer(args) => control::peer(args).map(|()| ExitCode::SUCCESS),
         Command::Show(args) => shown(args).map(|()| ExitCode::SUCCESS),
         Command::Why(args) => why(args),
+        Command::Dump(args) => dump_routes(&args),
         Command::Ipam(args) => ipam_check(&args.what),
         Command::Policy(PolicyArgs { what: PolicyCommand::Test(args) }) => test_policy(&args),
         Command::Pod(args) => pod(&args),
@@ -349,6 +373,7 @@ fn shown(args: ShowArgs) -> anyhow::Result<()> {
         What::Received { peer } => Show::Received(peer),
         What::Advertised { peer } => Show::Advertised(peer),
         What::Bmp => Show::Stations,
+        What::Mrt => Show::Recorder,
         What::Pods => Show::Pods,
         What::Pools => Show::Pools,
         What::Blocks => Show::Blocks,
@@ -372,6 +397,16 @@ fn pod(args: &PodArgs) -> anyhow::Result<ExitCode> {
 
 fn cleanup(args: CleanupArgs) -> anyhow::Result<ExitCode> {
     print(&cleanup::run(&Cleanup { config: args.config, dry_run: args.dry_run })?)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn dump_routes(args: &DumpArgs) -> anyhow::Result<ExitCode> {
+    let DumpFormat::Mrt = args.format;
+    if args.file == Path::new("-") {
+        dump::to_stdout(&args.socket)?;
+    } else {
+        print(&format!("{}\n", dump::to_file(&args.file, &args.socket)?))?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -29,6 +29,7 @@ use crate::{
     announce,
     config::{Config, Mode, Speaker},
     kernel::watch::Links,
+    mrt::Recorder,
 };
 use rib::Beginning;
 use roster::{Entrances, Order, OwnRestart, Roster};
@@ -51,6 +52,7 @@ pub struct Peering {
     roster: JoinSet<()>,
     rib: RibHandle,
     rib_thread: thread::JoinHandle<()>,
+    recorder: Recorder,
 }
 
 /// Why peering could not start.
@@ -87,11 +89,14 @@ impl Peering {
             deferred_for: OwnRestart::deferred_for(config),
         };
         let (rib, best, rib_thread) = rib::start(beginning).map_err(PeeringError::Thread)?;
-        let (task, peers) = Roster::new(config, entrances, doors, links, rib.clone());
+        let recorder = Recorder::off();
+        record(&recorder, config);
+        let (task, peers) =
+            Roster::new(config, entrances, doors, links, (rib.clone(), recorder.clone()));
         let (orders, inbox) = mpsc::channel(ORDERS);
         let mut roster = JoinSet::new();
         roster.spawn(task.run(inbox));
-        Ok((Self { peers, orders, roster, rib, rib_thread }, best))
+        Ok((Self { peers, orders, roster, rib, rib_thread, recorder }, best))
     }
 
     /// Goes on with another configuration. Sessions of peers that it does not change go on, and
@@ -104,7 +109,9 @@ impl Peering {
         let (done, outcome) = oneshot::channel();
         let order = Order::Apply(Box::new(config.clone()), done);
         self.orders.send(order).await.map_err(|_| RibStopped)?;
-        outcome.await.map_err(|_| RibStopped)?
+        outcome.await.map_err(|_| RibStopped)??;
+        record(&self.recorder, config);
+        Ok(())
     }
 
     /// Ends every session with this reason and waits until the peers have been told, for a few
@@ -114,9 +121,13 @@ impl Peering {
         let _ = self.orders.send(Order::Stop(cease)).await;
         while self.roster.join_next().await.is_some() {}
         self.rib.stop().await;
-        let thread = self.rib_thread;
-        // A thread that panicked has said so.
-        let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        let (thread, recorder) = (self.rib_thread, self.recorder);
+        let ended = tokio::task::spawn_blocking(move || {
+            recorder.stop();
+            // A thread that panicked has said so.
+            let _ = thread.join();
+        });
+        let _ = ended.await;
     }
 
     /// The peers, always current.
@@ -143,6 +154,12 @@ impl Peering {
         &self.rib
     }
 
+    /// The recorder of what peers say.
+    #[must_use]
+    pub const fn recorder(&self) -> &Recorder {
+        &self.recorder
+    }
+
     /// Tells every peer what happened to an interface.
     pub async fn link(&self, event: &LinkEvent) {
         links::tell(&self.peers.list(), event).await;
@@ -163,6 +180,14 @@ fn rib_config(config: &Config) -> RibConfig {
         drain,
         aggregates,
         ..RibConfig::new(asn, router_id)
+    }
+}
+
+/// Without a thread nothing is recorded, which is no reason to have no sessions.
+fn record(recorder: &Recorder, config: &Config) {
+    if let Err(error) = recorder.configure(config.recording.as_ref()) {
+        tracing::error!(%error, "what peers say is not recorded: no thread; raise the limit of tasks \
+            (TasksMax)");
     }
 }
 

@@ -74,6 +74,7 @@ pub async fn run(path: PathBuf, mut config: Config) -> anyhow::Result<()> {
         peers: peering.peers().clone(),
         rib: peering.rib().clone(),
         stations: stations.list(),
+        recorder: peering.recorder().clone(),
         cni_socket: node.is_some().then(|| config.sockets.cni.clone()),
         pods: node.clone(),
         kernel: kernel.routes.as_ref().map(|(handle, _)| handle.clone()),

@@ -7,6 +7,7 @@ pub mod check;
 pub mod control;
 mod peers;
 mod pods;
+mod recorder;
 mod routes;
 mod stations;
 pub mod table;
@@ -42,6 +43,8 @@ pub enum Show {
     Advertised(String),
     /// Monitoring stations.
     Stations,
+    /// The recorder of what peers say.
+    Recorder,
     /// Pod interfaces.
     Pods,
     /// Pod ranges.
@@ -145,6 +148,7 @@ pub fn show(
             render(format, &routes, routes::advertised)
         }
         Show::Stations => render(format, &ask(socket, &Request::Stations)?, stations::table),
+        Show::Recorder => render(format, &ask(socket, &Request::Recorder)?, recorder::text),
         Show::Pods => render(format, &ask(socket, &Request::Pods)?, pods::pods),
         Show::Pools => render(format, &ask(socket, &Request::Pools)?, pods::pools),
         Show::Blocks => render(format, &ask(socket, &Request::Blocks)?, pods::blocks),
@@ -170,7 +174,7 @@ pub fn ask<T: DeserializeOwned>(socket: &Path, request: &Request) -> Result<Vec<
     }
 }
 
-fn connect(socket: &Path) -> Result<UnixStream, ShowError> {
+pub(crate) fn connect(socket: &Path) -> Result<UnixStream, ShowError> {
     let path = socket.to_path_buf();
     let stream = UnixStream::connect(socket).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ShowError::NotRunning(path),
@@ -185,7 +189,7 @@ fn connect(socket: &Path) -> Result<UnixStream, ShowError> {
     Ok(stream)
 }
 
-fn answer(error: RpcError) -> ShowError {
+pub(crate) fn answer(error: RpcError) -> ShowError {
     match error {
         RpcError::Io(io)
             if matches!(io.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) =>

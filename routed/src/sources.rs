@@ -17,6 +17,7 @@ use tokio::{
 
 use crate::{
     bmp::StationList,
+    mrt::Recorder,
     node::{NodeHandle, Stopped},
     peering::{PeerHandle, Peers, RibHandle, RibStopped},
 };
@@ -32,6 +33,8 @@ pub struct Sources {
     pub rib: RibHandle,
     /// The monitoring stations.
     pub stations: StationList,
+    /// The recorder of what peers say.
+    pub recorder: Recorder,
     /// The pods; `None` on a router without pods.
     pub pods: Option<NodeHandle>,
     /// The CNI plugin's socket; `None` on a router without pods.

@@ -38,6 +38,7 @@ node    rack1-node1, mode node
 bgp     AS 4200000011, router id 10.0.0.11, listening on 0.0.0.0:179, [::]:179
 pods    10.244.1.0/24, fd00:10:244:1::/64, 10.245.1.0/24, fd00:10:245:1::/64
 kernel  learned routes into table 254, protocol 132
+mrt     /var/lib/slash32/updates.mrt
 
 PEER       ADDRESS                          AS  DISTANCE  HOLD  FAMILIES   IMPORT    EXPORT
 tor-a      10.1.1.0                 4200000001  GTSM 1       9  ipv4 ipv6  from-tor  to-tor
@@ -165,6 +166,7 @@ fn the_example_names_every_key_that_there_is() {
         "[kernel]",
         "[sockets]",
         "[[bmp]]",
+        "[mrt]",
         "[[policies]]",
         "[[policies]]\n[[policies.statements]]",
         "[[policies]]\n[[policies.statements]]\n[policies.statements.set]",

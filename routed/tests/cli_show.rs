@@ -25,6 +25,7 @@ use routed::{
     http::HttpServer,
     kernel::watch::Links,
     metrics::Metrics,
+    mrt::Recorder,
     peering::{Peering, Peers},
     reload::ReloadHandle,
     sources::Sources,
@@ -105,6 +106,7 @@ impl Node {
                 rib: peering.rib().clone(),
                 pods: None,
                 stations: StationList::none(),
+                recorder: Recorder::off(),
                 cni_socket: None,
                 kernel: None,
             };
@@ -515,6 +517,7 @@ fn the_socket_is_for_its_owner_only_and_taken_over_from_the_dead_alone() {
         rib: pair.left.peering.as_ref().unwrap().rib().clone(),
         pods: None,
         stations: StationList::none(),
+        recorder: Recorder::off(),
         cni_socket: None,
         kernel: None,
     };
@@ -616,6 +619,7 @@ fn an_address_that_is_taken_is_named_with_its_key() {
         rib: pair.left.peering.as_ref().unwrap().rib().clone(),
         pods: None,
         stations: StationList::none(),
+        recorder: Recorder::off(),
         cni_socket: None,
         kernel: None,
     };

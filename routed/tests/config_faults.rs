@@ -173,6 +173,55 @@ fn faults_of_stations_are_told_with_their_remedy() {
 }
 
 #[test]
+fn a_recording_has_the_documented_defaults_and_faults_with_their_remedy() {
+    let file = "[mrt]\nfile = \"/var/lib/slash32/updates.mrt\"\n";
+    let recording = parse(&format!("{LEAST}{file}")).unwrap().config.recording.unwrap();
+    assert_eq!((recording.received, recording.sent, recording.states), (true, true, true));
+    assert_eq!((recording.peers, recording.keep), (None, Some(24)));
+    assert_eq!(recording.rotate_interval.unwrap().as_secs(), 3600);
+    assert_eq!(recording.rotate_size, Some(64 << 20));
+    let never = format!("{LEAST}{file}rotate_interval = 0\nrotate_size = 0\nkeep = 0\n");
+    let never = parse(&never).unwrap().config.recording.unwrap();
+    assert_eq!((never.rotate_interval, never.rotate_size, never.keep), (None, None, None));
+    let some = format!("{LEAST}{file}record = [\"states\"]\n");
+    let some = parse(&some).unwrap().config.recording.unwrap();
+    assert_eq!((some.received, some.sent, some.states), (false, false, true));
+
+    assert_eq!(
+        faults_of("[mrt]\n"),
+        ["mrt.file: missing; write file = \"/var/lib/slash32/updates.mrt\""]
+    );
+    for (lines, expected) in [
+        ("file = \"updates\"", "file: updates is not an absolute path; begin it with /"),
+        (
+            "file = \"/u\"\nrecord = [\"heard\"]",
+            "record[0]: \"heard\" is not known here; use \"received\", \"sent\", \"states\"",
+        ),
+        (
+            "file = \"/u\"\nrecord = []",
+            "record: must not be empty; write [\"received\", \"sent\", \"states\"] or some of these",
+        ),
+        (
+            "file = \"/u\"\npeers = []",
+            "peers: must not be empty; name some, or remove the key to record all",
+        ),
+        (
+            "file = \"/u\"\npeers = [\"tor-a\"]",
+            "peers[0]: no peer or group of [[dynamic_peers]] has the name \"tor-a\"; there is none in \
+             this file",
+        ),
+    ] {
+        assert_eq!(faults_of(&format!("[mrt]\n{lines}\n")), [format!("mrt.{expected}")]);
+    }
+    let named = peer("name = \"tor-a\"") + file + "peers = [\"tor-b\"]\n";
+    assert_eq!(
+        faults_of(&named),
+        ["mrt.peers[0]: no peer or group of [[dynamic_peers]] has the name \"tor-b\"; known are \
+          tor-a; did you mean \"tor-a\"?"]
+    );
+}
+
+#[test]
 fn missing_sections_are_missing_keys_without_a_line() {
     assert_eq!(
         parse("[pods]\nipv4 = [\"10.244.1.0/24\"]\n").unwrap_err().to_string(),

@@ -19,7 +19,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Part, Refusal, Request, answer, control, routes, stations, why};
+use super::{Part, Refusal, Request, answer, control, dump, recorder, routes, stations, why};
 use crate::{reload::ReloadHandle, sources::Sources};
 
 /// The socket. Dropping it removes the path.
@@ -149,6 +149,8 @@ async fn reply(
         Request::Received { peer } => answer.rows(routes::received(sources, &peer).await).await,
         Request::Advertised { peer } => answer.rows(routes::advertised(sources, &peer).await).await,
         Request::Stations => answer.rows(Ok(stations::all(sources))).await,
+        Request::Recorder => answer.rows(Ok(recorder::all(sources))).await,
+        Request::Dump => dump::stream(answer, sources).await,
         Request::Pods => answer.rows(answer::pods(sources).await).await,
         Request::Pools => answer.rows(answer::pools(sources).await).await,
         Request::Blocks => answer.rows(answer::blocks(sources).await).await,
@@ -175,7 +177,7 @@ async fn read_request(stream: &mut UnixStream) -> Result<Vec<u8>, RpcError> {
 }
 
 /// The writing side of one connection.
-struct Answer {
+pub(super) struct Answer {
     stream: BufWriter<UnixStream>,
 }
 
@@ -201,13 +203,19 @@ impl Answer {
     }
 
     /// One document. A caller that takes nothing for a while is left.
-    async fn part<T: Serialize>(&mut self, part: &Part<T>) -> Result<(), RpcError> {
+    pub(super) async fn part<T: Serialize>(&mut self, part: &Part<T>) -> Result<(), RpcError> {
         let octets = rpc::frame(part)?;
         timeout(STALL_TIME, self.stream.write_all(&octets)).await.map_err(late)??;
         Ok(())
     }
 
-    async fn flush(&mut self) -> Result<(), RpcError> {
+    /// Octets of no document, after one that has announced them.
+    pub(super) async fn octets(&mut self, octets: &[u8]) -> Result<(), RpcError> {
+        timeout(STALL_TIME, self.stream.write_all(octets)).await.map_err(late)??;
+        Ok(())
+    }
+
+    pub(super) async fn flush(&mut self) -> Result<(), RpcError> {
         timeout(STALL_TIME, self.stream.flush()).await.map_err(late)??;
         Ok(())
     }

@@ -20,7 +20,9 @@ use bgp::{policy::Policy, prefix::Prefix, rib::Aggregate};
 use routed_core::ipam::{IpamSettings, PoolSettings};
 use serde::{Deserialize, Serialize};
 
-use super::{Config, DynamicPeers, Kernel, Mode, Node, Peer, Pods, Sockets, Speaker, Station};
+use super::{
+    Config, DynamicPeers, Kernel, Mode, Node, Peer, Pods, Recording, Sockets, Speaker, Station,
+};
 use field::{Field, differences, listed};
 
 /// What a change does to what is running, gravest last.
@@ -91,6 +93,7 @@ pub fn between(old: &Config, new: &Config) -> Vec<Change> {
         kernel,
         sockets,
         stations: _,
+        recording,
         policies,
     } = old;
     let mut changes = differences("node", &of_node(node), &of_node(&new.node));
@@ -102,6 +105,7 @@ pub fn between(old: &Config, new: &Config) -> Vec<Change> {
     changes.extend(differences("kernel", &of_kernel(kernel), &of_kernel(&new.kernel)));
     changes.extend(differences("sockets", &of_sockets(sockets), &of_sockets(&new.sockets)));
     changes.extend(of_stations(old, new));
+    changes.extend(of_recording(recording.as_ref(), new.recording.as_ref()));
     changes
 }
 
@@ -121,6 +125,7 @@ pub fn without_restart(old: &Config, new: Config) -> Config {
         peers: new.peers,
         dynamic_peers: new.dynamic_peers,
         stations: new.stations,
+        recording: new.recording,
         policies: new.policies,
     }
 }
@@ -392,6 +397,40 @@ fn of_station(station: &Station) -> Vec<Field<'_>> {
         Field::new("statistics_interval", Effect::None, &statistics),
         Field::new("connect_retry", Effect::None, &connect_retry.as_secs()),
         Field::new("send_hold_time", Effect::None, &send_hold_time.as_secs()),
+    ]
+}
+
+/// Nothing of it touches a session.
+fn of_recording(old: Option<&Recording>, new: Option<&Recording>) -> Vec<Change> {
+    let file = |recording: &Recording| recording.file.display().to_string();
+    match (old, new) {
+        (Some(old), Some(new)) => {
+            differences("mrt", &recording_fields(old), &recording_fields(new))
+        }
+        (None, None) => Vec::new(),
+        (old, new) => vec![Change {
+            place: "mrt".to_owned(),
+            old: old.map(file),
+            new: new.map(file),
+            effect: Effect::None,
+        }],
+    }
+}
+
+fn recording_fields(recording: &Recording) -> Vec<Field<'_>> {
+    let Recording { file, peers, received, sent, states, rotate_interval, rotate_size, keep } =
+        recording;
+    let kinds = [(*received, "received"), (*sent, "sent"), (*states, "states")];
+    let record = listed(kinds.into_iter().filter(|(on, _)| *on).map(|(_, kind)| kind));
+    let peers = peers.as_ref().map_or_else(|| "all".to_owned(), listed);
+    let interval = rotate_interval.map_or(0, |interval| interval.as_secs());
+    vec![
+        Field::new("file", Effect::None, &file.display()),
+        Field::new("peers", Effect::None, &peers),
+        Field::new("record", Effect::None, &record),
+        Field::new("rotate_interval", Effect::None, &interval),
+        Field::new("rotate_size", Effect::None, &rotate_size.map_or(0, |octets| octets >> 20)),
+        Field::new("keep", Effect::None, &keep.unwrap_or(0)),
     ]
 }
 

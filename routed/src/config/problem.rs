@@ -231,6 +231,19 @@ pub enum Problem {
         /// The one that is nearest, if near.
         meant: Option<String>,
     },
+    /// A peer that is not there.
+    #[error(
+        "no peer or group of [[dynamic_peers]] has the name {name:?}; {}{}",
+        known_names(.known), did_you_mean(.meant)
+    )]
+    UnknownPeer {
+        /// As written.
+        name: String,
+        /// Those there are.
+        known: Vec<String>,
+        /// The one that is nearest, if near.
+        meant: Option<String>,
+    },
     /// In a group, a key that tells peers apart.
     #[error("{0} is one peer's own; write it in its [[peers]]")]
     Identity(&'static str),

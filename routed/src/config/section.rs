@@ -247,6 +247,11 @@ impl<'a, 't> Section<'a, 't> {
         value.is_none_or(|value| value.as_array().is_some_and(|list| list.is_empty()))
     }
 
+    /// True if no fault was found in the file so far.
+    pub(super) fn is_faultless(&self) -> bool {
+        self.findings.is_faultless()
+    }
+
     /// True if the section itself is in the file, and a table.
     pub(super) const fn exists(&self) -> bool {
         self.table.is_some()

@@ -20,6 +20,7 @@ use routed_core::{
 use super::register;
 use crate::{
     bmp::{Messages, Phase, StationList},
+    mrt::{Recorder, RecordingState},
     node::NodeHandle,
     peering::{LimitCounters, PeerHandle, PeerStatus},
     sources::{NoAnswer, Sources, in_time},
@@ -54,6 +55,7 @@ pub(super) async fn gather(sources: &Sources) -> Vec<MetricFamily> {
     };
     report("rib", of_rib.await);
     stations(&fresh, &sources.stations);
+    recorder(&fresh, &sources.recorder);
     if let Some(pods) = &sources.pods {
         report("pods", pods_and_pools(&fresh, pods).await);
     }
@@ -333,6 +335,36 @@ fn stations(fresh: &Fresh, stations: &StationList) {
         for (kind, count) in counts {
             messages.with_label_values(&[name[0], kind]).inc_by(count);
         }
+    }
+}
+
+/// The recorder; nothing where nothing is recorded.
+fn recorder(fresh: &Fresh, recorder: &Recorder) {
+    if recorder.settings().is_none() {
+        return;
+    }
+    let status = recorder.status();
+    let none: [&str; 0] = [];
+    fresh
+        .gauges("slash32_mrt_up", "1 if what peers say can be recorded.", &none)
+        .with_label_values(&none)
+        .set(i64::from(status.state == RecordingState::Recording));
+    fresh
+        .gauges("slash32_mrt_queued_octets", "Octets of records that wait for the disk.", &none)
+        .with_label_values(&none)
+        .set(signed(status.queued));
+    let counts = [
+        ("slash32_mrt_records_total", "Records of what peers say, written.", status.records),
+        ("slash32_mrt_octets_total", "Octets of these.", status.octets),
+        (
+            "slash32_mrt_dropped_total",
+            "Records dropped: the disk was too slow, or could not be written.",
+            status.dropped,
+        ),
+        ("slash32_mrt_rotations_total", "Files of records put aside.", status.rotations),
+    ];
+    for (name, help, count) in counts {
+        fresh.counters(name, help, &none).with_label_values(&none).inc_by(count);
     }
 }
 

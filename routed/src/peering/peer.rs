@@ -30,6 +30,7 @@ mod advertise;
 mod command;
 mod limits;
 mod membership;
+mod record;
 mod report;
 mod rib_port;
 mod whereabouts;
@@ -37,6 +38,7 @@ mod whereabouts;
 pub use command::{LinkEvent, PeerCommand};
 use limits::Limits;
 pub use limits::{LimitCounters, LimitCounts};
+use record::Tape;
 use rib_port::RibPort;
 use whereabouts::Whereabouts;
 
@@ -48,7 +50,7 @@ use super::{
     socket::{self, Dial, SocketError},
     status::PeerStatus,
 };
-use crate::config::Peer;
+use crate::{config::Peer, mrt::Recorder};
 
 /// The ends of a peer's channels that belong to its task.
 pub(super) struct Inbox {
@@ -72,6 +74,7 @@ pub(super) struct PeerTask {
     farewells: JoinSet<()>,
     rib: RibPort,
     limits: Limits,
+    tape: Tape,
     inbox: Inbox,
     /// Interface of the established connection.
     interface: Option<String>,
@@ -115,7 +118,7 @@ impl PeerTask {
     pub(super) fn new(
         id: PeerId,
         settings: Arc<Peer>,
-        rib: RibHandle,
+        (rib, recorder): (RibHandle, Recorder),
         mut inbox: Inbox,
         seed: u64,
     ) -> Self {
@@ -128,6 +131,7 @@ impl PeerTask {
             farewells: JoinSet::new(),
             rib: RibPort::new(id, rib),
             limits: Limits::default(),
+            tape: Tape::new(recorder),
             inbox,
             interface: None,
             dial_error: None,
@@ -140,11 +144,14 @@ impl PeerTask {
 
     /// Starts the session and serves it until the end.
     pub(super) async fn run(mut self) {
+        self.follow_recorder();
         self.begin();
         while !self.ending {
             self.ask_for_news();
             self.publish();
             let event = self.next_event().await;
+            // Before what has happened is recorded.
+            self.follow_recorder();
             self.take(event);
         }
         self.publish();
@@ -317,11 +324,20 @@ impl PeerTask {
     fn execute(&mut self, output: Output) {
         match output {
             Output::Connect(conn) => self.dial(conn),
-            Output::Send(id, octets) => self.send(id, octets),
+            Output::Send(id, octets) => {
+                self.record_told(id, &octets);
+                self.send(id, octets);
+            }
             Output::Close(id) => self.close(id),
             Output::Abort(id) => self.abort(id),
-            Output::State(change) => self.note(&change),
-            Output::Up(established) => self.up(&established),
+            Output::State(change) => {
+                self.record_state(&change);
+                self.note(&change);
+            }
+            Output::Up(established) => {
+                self.tape.up(&established);
+                self.up(&established);
+            }
             Output::Down { retain } => {
                 self.interface = None;
                 self.limits.end();
@@ -333,8 +349,7 @@ impl PeerTask {
             Output::DeferralOver => self.rib.push(PeerEvent::DeferralOver),
             Output::RefreshBegin(family) => self.rib.push(PeerEvent::RefreshBegin(family)),
             Output::RefreshEnd(family) => self.rib.push(PeerEvent::RefreshEnd(family)),
-            // Nobody asks for it yet.
-            Output::Heard(..) => (),
+            Output::Heard(id, octets, codec) => self.record_heard(id, &octets, &codec),
             Output::Update(update) => {
                 self.note_faults(&update);
                 self.rib.push(PeerEvent::Update(update));

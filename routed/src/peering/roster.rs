@@ -36,6 +36,7 @@ use super::{
 use crate::{
     config::{Config, Mode, Peer, PeerAddress, diff},
     kernel::watch::Links,
+    mrt::Recorder,
 };
 
 pub(super) use entrances::Entrances;
@@ -55,6 +56,7 @@ pub(super) enum Order {
 /// The task. Ends by [`Order::Stop`]; if it is dropped, all its tasks are aborted.
 pub(super) struct Roster {
     rib: RibHandle,
+    recorder: Recorder,
     router: RibConfig,
     /// All interfaces, always current.
     links: watch::Receiver<Links>,
@@ -87,11 +89,12 @@ impl Roster {
         entrances: Entrances,
         doors: watch::Sender<Arc<Doors>>,
         links: watch::Receiver<Links>,
-        rib: RibHandle,
+        (rib, recorder): (RibHandle, Recorder),
     ) -> (Self, Peers) {
         let (published, peers) = watch::channel(Arc::new([]) as Arc<[PeerHandle]>);
         let mut roster = Self {
             rib,
+            recorder,
             router: rib_config(config),
             links,
             guard_routes: config.node.mode == Mode::Node,
@@ -235,7 +238,13 @@ impl Roster {
             search
         });
         let inbox = Inbox { commands: commands_in, accepted, status: status_out, search };
-        let task = PeerTask::new(id, Arc::clone(&settings), self.rib.clone(), inbox, seed());
+        let task = PeerTask::new(
+            id,
+            Arc::clone(&settings),
+            (self.rib.clone(), self.recorder.clone()),
+            inbox,
+            seed(),
+        );
         self.tasks.spawn(async move {
             task.run().await;
             Some(id)

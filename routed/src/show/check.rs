@@ -67,6 +67,8 @@ pub struct Summary {
     pub dynamic_peers: Vec<PeerSummary>,
     /// Every monitoring station.
     pub stations: Vec<StationSummary>,
+    /// File in which it is recorded what peers say, if it is.
+    pub recording: Option<String>,
 }
 
 /// One monitoring station of a configuration.
@@ -153,6 +155,7 @@ impl Summary {
             peers: config.peers.iter().map(PeerSummary::of).collect(),
             dynamic_peers: config.dynamic_peers.iter().map(PeerSummary::of_group).collect(),
             stations: config.stations.iter().map(StationSummary::of).collect(),
+            recording: config.recording.as_ref().map(|mrt| mrt.file.display().to_string()),
         }
     }
 
@@ -173,9 +176,10 @@ impl Summary {
             "node    {node}, mode {mode}\n\
              bgp     AS {asn}, router id {router_id}, listening on {}\n\
              pods    {}\n\
-             kernel  {kernel}\n\n{}{}",
+             kernel  {kernel}\n{}\n{}{}",
             or(&listen, "nothing"),
             or(&self.pods, "none"),
+            self.recording.as_ref().map(|file| format!("mrt     {file}\n")).unwrap_or_default(),
             peers(self.peers.iter().chain(&self.dynamic_peers)),
             stations(&self.stations),
         )

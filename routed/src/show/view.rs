@@ -3,7 +3,10 @@
 //! Field names are a promise to scripts: fields may be added, none is renamed or removed.
 //! Durations are in seconds, counted back from the moment of the answer.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
+};
 
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
@@ -303,6 +306,31 @@ pub struct StationMessages {
     pub statistics: u64,
     /// Initiation and Termination.
     pub other: u64,
+}
+
+/// The recorder of what peers say.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecorderView {
+    /// The file that is written to.
+    pub file: PathBuf,
+    /// `recording` or `failing`.
+    pub state: String,
+    /// Octets in the file at present.
+    pub file_octets: u64,
+    /// Records written since the daemon started, in all files.
+    pub records: u64,
+    /// Octets written since the daemon started, in all files.
+    pub octets: u64,
+    /// Records dropped since then: the disk was too slow, or could not be written.
+    pub dropped: u64,
+    /// Files put aside since then.
+    pub rotations: u64,
+    /// Octets that wait for the disk.
+    pub queued_octets: usize,
+    /// What went wrong last, and what can be done.
+    pub last_error: Option<String>,
+    /// How long ago that was.
+    pub last_error_seconds: Option<u64>,
 }
 
 /// One pod interface.

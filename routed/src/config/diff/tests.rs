@@ -211,6 +211,27 @@ fn a_station_is_connected_to_anew_only_for_what_it_was_told_at_the_beginning() {
 }
 
 #[test]
+fn recording_begins_changes_and_ends_without_touching_sessions() {
+    let section = "[mrt]\nfile = \"/u.mrt\"\n[[bmp]]";
+    assert_eq!(changes(&[("[[bmp]]", section)]), ["mrt: added, /u.mrt (none)"]);
+    let with = |lines: &str| {
+        let section = section.replace("[[bmp]]", &format!("{lines}\n[[bmp]]"));
+        config(&BEFORE.replace("[[bmp]]", &section))
+    };
+    let lines = "peers = [\"tor-a\"]\nrecord = [\"sent\"]\nrotate_size = 0\nkeep = 3";
+    let all: Vec<_> = between(&with(""), &with(lines)).iter().map(ToString::to_string).collect();
+    assert_eq!(
+        all,
+        [
+            "mrt.peers: all -> tor-a (none)",
+            "mrt.record: received, sent, states -> sent (none)",
+            "mrt.rotate_size: 64 -> 0 (none)",
+            "mrt.keep: 24 -> 3 (none)",
+        ]
+    );
+}
+
+#[test]
 fn what_needs_a_restart_is_left_as_it_is_and_the_rest_is_taken() {
     let text = BEFORE
         .replace("name = \"n1\"", "name = \"n1\"\nmode = \"speaker\"")

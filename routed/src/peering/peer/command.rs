@@ -108,6 +108,7 @@ impl PeerTask {
         // What is announced may be within the limits now.
         let unbarred = old.max_prefixes != new.max_prefixes || old.import != new.import;
         self.settings = settings;
+        self.tape.look_again();
         self.session.configure(self.settings.session.clone(), Instant::now());
         self.rename();
         match effect {

@@ -10,7 +10,10 @@ use std::{
 
 use bgp::{
     family::Family,
-    rib::{ImportCounts, PeerCounts, PeerId, Report, Rib, StationId, ViewSet},
+    rib::{
+        DumpCursor, Dumped, ImportCounts, Monitored, PeerCounts, PeerId, Report, Rib, RibConfig,
+        StationId, ViewSet,
+    },
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -65,6 +68,30 @@ impl RibHandle {
             peers.into_iter().map(counts).collect()
         })
         .await
+    }
+
+    /// Settings of the router, and the sessions that stand or whose paths are kept.
+    ///
+    /// # Errors
+    ///
+    /// [`RibStopped`].
+    pub async fn router_and_sessions(
+        &self,
+    ) -> Result<(RibConfig, Vec<Arc<Monitored>>), RibStopped> {
+        self.look(|rib| (rib.config().clone(), rib.sessions().cloned().collect())).await
+    }
+
+    /// A slice of everything that peers have announced; see [`Rib::dump`].
+    ///
+    /// # Errors
+    ///
+    /// [`RibStopped`].
+    pub async fn dump(
+        &self,
+        cursor: DumpCursor,
+        budget: usize,
+    ) -> Result<(Vec<Dumped>, Option<DumpCursor>), RibStopped> {
+        self.look(move |rib| rib.dump(cursor, budget)).await
     }
 }
 
