@@ -9,6 +9,8 @@
 
 mod answer;
 mod control;
+mod dump;
+mod recorder;
 mod routes;
 mod server;
 mod stations;
@@ -19,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     control::{Direction, PeerAction, ReloadRow},
+    dump::DumpPart,
     server::{AdminError, AdminServer},
 };
 pub(crate) use self::{routes::attrs_view, why::policy_view};
@@ -58,6 +61,10 @@ pub enum Request {
     },
     /// Every monitoring station: [`StationView`](crate::show::view::StationView).
     Stations,
+    /// The recorder of what peers say: [`RecorderView`](crate::show::view::RecorderView), if there is one.
+    Recorder,
+    /// Everything that peers have announced, as MRT: [`DumpPart`].
+    Dump,
     /// Every pod interface: [`PodView`](crate::show::view::PodView).
     Pods,
     /// Every pod range: [`PoolView`](crate::show::view::PoolView).
