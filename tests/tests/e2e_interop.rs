@@ -178,7 +178,7 @@ fn rfc2385_rfc5082_all_meet_us_with_the_right_key_from_near_by_and_none_with_ano
     for peer in all {
         routed::stands(&fabric, "us", peer);
     }
-    // BIRD and FRR check what we send as well.
+    // BIRD, which is met by IPv6, and FRR check what we send as well.
     says(&fabric, "bird", &["birdc", "show", "protocols", "all", "speaker"], "Established");
     says(&fabric, "frr", &["vtysh", "-c", "show bgp neighbors 10.2.0.1"], "hops away");
 
@@ -342,7 +342,7 @@ graceful_restart = false
 name = "bird"
 group = "near"
 asn = 65001
-address = "10.2.0.2"
+address = "fd00:2::2"
 [[peers]]
 name = "frr"
 group = "near"
@@ -369,13 +369,13 @@ router id 10.0.0.1;
 protocol device {{ }}
 protocol direct {{ ipv4; interface "lan1"; }}
 protocol bgp speaker {{
-    local 10.2.0.2 as 65001;
-    neighbor 10.2.0.1 as 65000;
+    local fd00:2::2 as 65001;
+    neighbor fd00:2::1 as 65000;
     password "secret";
     ttl security on;
     connect delay time 1;
     error wait time 1, 2;
-    ipv4 {{ import all; export none; }};
+    ipv6 {{ import all; export none; }};
 }}
 """
 
