@@ -391,13 +391,12 @@ fn a_peer_has_an_address_or_an_interface_and_what_fits_it() {
         faults_of(&peer("interface = \"eth1\"")),
         ["peers[0].interface: excludes address; remove one of them"]
     );
-    let excluded = "local_address = \"10.1.1.1\"\nmultihop = 2\npassword_file = \"key\"";
+    let excluded = "local_address = \"10.1.1.1\"\nmultihop = 2";
     assert_eq!(
         faults_of(&interface(excluded)),
         [
             "peers[0].local_address: excludes interface; remove one of them",
             "peers[0].multihop: excludes interface; remove one of them",
-            "peers[0].password_file: excludes interface; remove one of them",
         ]
     );
     assert_eq!(

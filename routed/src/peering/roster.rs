@@ -6,6 +6,7 @@
 
 mod entrances;
 mod hall;
+mod keyring;
 mod restart;
 
 use std::{
@@ -41,6 +42,7 @@ use crate::{
 
 pub(super) use entrances::Entrances;
 use hall::Hall;
+use keyring::Whereabouts;
 use restart::Over;
 pub(super) use restart::OwnRestart;
 
@@ -72,6 +74,8 @@ pub(super) struct Roster {
     /// Those of the members, and of peers that are taking their leave.
     tasks: JoinSet<Option<PeerId>>,
     entrances: Entrances,
+    /// Where unnumbered peers are.
+    found: (mpsc::Sender<Whereabouts>, mpsc::Receiver<Whereabouts>),
     next_id: u32,
 }
 
@@ -105,6 +109,7 @@ impl Roster {
             doors,
             tasks: JoinSet::new(),
             entrances,
+            found: mpsc::channel(FOUND),
             next_id: 0,
         };
         for settings in &config.peers {
@@ -132,6 +137,11 @@ impl Roster {
                 },
                 _ = self.hall.arrivals.recv_many(&mut guests, GUESTS) => {
                     self.welcome(guests.drain(..));
+                }
+                Some(whereabouts) = self.found.1.recv() => {
+                    if let Err(error) = self.entrances.learn(whereabouts) {
+                        tracing::warn!(%error, "an unnumbered peer's key is not known to the listeners");
+                    }
                 }
                 () = until(self.restart.as_ref().map(OwnRestart::due)) => {
                     self.pass_restart().await;
@@ -235,6 +245,12 @@ impl Roster {
                 task.run().await;
                 None
             });
+            let (interface, status) = (Arc::clone(interface), status.clone());
+            let followed = keyring::follow(id, interface, status, self.found.0.clone());
+            self.tasks.spawn(async {
+                followed.await;
+                None
+            });
             search
         });
         let inbox = Inbox { commands: commands_in, accepted, status: status_out, search };
@@ -283,6 +299,9 @@ const GUESTS: usize = 64;
 
 /// Commands that may wait for a peer's task, which takes them at once.
 const COMMANDS: usize = 16;
+
+/// Whereabouts of peers that may wait: after a start many are found at once.
+const FOUND: usize = 64;
 
 /// Connections of one peer that may wait for its task: more than two are never kept.
 const DOOR: usize = 4;

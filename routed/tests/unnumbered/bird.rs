@@ -1,14 +1,14 @@
 //! BIRD 2 as the top-of-rack switch: it advertises itself by its `radv` protocol, and takes whoever
 //! dials it from the link.
 
-use std::fs;
+use std::{fs, os::unix::fs::PermissionsExt as _};
 
 use crate::lab::{Host, pair, until};
 
 const PEER: &str = "[[peers]]\ninterface = \"eth1\"\n";
 
 /// Its own ranges are 10.9.0.0/24 and fd00:9::/64.
-fn bird(host: &mut Host) {
+fn bird(host: &mut Host, lines: &str) {
     let config = r#"
 log stderr all;
 router id 10.0.0.9;
@@ -27,11 +27,12 @@ protocol bgp nodes {
   dynamic name "node";
   hold time 9;
   check link on;
+  LINES
   ipv4 { import all; export all; extended next hop on; };
   ipv6 { import all; export all; };
 }
 "#;
-    fs::write(host.path("bird.conf"), config).unwrap();
+    fs::write(host.path("bird.conf"), config.replace("LINES", lines)).unwrap();
     host.start("bird", "bird", &["-f", "-c", "bird.conf", "-s", "bird.ctl"]);
     for sysctl in ["net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"] {
         host.run("sysctl", &format!("-q -w {sysctl}"));
@@ -43,7 +44,7 @@ protocol bgp nodes {
 #[test]
 fn bird_takes_us_from_the_link_and_both_families_flow() {
     let (mut a, mut tor) = pair();
-    bird(&mut tor);
+    bird(&mut tor, "");
     a.routed(1, PEER);
     until("established", || a.is_established());
     let theirs = tor.link_local("eth1").unwrap();
@@ -57,4 +58,21 @@ fn bird_takes_us_from_the_link_and_both_families_flow() {
     tor.ip("link set eth1 up");
     until("back", || a.is_established());
     until("IPv4 reaches again", || a.reaches("10.244.1.1", "10.9.0.1"));
+}
+
+#[test]
+fn rfc2385_bird_with_the_same_password_is_met_and_one_with_another_is_not() {
+    let (mut a, mut tor) = pair();
+    bird(&mut tor, "password \"correct horse\";");
+    fs::write(a.path("key"), "another\n").unwrap();
+    fs::set_permissions(a.path("key"), fs::Permissions::from_mode(0o600)).unwrap();
+    a.routed(1, &format!("{PEER}password_file = \"key\"\n"));
+    until("no answer", || a.reason().contains("another TCP MD5 password"));
+    assert_eq!(a.peer()["established_count"], 0);
+
+    fs::write(a.path("key"), "correct horse\n").unwrap();
+    let done = a.try_run(env!("CARGO_BIN_EXE_routed"), "reload --socket admin.sock");
+    assert!(done.status.success(), "{done:?}");
+    until("established", || a.is_established());
+    until("BIRD's IPv6", || a.route("fd00:9::/64").len() == 1);
 }

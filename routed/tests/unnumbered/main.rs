@@ -12,3 +12,4 @@ mod lab;
 mod links;
 mod routes;
 mod scripted;
+mod signed;

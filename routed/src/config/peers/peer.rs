@@ -132,7 +132,7 @@ pub(super) fn body(
     };
     let bind_device = bind_device(section, kind);
     let ttl = ttl(section, internal, kind);
-    let password = password(section, context, kind);
+    let password = password(section, context);
     let (local_asn, local_as) =
         options::local_asn(section, context.speaker.asn, (asn.as_ref(), internal));
     let mut session = session(section, context, asn, kind);
@@ -277,18 +277,11 @@ fn ttl(section: &mut Section<'_, '_>, internal: Option<bool>, kind: Kind) -> Ttl
     }
 }
 
-/// An unnumbered peer cannot have one yet: the listeners would need the key of an address that is
-/// only learned.
-// TODO(rfc2385): give the listeners the key when the address is learned.
-fn password(section: &mut Section<'_, '_>, context: &Context<'_>, kind: Kind) -> Option<Password> {
+fn password(section: &mut Section<'_, '_>, context: &Context<'_>) -> Option<Password> {
     let file = section.optional("password_file", |value| match value::text(value)? {
         "" => Err(Problem::EmptyValue("write the path of a file, or remove the key")),
         path => Ok(PathBuf::from(path)),
     })?;
-    if kind == Kind::Unnumbered {
-        section.fault(file.place, Problem::Excludes("interface"));
-        return None;
-    }
     password::read(section, &file, context.folder)
 }
 

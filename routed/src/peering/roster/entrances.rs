@@ -14,20 +14,21 @@ use std::{
 use bgp::prefix::Prefix;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
+use super::keyring::{Keyring, Keys, Whereabouts};
+
 use crate::{
-    config::{Config, Password},
+    config::Config,
     peering::{
         listener::{Doors, Listener},
         socket::{self, SocketError},
     },
 };
 
-/// Whose connections are signed, and with which key (RFC 2385).
-pub(super) type Keys = BTreeMap<Prefix, Password>;
-
 /// The listening sockets. Dropping them closes all.
 pub(in crate::peering) struct Entrances {
     open: BTreeMap<SocketAddr, Entrance>,
+    keyring: Keyring,
+    /// Those of the keyring that the sockets know.
     keys: Keys,
     doors: watch::Receiver<Arc<Doors>>,
 }
@@ -36,17 +37,6 @@ struct Entrance {
     socket: Arc<TcpListener>,
     /// The listener, once it serves.
     task: JoinSet<()>,
-}
-
-/// The keys of a configuration.
-pub(super) fn keys(config: &Config) -> Keys {
-    let key = |peer: &crate::config::Peer| {
-        Some((Prefix::host(peer.address.fixed()?.to_canonical()), peer.password.clone()?))
-    };
-    let groups = config.dynamic_peers.iter();
-    let groups =
-        groups.filter_map(|group| Some((group.prefix, group.template().password.clone()?)));
-    config.peers.iter().filter_map(key).chain(groups).collect()
 }
 
 impl Entrances {
@@ -59,10 +49,11 @@ impl Entrances {
         config: &Config,
         doors: watch::Receiver<Arc<Doors>>,
     ) -> Result<Self, SocketError> {
-        let keys = keys(config);
+        let keyring = Keyring::default().change(config);
+        let keys = keyring.keys();
         let entrance = |address: &SocketAddr| Ok((*address, Entrance::open(*address, &keys)?));
         let open = config.speaker.listen.iter().map(entrance).collect::<Result<_, _>>()?;
-        Ok(Self { open, keys, doors })
+        Ok(Self { open, keyring, keys, doors })
     }
 
     /// Takes connections from now on.
@@ -80,7 +71,8 @@ impl Entrances {
     ///
     /// [`SocketError`] of what cannot be had; then everything is as it was before.
     pub(super) async fn change(&mut self, config: &Config) -> Result<(), SocketError> {
-        let keys = keys(config);
+        let keyring = self.keyring.change(config);
+        let keys = keyring.keys();
         let wanted: BTreeSet<_> = config.speaker.listen.iter().copied().collect();
         let mut opened = BTreeMap::new();
         let mut blocked = Vec::new();
@@ -105,7 +97,7 @@ impl Entrances {
         match outcome {
             Ok(()) => {
                 self.open.append(&mut opened);
-                self.keys = keys;
+                (self.keyring, self.keys) = (keyring, keys);
             }
             Err(_) => {
                 drop(opened);
@@ -114,6 +106,19 @@ impl Entrances {
         }
         self.serve();
         outcome
+    }
+
+    /// An unnumbered peer was found or lost: the sockets learn its key, or forget it.
+    ///
+    /// # Errors
+    ///
+    /// [`SocketError`] if they do not; it is tried again with the next change.
+    pub(super) fn learn(&mut self, whereabouts: Whereabouts) -> Result<(), SocketError> {
+        self.keyring.learn(whereabouts);
+        let keys = self.keyring.keys();
+        self.set_keys(&self.keys, &keys)?;
+        self.keys = keys;
+        Ok(())
     }
 
     /// Takes no connections any more.
