@@ -45,6 +45,7 @@ pub fn termination(reason: Termination) -> Bytes {
         out.put_u16(match reason {
             Termination::Administrative => 0,
             Termination::OutOfResources => 2,
+            Termination::Permanent => 4,
         });
     })
 }
@@ -56,6 +57,8 @@ pub enum Termination {
     Administrative,
     /// It has no room for the station.
     OutOfResources,
+    /// Its administrator does not want it any more; it will not come back.
+    Permanent,
 }
 
 /// RFC 7854 §4.1.

@@ -104,7 +104,7 @@ impl Stations {
         }
         self.publish();
         for member in former.values() {
-            member.order(Order::Stop).await;
+            member.order(Order::Dismiss).await;
         }
     }
 

@@ -180,7 +180,7 @@ fn a_station_that_comes_back_is_told_everything_anew_and_a_reload_changes_what_i
     let (without, _) = text.split_once("[[bmp]]").expect("just written");
     fs::write(&file, without).expect("it can be written");
     let _ = fabric.ask("node1", &["routed", "reload"]);
-    eventually("it is left", || second.hears(2), |station| station.terminated == Some(0));
+    eventually("it is left for good", || second.hears(2), |s| s.terminated == Some(4));
     let none = fabric.ask("node1", &["routed", "show", "bmp"]);
     assert_eq!(none, "no monitoring stations: routed.toml has no [[bmp]]\n");
     assert_eq!(routed::peer(&fabric, "node1", "tor1")["established_count"], 1);

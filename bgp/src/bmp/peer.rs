@@ -17,7 +17,7 @@ use crate::{
 /// Whom a message is about: a peer, or this router itself with its Loc-RIB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
-    /// The peer's address; none for this router (RFC 9069 §4.1).
+    /// The peer's address; none for this router (RFC 9069 §5.1).
     pub address: Option<IpAddr>,
     /// The peer's AS, or ours.
     pub asn: Asn,
@@ -53,16 +53,22 @@ impl Peer {
         })
     }
 
-    /// The Loc-RIB begins (RFC 9069 §4.4): both OPENs are made up and say how its UPDATEs are
-    /// to be read.
+    /// The Loc-RIB begins (RFC 9069 §5.2): both OPENs are made up and say how its UPDATEs are
+    /// to be read: IPv4 prefixes may have IPv6 next hops, and a set of attributes may need a longer
+    /// message.
     #[must_use]
     pub fn loc_rib_up(&self, at: Timestamp) -> Bytes {
         let families = Family::ALL.into_iter().map(Capability::family);
+        let reading = [
+            Capability::FourOctetAs(self.asn),
+            Capability::ExtendedNextHop(vec![(IPV4, UNICAST, IPV6)]),
+            Capability::ExtendedMessage,
+        ];
         let open = Open {
             asn: self.asn.as_two_octets().unwrap_or(AS_TRANS),
             hold_time: 0,
             router_id: self.router_id,
-            capabilities: families.chain([Capability::FourOctetAs(self.asn)]).collect(),
+            capabilities: families.chain(reading).collect(),
         };
         let open = open.encode();
         message(Kind::PeerUp, |out| {
@@ -181,7 +187,11 @@ const FLAG_IPV6: u8 = 0x80;
 const FLAG_POST_POLICY: u8 = 0x40;
 /// Flag O (RFC 8671 §4).
 const FLAG_ADJ_RIB_OUT: u8 = 0x10;
-/// VRF/Table Name (RFC 9069 §4.4).
+/// AFIs and SAFI of an IPv6 next hop of IPv4 prefixes (RFC 8950 §4).
+const IPV4: u16 = 1;
+const IPV6: u16 = 2;
+const UNICAST: u16 = 1;
+/// VRF/Table Name (RFC 9069 §5.2.1).
 const TABLE_NAME: u16 = 3;
 /// Its value for the one table there is.
 const GLOBAL_TABLE: &str = "global";

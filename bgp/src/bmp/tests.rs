@@ -60,6 +60,7 @@ fn rfc7854_4_4_a_text_that_does_not_fit_is_cut_between_characters() {
 fn rfc7854_4_5_termination_has_its_reason() {
     assert_eq!(termination(Termination::Administrative)[..], [3, 0, 0, 0, 12, 5, 0, 1, 0, 2, 0, 0]);
     assert_eq!(termination(Termination::OutOfResources)[10..], [0, 2]);
+    assert_eq!(termination(Termination::Permanent)[10..], [0, 4]);
 }
 
 #[test]
@@ -85,7 +86,7 @@ fn rfc7854_4_2_the_per_peer_header_of_each_view() {
     assert_eq!(begin(&six.routes(View::PostPolicy, &update, at())), [0, 0xC0]);
     // RFC 8671 §4.
     assert_eq!(begin(&four.routes(View::AdjRibOut, &update, at())), [0, 0x50]);
-    // RFC 9069 §4.1, §4.2: another type, an address of zeros, our AS and identifier.
+    // RFC 9069 §5.1: another type, an address of zeros, our AS and identifier.
     let message = ourselves().routes(View::LocRib, &update, Timestamp::UNKNOWN);
     assert_eq!(message[6..32], [[3].as_slice(), &[0; 25]].concat());
     assert_eq!(message[32..36], 4_200_000_011_u32.to_be_bytes());
@@ -114,7 +115,7 @@ fn rfc7854_4_10_peer_up_has_both_ends_and_both_opens() {
 }
 
 #[test]
-fn rfc9069_4_4_the_loc_rib_comes_up_with_opens_that_say_how_to_read_it() {
+fn rfc9069_5_2_the_loc_rib_comes_up_with_opens_that_say_how_to_read_it() {
     let message = ourselves().loc_rib_up(at());
     let (_, len, kind, body) = common(&message);
     assert_eq!((len, kind), (message.len(), 3));
@@ -125,7 +126,15 @@ fn rfc9069_4_4_the_loc_rib_comes_up_with_opens_that_say_how_to_read_it() {
     let open = wire::decode(&Bytes::copy_from_slice(sent), &wire::Codec::default());
     let Ok(wire::Message::Open(open)) = open else { panic!("{open:?}") };
     assert_eq!(open.effective_asn(), Asn(4_200_000_011));
-    assert_eq!(open.capabilities.len(), 3);
+    let ipv6_next_hops = wire::Capability::ExtendedNextHop(vec![(1, 1, 2)]);
+    let all = [
+        wire::Capability::family(Family::Ipv4Unicast),
+        wire::Capability::family(Family::Ipv6Unicast),
+        wire::Capability::FourOctetAs(Asn(4_200_000_011)),
+        ipv6_next_hops,
+        wire::Capability::ExtendedMessage,
+    ];
+    assert_eq!(open.capabilities, all, "what reading it takes, and nothing else");
     assert_eq!(rest[open_len..], [b"\0\x03\0\x06".as_slice(), b"global"].concat());
 }
 

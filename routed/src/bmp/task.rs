@@ -40,8 +40,10 @@ use crate::{
 pub(super) enum Order {
     /// Go on with other settings.
     Configure(Arc<Station>, Arc<Router>),
-    /// Take leave of the station and end.
+    /// Take leave of the station and end: the daemon goes.
     Stop,
+    /// The same for good: the station is not in the configuration any more.
+    Dismiss,
 }
 
 /// See the module.
@@ -57,8 +59,8 @@ pub(super) struct StationTask {
 
 /// How an attempt, a connection or a rest ended.
 enum End {
-    /// The task has to end.
-    Stopped,
+    /// The task has to end, and the station hears this.
+    Stopped(Termination),
     /// Connect at once, with settings that are new.
     Anew,
     /// Connect again after a rest.
@@ -97,7 +99,7 @@ impl StationTask {
                 End::Failed(error) => self.rest(error).await,
                 other => other,
             };
-            if matches!(end, End::Stopped) {
+            if matches!(end, End::Stopped(_)) {
                 return;
             }
         }
@@ -154,13 +156,14 @@ impl StationTask {
                 self.failures = 0;
                 End::Anew
             }
-            Some(Order::Stop) | None => End::Stopped,
+            Some(Order::Dismiss) => End::Stopped(Termination::Permanent),
+            Some(Order::Stop) | None => STOPPED,
         }
     }
 
     /// Tells the station what there is, then what changes, until the connection ends.
     async fn serve(&mut self, stream: TcpStream) -> End {
-        let Ok(reports) = self.rib.monitor(self.settings.views).await else { return End::Stopped };
+        let Ok(reports) = self.rib.monitor(self.settings.views).await else { return STOPPED };
         let connected = Instant::now();
         let mut connection = Connection {
             link: Link::new(stream, self.settings.send_hold_time),
@@ -185,7 +188,7 @@ impl StationTask {
         self.part(connection, end).await
     }
 
-    /// The first words (RFC 7854 §4.3), and that there is a Loc-RIB (RFC 9069 §4.4).
+    /// The first words (RFC 7854 §4.3), and that there is a Loc-RIB (RFC 9069 §5.2).
     fn greet(&self, link: &mut Link) {
         let Router { name, us } = &*self.router;
         let mut messages = vec![bmp::initiation(name, DESCRIPTION)];
@@ -208,7 +211,7 @@ impl StationTask {
             order = self.orders.recv() => self.configure(connection, order),
             progress = link.progress() => progress.map_err(End::Failed),
             reports = reports.next(BUDGET), if has_room => {
-                let reports = reports.map_err(|RibStopped| End::Stopped)?;
+                let reports = reports.map_err(|RibStopped| STOPPED)?;
                 self.tell(connection, &reports);
                 Ok(())
             }
@@ -218,7 +221,11 @@ impl StationTask {
 
     /// An order that comes while there is a connection.
     fn configure(&mut self, connection: &mut Connection, order: Option<Order>) -> Result<(), End> {
-        let Some(Order::Configure(settings, router)) = order else { return Err(End::Stopped) };
+        let (settings, router) = match order {
+            Some(Order::Configure(settings, router)) => (settings, router),
+            Some(Order::Dismiss) => return Err(End::Stopped(Termination::Permanent)),
+            Some(Order::Stop) | None => return Err(STOPPED),
+        };
         let told = |station: &Station| (station.local_address, station.views);
         let anew = told(&self.settings) != told(&settings) || self.router.us != router.us;
         (self.settings, self.router) = (settings, router);
@@ -258,7 +265,7 @@ impl StationTask {
 
     /// Tells the statistics of every session that the station knows of, and of the Loc-RIB.
     async fn count(&self, connection: &mut Connection) -> Result<(), End> {
-        let stopped = |RibStopped| End::Stopped;
+        let stopped = |RibStopped| STOPPED;
         let ids = connection.sessions.keys().copied().collect();
         let counts = self.rib.session_counts(ids).await.map_err(stopped)?;
         let at = now();
@@ -285,16 +292,19 @@ impl StationTask {
         let Connection { mut link, reports, .. } = connection;
         // The RIB need keep nothing for it any more.
         drop(reports);
-        match &end {
-            End::Stopped | End::Anew => {
-                let message = bmp::termination(Termination::Administrative);
-                self.send(&mut link, vec![message], |sent| sent.other += 1);
-                link.farewell().await;
-                tracing::info!(station = %self.settings.name, "left the monitoring station");
+        let reason = match &end {
+            End::Stopped(reason) => *reason,
+            End::Anew => Termination::Administrative,
+            End::Failed(StationError::SendHold(_)) => {
+                link.abort();
+                return end;
             }
-            End::Failed(StationError::SendHold(_)) => link.abort(),
-            End::Failed(_) => drop(link),
-        }
+            End::Failed(_) => return end,
+        };
+        let message = bmp::termination(reason);
+        self.send(&mut link, vec![message], |sent| sent.other += 1);
+        link.farewell().await;
+        tracing::info!(station = %self.settings.name, "left the monitoring station");
         end
     }
 
@@ -345,6 +355,8 @@ fn now() -> Timestamp {
     SystemTime::now().into()
 }
 
+/// The daemon goes, and may come back.
+const STOPPED: End = End::Stopped(Termination::Administrative);
 /// sysDescr (RFC 7854 §4.4).
 const DESCRIPTION: &str = concat!("Slash32 routed ", env!("CARGO_PKG_VERSION"));
 /// How long a dial may take: the kernel sends four SYNs in this time.
