@@ -42,6 +42,18 @@ fn killed_gobgp_loses_no_packet() {
     no_packet_is_lost_while("gobgp", "tor1", |fabric| fabric.kill("tor1").expect("it dies"));
 }
 
+/// Both sides do RFC 8538: what the nodes still keep from before its first death is not given up at
+/// its second (§4.1).
+#[test]
+fn rfc8538_gobgp_that_dies_again_as_soon_as_it_is_back_loses_no_packet() {
+    no_packet_is_lost_while("gobgp", "tor1", |fabric| {
+        fabric.kill("tor1").expect("it dies");
+        fabric.start("tor1").expect("it starts");
+        routed::stands(fabric, "node1", "tor1");
+        fabric.kill("tor1").expect("it dies again");
+    });
+}
+
 #[test]
 fn daemon_that_dies_again_while_it_restarts_loses_no_packet() {
     no_packet_is_lost("bird", |fabric| {
