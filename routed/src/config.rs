@@ -48,7 +48,7 @@ use routed_core::ipam::IpamSettings;
 pub use self::{
     dynamic::{DynamicPeers, Membership},
     fault::{Fault, Invalid, Place, Warning},
-    password::Password,
+    password::{Algorithm, Password, Scheme},
     policies::{PolicyCaution, PolicyProblem},
     problem::{Caution, Hint, Problem},
     sockets::DEFAULT_ADMIN,
@@ -143,7 +143,7 @@ pub struct Peer {
     pub bind_device: Option<Arc<str>>,
     /// How far away it may be.
     pub ttl: Ttl,
-    /// TCP MD5 key (RFC 2385).
+    /// Key with which its connections are signed.
     pub password: Option<Password>,
     /// What the session needs to know.
     pub session: SessionConfig,

@@ -800,3 +800,38 @@ fn settings_of_a_peer_that_contradict_each_other_are_faults() {
         ["peers[0].restart_time: has no effect, since graceful_restart is false"]
     );
 }
+
+#[test]
+fn tcp_ao_is_another_use_of_the_password_file() {
+    use routed::config::{Algorithm, Scheme};
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("key");
+    fs::write(&key, "correct horse\n").unwrap();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    let scheme = |lines: &str| {
+        let lines = format!("password_file = \"{}\"\n{lines}", key.display());
+        let config = parse(&format!("{LEAST}{}", peer(&lines))).unwrap().config;
+        config.peers[0].password.as_ref().unwrap().scheme()
+    };
+    assert_eq!(scheme(""), Scheme::Md5);
+    let usual = Scheme::Ao { algorithm: Algorithm::HmacSha1, send_id: 0, receive_id: 0 };
+    assert_eq!(scheme("tcp_ao = {}"), usual);
+    let all = "tcp_ao = { send_id = 1, receive_id = 255, algorithm = \"aes-128-cmac-96\" }";
+    let other = Scheme::Ao { algorithm: Algorithm::AesCmac, send_id: 1, receive_id: 255 };
+    assert_eq!(scheme(all), other);
+    for (lines, fault) in [
+        (
+            "tcp_ao = { send_id = 1 }",
+            "peers[0].tcp_ao: missing; write password_file = \"/etc/slash32/tor-a.key\" with it",
+        ),
+        ("tcp_ao = { send_id = 256 }", "peers[0].tcp_ao.send_id: 256 is not allowed; use 0 to 255"),
+        (
+            "tcp_ao = { algorithm = \"md5\" }",
+            "peers[0].tcp_ao.algorithm: \"md5\" is not known here; use \"hmac-sha-1-96\", \
+             \"aes-128-cmac-96\"",
+        ),
+    ] {
+        let faults = faults_of(&peer(lines));
+        assert!(faults.iter().any(|found| found == fault), "{faults:?}");
+    }
+}

@@ -1,4 +1,4 @@
-//! Password files: the TCP MD5 key of a peer.
+//! Password files: the key with which a peer's connections are signed, by TCP MD5 or TCP-AO.
 //!
 //! In: a path. Out: the key. It is shown by nobody: not in logs, messages or `Debug`.
 
@@ -12,6 +12,7 @@ use std::{
 use super::{
     problem::{Caution, Problem},
     section::{At, Section},
+    value,
 };
 
 /// The most that the kernel takes (`TCP_MD5SIG_MAXKEYLEN`), in octets.
@@ -19,9 +20,37 @@ const MAX_KEY: usize = 80;
 /// Octets that are read of a file: a key, its line end, and enough more to see that it is long.
 const READ: u64 = 128;
 
-/// A TCP MD5 key (RFC 2385), 1..=80 octets.
+/// A key, 1..=80 octets, with what is done with it.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Password(Box<[u8]>);
+pub struct Password {
+    octets: Box<[u8]>,
+    scheme: Scheme,
+}
+
+/// How connections are signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// TCP MD5 (RFC 2385).
+    Md5,
+    /// TCP-AO (RFC 5925), with one master key.
+    Ao {
+        /// How signatures are made.
+        algorithm: Algorithm,
+        /// KeyID of what we send.
+        send_id: u8,
+        /// KeyID of what the peer sends.
+        receive_id: u8,
+    },
+}
+
+/// Algorithms of RFC 5926 §3.2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Algorithm {
+    /// HMAC-SHA-1-96.
+    HmacSha1,
+    /// AES-128-CMAC-96.
+    AesCmac,
+}
 
 impl Password {
     /// The first line of a file's content, without its line end.
@@ -30,7 +59,7 @@ impl Password {
         let key = line.strip_suffix(b"\r").unwrap_or(line);
         match key.len() {
             0 => Err(Problem::PasswordEmpty(path.to_path_buf())),
-            1..=MAX_KEY => Ok(Self(key.into())),
+            1..=MAX_KEY => Ok(Self { octets: key.into(), scheme: Scheme::Md5 }),
             _ => Err(Problem::PasswordTooLong(path.to_path_buf())),
         }
     }
@@ -38,7 +67,18 @@ impl Password {
     /// The key.
     #[must_use]
     pub const fn octets(&self) -> &[u8] {
-        &self.0
+        &self.octets
+    }
+
+    /// What is done with it.
+    #[must_use]
+    pub const fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    /// The same key for another use.
+    pub(crate) fn with_scheme(self, scheme: Scheme) -> Self {
+        Self { scheme, ..self }
     }
 }
 
@@ -46,6 +86,20 @@ impl fmt::Debug for Password {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Password(hidden)")
     }
+}
+
+/// Reads `tcp_ao`; TCP MD5 if there is none.
+pub(super) fn scheme(section: &mut Section<'_, '_>) -> Scheme {
+    section.section("tcp_ao", |table| {
+        let id = |table: &mut Section<'_, '_>, key| table.or(key, 0, value::number(0..=u8::MAX));
+        let (send_id, receive_id) = (id(table, "send_id"), id(table, "receive_id"));
+        let words = value::word(
+            &["hmac-sha-1-96", "aes-128-cmac-96"],
+            [Algorithm::HmacSha1, Algorithm::AesCmac],
+        );
+        let algorithm = table.or("algorithm", Algorithm::HmacSha1, words);
+        if table.exists() { Scheme::Ao { algorithm, send_id, receive_id } } else { Scheme::Md5 }
+    })
 }
 
 /// Reads the key that `password_file` names; a relative path starts at `folder`.

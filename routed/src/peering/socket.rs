@@ -1,4 +1,4 @@
-//! TCP sockets as BGP needs them: source address, hop limits, MD5 signatures, priority.
+//! TCP sockets as BGP needs them: source address, interface, hop limits, signatures, priority.
 //!
 //! In: addresses and the peer's [`Ttl`] and key. Out: sockets with every option set before the
 //! first octet flows, or an error that names the option and what to do about it.
@@ -17,15 +17,18 @@ use std::{
 
 use bgp::{config::Ttl, prefix::Prefix};
 use libc::c_int;
-use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::config::Password;
 
 mod device;
 mod error;
+mod signature;
 
 pub use error::{Setting, SocketError};
+pub(crate) use signature::change_key;
+use signature::set_key;
 
 /// How to reach a peer.
 #[derive(Clone, Debug)]
@@ -38,7 +41,7 @@ pub(crate) struct Dial {
     pub(crate) ttl: Ttl,
     /// The interface to use, if not left to the kernel.
     pub(crate) device: Option<Arc<str>>,
-    /// Key of its MD5 signatures.
+    /// Key of its signatures.
     pub(crate) key: Option<Password>,
     /// How long to wait for an answer. The kernel alone would wait for two minutes.
     pub(crate) patience: Duration,
@@ -67,7 +70,7 @@ impl Dial {
         set_priority(&socket, self.peer.ip())?;
         socket.set_tcp_nodelay(true).map_err(Setting::NoDelay.failed())?;
         if let Some(key) = &self.key {
-            set_md5_key(&socket, Prefix::host(self.peer.ip()), Some(key))?;
+            set_key(&socket, Prefix::host(self.peer.ip()), key)?;
         }
         if let Some(device) = &self.device {
             device::bind(&socket, device)?;
@@ -110,7 +113,7 @@ pub(crate) fn listen<'a>(
         .map_err(Setting::SaveSyn.failed())?;
     device::note_arrivals(&socket, address.is_ipv6())?;
     for (peer, key) in keys.filter(|(peer, _)| peer.addr().is_ipv4() == address.is_ipv4()) {
-        set_md5_key(&socket, peer, Some(key))?;
+        set_key(&socket, peer, key)?;
     }
     let failed = |source| SocketError::Listen { address, source };
     socket.bind(&address.into()).map_err(failed)?;
@@ -218,47 +221,6 @@ fn set_priority(socket: &Socket, peer: IpAddr) -> Result<(), SocketError> {
     .map_err(Setting::Priority.failed())
 }
 
-/// Makes the kernel sign what goes to `peers` and drop what comes from them unsigned (RFC 2385);
-/// without a key, no longer. Connections that stand keep the key that they began with.
-///
-/// # Errors
-///
-/// [`SocketError::Option`].
-pub(crate) fn set_md5_key(
-    socket: &impl AsFd,
-    peers: Prefix,
-    key: Option<&Password>,
-) -> Result<(), SocketError> {
-    let octets = key.map_or(&[][..], Password::octets);
-    let mut signature = TcpMd5Sig {
-        address: SockAddr::from(SocketAddr::new(peers.addr(), 0)).as_storage(),
-        flags: TCP_MD5SIG_FLAG_PREFIX,
-        prefix_len: peers.len(),
-        key_len: u16::try_from(octets.len()).expect("a Password has at most 80 octets"),
-        ifindex: 0,
-        key: [0; MD5_KEY_LEN],
-    };
-    signature.key[..octets.len()].copy_from_slice(octets);
-    match set_option(socket, libc::IPPROTO_TCP, TCP_MD5SIG_EXT, &signature) {
-        // There is none to be taken away.
-        Err(error) if key.is_none() && error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
-        outcome => outcome.map_err(Setting::Md5Key.failed()),
-    }
-}
-
-/// `struct tcp_md5sig` of linux/tcp.h, which the libc crate lacks.
-#[repr(C)]
-struct TcpMd5Sig {
-    address: socket2::SockAddrStorage,
-    flags: u8,
-    prefix_len: u8,
-    key_len: u16,
-    ifindex: c_int,
-    key: [u8; MD5_KEY_LEN],
-}
-
-const _: () = assert!(size_of::<TcpMd5Sig>() == 216, "the layout of linux/tcp.h");
-
 /// Sets an option that neither std nor socket2 has a call for. `T` is the kernel's type of it.
 pub(super) fn set_option<T>(
     socket: &impl AsFd,
@@ -283,14 +245,6 @@ pub(super) fn set_option<T>(
 
 /// Connections that may wait to be accepted: all clients of a large reflector returning at once.
 const BACKLOG: c_int = 1024;
-
-/// `TCP_MD5SIG_MAXKEYLEN` of linux/tcp.h.
-const MD5_KEY_LEN: usize = 80;
-
-/// `TCP_MD5SIG_EXT` of linux/tcp.h: [`TcpMd5Sig`] with flags.
-const TCP_MD5SIG_EXT: c_int = 32;
-/// The key is for a whole prefix.
-const TCP_MD5SIG_FLAG_PREFIX: u8 = 1;
 
 /// Class selector 6 in the upper six bits of TOS and Traffic Class (RFC 2474 §4.2.2).
 const CS6: u32 = 48 << 2;

@@ -130,3 +130,45 @@ async fn ttl_security_lets_near_peers_in_and_keeps_others_from_the_session() {
     a.stop().await;
     b.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rfc5925_a_kernel_without_tcp_ao_is_told_of_and_nothing_else_changes() {
+    let net = Net::new();
+    let (_file, secret) = password("correct horse");
+    let plan = Plan::new(net, 1, 65_001).peer(2, 65_002, "");
+    let a = plan.clone().start();
+    let b = Plan::new(net, 2, 65_002).peer(1, 65_001, "").start();
+    let before = a.established(2).await.since;
+    let signed = plan.peer(3, 65_003, &format!("{secret}\ntcp_ao = {{ send_id = 1 }}"));
+    // On a kernel that has it there is nothing to be told of.
+    if let Err(error) = a.peering.apply(&signed.config()).await {
+        let text = error.to_string();
+        assert!(text.contains("CONFIG_TCP_AO") && text.contains("remove tcp_ao"), "{text}");
+        assert!(a.peering.peer("p3").is_none());
+    }
+    assert_eq!(a.established(2).await.since, before);
+    a.stop().await;
+    b.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a kernel with CONFIG_TCP_AO"]
+async fn rfc5925_peers_with_the_same_master_key_meet_and_others_do_not() {
+    let net = Net::new();
+    let (_file, secret) = password("correct horse");
+    let (_other, wrong) = password("wrong");
+    let ids =
+        |send: u8, receive: u8| format!("tcp_ao = {{ send_id = {send}, receive_id = {receive} }}");
+    let a = Plan::new(net, 1, 65_001)
+        .peer(2, 65_002, &format!("{secret}\n{}", ids(1, 2)))
+        .peer(3, 65_003, &format!("{secret}\n{}", ids(1, 2)))
+        .start();
+    let b = Plan::new(net, 2, 65_002).peer(1, 65_001, &format!("{secret}\n{}", ids(2, 1))).start();
+    let c = Plan::new(net, 3, 65_003).peer(1, 65_001, &format!("{wrong}\n{}", ids(2, 1))).start();
+    a.established(2).await;
+    tokio::time::sleep(NEVER).await;
+    assert_eq!(a.peer(3).status().established_count, 0);
+    for speaker in [a, b, c] {
+        speaker.stop().await;
+    }
+}

@@ -278,11 +278,16 @@ fn ttl(section: &mut Section<'_, '_>, internal: Option<bool>, kind: Kind) -> Ttl
 }
 
 fn password(section: &mut Section<'_, '_>, context: &Context<'_>) -> Option<Password> {
+    let scheme = password::scheme(section);
+    if section.has("tcp_ao") && !section.has("password_file") {
+        let example = "password_file = \"/etc/slash32/tor-a.key\" with it";
+        section.fault(section.place_of("tcp_ao"), Problem::Missing(example));
+    }
     let file = section.optional("password_file", |value| match value::text(value)? {
         "" => Err(Problem::EmptyValue("write the path of a file, or remove the key")),
         path => Ok(PathBuf::from(path)),
     })?;
-    password::read(section, &file, context.folder)
+    Some(password::read(section, &file, context.folder)?.with_scheme(scheme))
 }
 
 /// `None` if an AS number or the router id is not known.

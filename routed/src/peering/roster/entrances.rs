@@ -153,18 +153,18 @@ impl Entrances {
     fn set_keys(&self, old: &Keys, new: &Keys) -> Result<(), SocketError> {
         let all: BTreeSet<_> = old.keys().chain(new.keys()).copied().collect();
         let changed: Vec<_> = all.into_iter().filter(|key| old.get(key) != new.get(key)).collect();
-        let set = |whose: &Prefix, keys: &Keys| {
+        let set = |whose: &Prefix, before: &Keys, keys: &Keys| {
             let fits = |address: &SocketAddr| address.is_ipv4() == whose.addr().is_ipv4();
             let mut sockets = self.open.iter().filter(|(address, _)| fits(address));
             sockets.try_for_each(|(_, entrance)| {
-                socket::set_md5_key(&entrance.socket, *whose, keys.get(whose))
+                socket::change_key(&entrance.socket, *whose, before.get(whose), keys.get(whose))
             })
         };
         for (done, whose) in changed.iter().enumerate() {
-            if let Err(error) = set(whose, new) {
+            if let Err(error) = set(whose, old, new) {
                 for whose in &changed[..=done] {
                     // What could not be set cannot always be unset; the first error says why.
-                    let _ = set(whose, old);
+                    let _ = set(whose, new, old);
                 }
                 return Err(error);
             }

@@ -113,6 +113,8 @@ pub enum Setting {
     LeastHopLimit,
     /// TCP_MD5SIG.
     Md5Key,
+    /// TCP_AO_ADD_KEY or TCP_AO_DEL_KEY.
+    AoKey,
     /// IP_TOS or IPV6_TCLASS.
     Priority,
     /// TCP_NODELAY.
@@ -140,8 +142,18 @@ impl Setting {
             (Self::Md5Key, Some(libc::ENOPROTOOPT)) => {
                 "this kernel is built without TCP_MD5SIG; remove password_file or use another kernel"
             }
-            (Self::Md5Key, Some(libc::ENOMEM)) => {
-                "raise net.core.optmem_max: every MD5 key takes some of it"
+            (Self::AoKey, Some(libc::ENOPROTOOPT)) => {
+                "this kernel has no TCP-AO (CONFIG_TCP_AO, from Linux 6.7 on); remove tcp_ao, and \
+                 connections are signed with TCP MD5, or use another kernel"
+            }
+            (Self::AoKey, Some(libc::ENOENT)) => {
+                "this kernel lacks the algorithm; try the other one in tcp_ao"
+            }
+            (Self::Md5Key | Self::AoKey, Some(libc::EKEYREJECTED)) => {
+                "a peer cannot sign in both ways; have groups and the peers in them use tcp_ao alike"
+            }
+            (Self::Md5Key | Self::AoKey, Some(libc::ENOMEM)) => {
+                "raise net.core.optmem_max: every key takes some of it"
             }
             _ => remedy(source),
         }
@@ -155,6 +167,7 @@ impl fmt::Display for Setting {
             Self::HopLimit => "IP_TTL",
             Self::LeastHopLimit => "IP_MINTTL",
             Self::Md5Key => "TCP_MD5SIG",
+            Self::AoKey => "TCP_AO_ADD_KEY",
             Self::Priority => "IP_TOS",
             Self::NoDelay => "TCP_NODELAY",
             Self::ReuseAddress => "SO_REUSEADDR",

@@ -8,7 +8,7 @@ use bgp::{
     family::{Family, FamilySet},
 };
 
-use crate::config::Peer;
+use crate::config::{Password, Peer, Scheme};
 
 /// In words, in the order of the sections of the documentation.
 pub(super) fn of(peer: &Peer) -> Vec<String> {
@@ -29,7 +29,13 @@ pub(super) fn of(peer: &Peer) -> Vec<String> {
     } = peer;
     let mut all = Words::default();
     all.add(session.passive, "passive");
-    all.add(password.is_some(), "password");
+    match password.as_ref().map(Password::scheme) {
+        Some(Scheme::Md5) => all.add(true, "password"),
+        Some(Scheme::Ao { send_id, receive_id, .. }) => {
+            all.value("TCP-AO", Some(format!("key ids {send_id} and {receive_id}")));
+        }
+        None => {}
+    }
     all.value("from", *local_address);
     all.value("device", bind_device.as_deref());
     of_rib(rib, &mut all);
