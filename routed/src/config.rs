@@ -49,6 +49,7 @@ pub use self::{
     dynamic::{DynamicPeers, Membership},
     fault::{Fault, Invalid, Place, Warning},
     password::{Algorithm, Password, Scheme},
+    peers::{Bfd, Reach},
     policies::{PolicyCaution, PolicyProblem},
     problem::{Caution, Hint, Problem},
     sockets::DEFAULT_ADMIN,
@@ -154,6 +155,8 @@ pub struct Peer {
     pub next_hop_ipv4: Option<Ipv4Addr>,
     /// Next hop to announce for IPv6 prefixes in place of the session's own address.
     pub next_hop_ipv6: Option<Ipv6Addr>,
+    /// How the path to it is watched; `None`: by BGP's own timers alone.
+    pub bfd: Option<Bfd>,
     /// The group of dynamic peers that it is in; `None`: it has an entry of its own.
     pub membership: Option<Membership>,
 }

@@ -12,6 +12,7 @@ use tokio::{
     task::JoinSet,
 };
 
+mod bfd;
 pub(crate) mod conn;
 mod discovery;
 pub(crate) mod interfaces;
@@ -31,10 +32,12 @@ use crate::{
     kernel::watch::Links,
     mrt::Recorder,
 };
+use bfd::Bfd;
 use rib::Beginning;
 use roster::{Entrances, Order, OwnRestart, Roster};
 
 pub use self::{
+    bfd::{BfdReader, BfdStatus, Failure, Packets},
     peer::{LimitCounters, LimitCounts, LinkEvent, PeerCommand},
     peers::{Followed, PeerHandle, Peers},
     remedy::Side,
@@ -53,6 +56,8 @@ pub struct Peering {
     rib: RibHandle,
     rib_thread: thread::JoinHandle<()>,
     recorder: Recorder,
+    bfd: Bfd,
+    bfd_thread: thread::JoinHandle<()>,
 }
 
 /// Why peering could not start.
@@ -61,8 +66,8 @@ pub enum PeeringError {
     /// A listening socket could not be had.
     #[error(transparent)]
     Socket(#[from] SocketError),
-    /// The RIB got no thread.
-    #[error("cannot start the RIB's thread: {0}; raise the limit of tasks (TasksMax)")]
+    /// The RIB or BFD got no thread.
+    #[error("cannot start a thread: {0}; raise the limit of tasks (TasksMax)")]
     Thread(#[source] io::Error),
     /// There is none any more.
     #[error(transparent)]
@@ -91,12 +96,13 @@ impl Peering {
         let (rib, best, rib_thread) = rib::start(beginning).map_err(PeeringError::Thread)?;
         let recorder = Recorder::off();
         record(&recorder, config);
-        let (task, peers) =
-            Roster::new(config, entrances, doors, links, (rib.clone(), recorder.clone()));
+        let (bfd, bfd_thread) = Bfd::start().map_err(PeeringError::Thread)?;
+        let tools = (rib.clone(), recorder.clone(), bfd.clone());
+        let (task, peers) = Roster::new(config, entrances, doors, links, tools);
         let (orders, inbox) = mpsc::channel(ORDERS);
         let mut roster = JoinSet::new();
         roster.spawn(task.run(inbox));
-        Ok((Self { peers, orders, roster, rib, rib_thread, recorder }, best))
+        Ok((Self { peers, orders, roster, rib, rib_thread, recorder, bfd, bfd_thread }, best))
     }
 
     /// Goes on with another configuration. Sessions of peers that it does not change go on, and
@@ -121,11 +127,12 @@ impl Peering {
         let _ = self.orders.send(Order::Stop(cease)).await;
         while self.roster.join_next().await.is_some() {}
         self.rib.stop().await;
-        let (thread, recorder) = (self.rib_thread, self.recorder);
+        self.bfd.stop();
+        let (rib, bfd, recorder) = (self.rib_thread, self.bfd_thread, self.recorder);
         let ended = tokio::task::spawn_blocking(move || {
             recorder.stop();
             // A thread that panicked has said so.
-            let _ = thread.join();
+            let _ = (rib.join(), bfd.join());
         });
         let _ = ended.await;
     }

@@ -18,10 +18,10 @@ use super::Refusal;
 use crate::{
     config::Peer,
     node::PodStatus,
-    peering::{LastError, PeerHandle, PeerStatus, Side},
+    peering::{BfdStatus, LastError, PeerHandle, PeerStatus, Side},
     show::view::{
-        BlockView, LeaseView, MessageCounts, NotificationView, PeerView, PodView, PoolView,
-        RouteCounts,
+        BfdView, BlockView, LeaseView, MessageCounts, NotificationView, PeerView, PodView,
+        PoolView, RouteCounts,
     },
     sources::{NoAnswer, Sources, in_time},
 };
@@ -203,6 +203,30 @@ fn peer_view(
         next_attempt_seconds: status
             .next_attempt
             .map(|next| whole(next.saturating_duration_since(now))),
+        bfd: status.bfd.as_ref().map(|bfd| bfd_view(bfd.status(), now)),
+    }
+}
+
+fn bfd_view(status: BfdStatus, now: Instant) -> BfdView {
+    let (remote_state, remote_diagnostic) = status.remote;
+    let (discriminator, remote_discriminator) = status.discriminators;
+    BfdView {
+        state: status.state.to_string(),
+        diagnostic: status.diagnostic.to_string(),
+        remote_state: remote_state.to_string(),
+        remote_diagnostic: remote_diagnostic.to_string(),
+        discriminator,
+        remote_discriminator,
+        since_seconds: whole(now.saturating_duration_since(status.since)),
+        transmit_interval_micros: status.transmit_micros,
+        detection_time_micros: status.detection_micros,
+        up_count: status.ups,
+        failure_count: status.failures,
+        last_failure: status.failure.map(|failure| failure.cause.to_string()),
+        packets_sent: status.packets.sent,
+        packets_received: status.packets.received,
+        packets_dropped: status.packets.dropped,
+        trouble: status.trouble.map(|trouble| trouble.to_string()),
     }
 }
 

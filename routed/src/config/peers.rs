@@ -1,5 +1,6 @@
 //! `[[peers]]`: each table on its own, then what only shows when all are seen together.
 
+mod bfd;
 mod dynamic;
 mod group;
 mod limits;
@@ -8,6 +9,7 @@ mod peer;
 
 use std::{collections::BTreeMap, path::Path};
 
+pub use self::bfd::{Bfd, Reach};
 use self::{group::Groups, peer::Read};
 use super::{
     DynamicPeers, Peer, PeerAddress,

@@ -315,7 +315,7 @@ pub enum Problem {
 
     // Password files.
     /// It cannot be read.
-    #[error("{} cannot be read: {}; the file must hold the TCP MD5 key", .0.display(), .1)]
+    #[error("{} cannot be read: {}; the file must hold the key", .0.display(), .1)]
     PasswordUnreadable(PathBuf, io::Error),
     /// Its first line is empty.
     #[error("{} has an empty first line; write the TCP MD5 key there", .0.display())]
@@ -323,6 +323,10 @@ pub enum Problem {
     /// The kernel takes 80 octets.
     #[error("{}: the key is longer than 80 octets, the most that TCP MD5 takes", .0.display())]
     PasswordTooLong(PathBuf),
+
+    /// Of `[peers.bfd]`.
+    #[error(transparent)]
+    BfdKey(#[from] routed_core::bfd::BadKey),
 
     /// In a policy or a list of one.
     #[error(transparent)]

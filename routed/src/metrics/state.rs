@@ -12,6 +12,7 @@ use prometheus::{
     GaugeVec, IntCounterVec, IntGaugeVec, Opts, Registry, core::Collector, proto::MetricFamily,
 };
 use routed_core::{
+    bfd::State as BfdState,
     fib::{self, Fib, status::RouteState},
     ipam::PoolUse,
     pod::PodState,
@@ -22,7 +23,7 @@ use crate::{
     bmp::{Messages, Phase, StationList},
     mrt::{Recorder, RecordingState},
     node::NodeHandle,
-    peering::{LimitCounters, PeerHandle, PeerStatus},
+    peering::{LimitCounters, Packets, PeerHandle, PeerStatus},
     sources::{NoAnswer, Sources, in_time},
 };
 
@@ -48,6 +49,7 @@ pub(super) async fn gather(sources: &Sources) -> Vec<MetricFamily> {
     let (dynamic, peers): (Vec<_>, Vec<_>) =
         sources.peers.list().iter().cloned().partition(|peer| group_of(peer).is_some());
     sessions(&fresh, &peers);
+    bfd(&fresh, &peers);
     groups(&fresh, &dynamic);
     let of_rib = async {
         rib(&fresh, sources).await?;
@@ -118,6 +120,44 @@ fn sessions(fresh: &Fresh, peers: &[PeerHandle]) {
         }
         faults.with_label_values(&[name, "discard"]).inc_by(status.faults.discarded);
         faults.with_label_values(&[name, "withdraw"]).inc_by(status.faults.withdrawn);
+    }
+}
+
+/// BFD sessions of peers that have one.
+fn bfd(fresh: &Fresh, peers: &[PeerHandle]) {
+    let up = fresh.gauges("slash32_bfd_session_up", "1 if the BFD session is Up.", &["peer"]);
+    let ups = fresh.counters(
+        "slash32_bfd_session_up_total",
+        "How often the BFD session came up.",
+        &["peer"],
+    );
+    let failures = fresh.counters(
+        "slash32_bfd_session_failures_total",
+        "How often the BFD session failed after it had come up; an operator's switch is none.",
+        &["peer"],
+    );
+    let detection = fresh.gauges(
+        "slash32_bfd_detection_time_microseconds",
+        "Silence of the peer that ends the BFD session; 0 until it was heard.",
+        &["peer"],
+    );
+    let packets = fresh.counters(
+        "slash32_bfd_packets_total",
+        "BFD control packets: sent, received, or received and dropped.",
+        &["peer", "direction"],
+    );
+    for peer in peers {
+        let Some(status) = peer.status().bfd.map(|bfd| bfd.status()) else { continue };
+        let name = &*peer.settings.name;
+        up.with_label_values(&[name]).set(i64::from(status.state == BfdState::Up));
+        ups.with_label_values(&[name]).inc_by(status.ups);
+        failures.with_label_values(&[name]).inc_by(status.failures);
+        let micros = i64::try_from(status.detection_micros).unwrap_or(i64::MAX);
+        detection.with_label_values(&[name]).set(micros);
+        let Packets { sent, received, dropped } = status.packets;
+        for (direction, count) in [("sent", sent), ("received", received), ("dropped", dropped)] {
+            packets.with_label_values(&[name, direction]).inc_by(count);
+        }
     }
 }
 

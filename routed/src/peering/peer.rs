@@ -29,6 +29,7 @@ use tokio::{
 mod advertise;
 mod command;
 mod limits;
+mod liveness;
 mod membership;
 mod record;
 mod report;
@@ -38,11 +39,13 @@ mod whereabouts;
 pub use command::{LinkEvent, PeerCommand};
 use limits::Limits;
 pub use limits::{LimitCounters, LimitCounts};
+use liveness::Liveness;
 use record::Tape;
 use rib_port::RibPort;
 use whereabouts::Whereabouts;
 
 use super::{
+    bfd::Bfd,
     conn::{Conn, Read, Ready, Write},
     discovery::Search,
     listener::Complaints,
@@ -59,6 +62,7 @@ pub(super) struct Inbox {
     pub(super) status: watch::Sender<PeerStatus>,
     /// Of a peer without an address in the configuration.
     pub(super) search: Option<Search>,
+    pub(super) bfd: Bfd,
 }
 
 /// The task. Ends by [`PeerCommand::Shutdown`], when the RIB has ended, or, for a dynamic peer, when
@@ -75,6 +79,7 @@ pub(super) struct PeerTask {
     rib: RibPort,
     limits: Limits,
     tape: Tape,
+    liveness: Liveness,
     inbox: Inbox,
     /// Interface of the established connection.
     interface: Option<String>,
@@ -99,6 +104,8 @@ enum Event {
     Command(PeerCommand),
     /// The search for the peer has news.
     Found,
+    /// So has BFD.
+    Liveness,
     Accepted(TcpStream),
     Dialled(Result<TcpStream, SocketError>),
     Ready(Ready),
@@ -132,6 +139,7 @@ impl PeerTask {
             rib: RibPort::new(id, rib),
             limits: Limits::default(),
             tape: Tape::new(recorder),
+            liveness: Liveness::new(inbox.bfd.clone()),
             inbox,
             interface: None,
             dial_error: None,
@@ -145,6 +153,7 @@ impl PeerTask {
     /// Starts the session and serves it until the end.
     pub(super) async fn run(mut self) {
         self.follow_recorder();
+        self.watch_path();
         self.begin();
         while !self.ending {
             self.ask_for_news();
@@ -183,6 +192,7 @@ impl PeerTask {
                 Event::Command(command.unwrap_or(PeerCommand::Shutdown(Cease::Deconfigured)))
             }
             () = self.whereabouts.changed() => Event::Found,
+            () = self.liveness.changed() => Event::Liveness,
             Some(stream) = self.inbox.accepted.recv() => Event::Accepted(stream),
             result = dialled => Event::Dialled(result),
             ready = ready => Event::Ready(ready),
@@ -205,6 +215,7 @@ impl PeerTask {
         match event {
             Event::Command(command) => self.command(command),
             Event::Found => self.found(),
+            Event::Liveness => self.liveness_changed(),
             Event::Accepted(stream) => self.accepted(stream),
             Event::Dialled(result) => self.dialled(result),
             Event::Ready(Ready::Read(conn)) => self.read(conn, Conn::read),

@@ -19,6 +19,9 @@ impl LastError {
         match self {
             Self::Socket(_) => None,
             Self::Session(cause) => of_cause(cause),
+            Self::AwaitsBfd => Some(
+                "look at the BFD state here and at the peer: has it a BFD session with our address, of the same kind (single hop or multihop) and with the same key?",
+            ),
             Self::NoPeer(_, absence) => Some(of_absence(*absence)),
         }
     }
@@ -29,7 +32,7 @@ impl LastError {
         match self {
             Self::Session(Cause::Sent(notification)) => Some((notification, Side::Ours)),
             Self::Session(Cause::Received(notification)) => Some((notification, Side::Theirs)),
-            Self::Session(_) | Self::Socket(_) | Self::NoPeer(..) => None,
+            Self::Session(_) | Self::Socket(_) | Self::AwaitsBfd | Self::NoPeer(..) => None,
         }
     }
 }

@@ -28,6 +28,7 @@ use tokio::{
 
 use super::{
     PeerCommand, PeerHandle, PeeringError, Peers, RibHandle,
+    bfd::Bfd,
     discovery::{Discovery, Link},
     listener::Doors,
     peer::{Inbox, PeerTask},
@@ -59,6 +60,7 @@ pub(super) enum Order {
 pub(super) struct Roster {
     rib: RibHandle,
     recorder: Recorder,
+    bfd: Bfd,
     router: RibConfig,
     /// All interfaces, always current.
     links: watch::Receiver<Links>,
@@ -93,12 +95,13 @@ impl Roster {
         entrances: Entrances,
         doors: watch::Sender<Arc<Doors>>,
         links: watch::Receiver<Links>,
-        (rib, recorder): (RibHandle, Recorder),
+        (rib, recorder, bfd): (RibHandle, Recorder, Bfd),
     ) -> (Self, Peers) {
         let (published, peers) = watch::channel(Arc::new([]) as Arc<[PeerHandle]>);
         let mut roster = Self {
             rib,
             recorder,
+            bfd,
             router: rib_config(config),
             links,
             guard_routes: config.node.mode == Mode::Node,
@@ -253,7 +256,8 @@ impl Roster {
             });
             search
         });
-        let inbox = Inbox { commands: commands_in, accepted, status: status_out, search };
+        let bfd = self.bfd.clone();
+        let inbox = Inbox { commands: commands_in, accepted, status: status_out, search, bfd };
         let task = PeerTask::new(
             id,
             Arc::clone(&settings),
@@ -290,7 +294,7 @@ async fn until(deadline: Option<Instant>) {
 }
 
 /// A number that nobody can guess and that differs for each session.
-fn seed() -> u64 {
+pub(super) fn seed() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 

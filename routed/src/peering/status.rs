@@ -9,7 +9,7 @@ use bgp::{
 
 use routed_core::ra::Absence;
 
-use super::{peer::LimitCounts, socket::SocketError};
+use super::{bfd::BfdReader, peer::LimitCounts, socket::SocketError};
 use crate::config::Peer;
 
 /// One peer's session as people and programs are shown it.
@@ -58,6 +58,8 @@ pub struct PeerStatus {
     pub next_attempt: Option<Instant>,
     /// Octets that wait for the peer to take them.
     pub queued: usize,
+    /// BFD, if it watches the path.
+    pub bfd: Option<BfdReader>,
 }
 
 /// Why there is no session, in the most telling words.
@@ -67,6 +69,8 @@ pub enum LastError {
     Session(Cause),
     /// No connection was to be had.
     Socket(Arc<SocketError>),
+    /// The session waits for BFD, and may not be without it.
+    AwaitsBfd,
     /// There is nobody to connect to on this interface.
     NoPeer(Arc<str>, Absence),
 }
@@ -76,6 +80,7 @@ impl fmt::Display for LastError {
         match self {
             Self::Session(cause) => fmt::Display::fmt(cause, f),
             Self::Socket(error) => fmt::Display::fmt(error, f),
+            Self::AwaitsBfd => f.write_str("waits for BFD to come up (strict)"),
             Self::NoPeer(interface, absence) => f.write_str(&absence.on(interface)),
         }
     }
@@ -112,6 +117,7 @@ impl PeerStatus {
             remote: None,
             next_attempt: None,
             queued: 0,
+            bfd: None,
         }
     }
 }

@@ -127,6 +127,7 @@ mod tests {
             last_notification: None,
             remedy: None,
             next_attempt_seconds: None,
+            bfd: None,
         }
     }
 

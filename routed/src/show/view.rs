@@ -87,6 +87,46 @@ pub struct PeerView {
     pub remedy: Option<String>,
     /// When the next attempt is made.
     pub next_attempt_seconds: Option<u64>,
+    /// BFD, if it watches the path.
+    #[serde(default)]
+    pub bfd: Option<BfdView>,
+}
+
+/// A BFD session (RFC 5880).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BfdView {
+    /// Its state, such as `Up`.
+    pub state: String,
+    /// Why it left Up last.
+    pub diagnostic: String,
+    /// The other side's state and why that left Up last, as it says itself.
+    pub remote_state: String,
+    /// See there.
+    pub remote_diagnostic: String,
+    /// Our discriminator.
+    pub discriminator: u32,
+    /// The other side's; 0: not known.
+    pub remote_discriminator: u32,
+    /// How long it has been in this state.
+    pub since_seconds: u64,
+    /// Time between two packets of ours as agreed on, in microseconds; none: the peer wants none.
+    pub transmit_interval_micros: Option<u64>,
+    /// Silence of the peer that ends the session, in microseconds; 0: the peer was not heard.
+    pub detection_time_micros: u64,
+    /// How often it came up.
+    pub up_count: u64,
+    /// How often it failed after that.
+    pub failure_count: u64,
+    /// The last failure.
+    pub last_failure: Option<String>,
+    /// Packets sent.
+    pub packets_sent: u64,
+    /// Packets received and taken.
+    pub packets_received: u64,
+    /// Packets dropped: malformed, not authenticated, from too far away.
+    pub packets_dropped: u64,
+    /// What keeps it from working on this node.
+    pub trouble: Option<String>,
 }
 
 /// A NOTIFICATION that ended a session.

@@ -15,15 +15,20 @@ pub(super) fn setup(topology: &Topology, router: &Router) -> Setup {
         let argv = [name, "-u", "root", "-g", "root", "--log", "stdout"];
         Program::new(name, &argv).ready_with(&format!("/run/frr/{name}.vty"))
     };
+    // Only where it is asked for: it is one more process for each router.
+    let bfdd = conf.contains("bfd").then(|| daemon("bfdd"));
+    let first = [daemon("mgmtd").optional(), daemon("zebra")];
+    let daemons =
+        if bfdd.is_some() { "zebra=yes\nbgpd=yes\nbfdd=yes\n" } else { "zebra=yes\nbgpd=yes\n" };
     Setup {
         files: vec![
             file("/etc/frr/frr.conf", &conf),
             file("/etc/frr/vtysh.conf", "service integrated-vtysh-config\n"),
             // Only for readers: the lab starts the daemons itself.
-            file("/etc/frr/daemons", "zebra=yes\nbgpd=yes\n"),
+            file("/etc/frr/daemons", daemons),
         ],
         // From FRR 10 on zebra takes its configuration through mgmtd.
-        programs: vec![daemon("mgmtd").optional(), daemon("zebra"), daemon("bgpd")],
+        programs: first.into_iter().chain(bfdd).chain([daemon("bgpd")]).collect(),
         load: Some(Program::new("vtysh", &["vtysh", "-b"])),
     }
 }

@@ -40,6 +40,16 @@ impl Key {
         Ok(Self { id, secret: padded, meticulous })
     }
 
+    /// What tells it from other keys without telling it: its number, whether it is meticulous, and
+    /// the beginning of a digest.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        let digest: [u8; DIGEST_LEN] = Sha1::digest(self.secret).into();
+        let [a, b, ..] = digest;
+        let kind = if self.meticulous { "meticulous SHA1" } else { "SHA1" };
+        format!("{} ({kind}, {a:02x}{b:02x})", self.id)
+    }
+
     const fn kind(&self) -> u8 {
         if self.meticulous { METICULOUS_KEYED_SHA1 } else { KEYED_SHA1 }
     }

@@ -39,6 +39,7 @@ fn fields(peer: &Peer) -> Vec<Field<'_>> {
         rib,
         next_hop_ipv4,
         next_hop_ipv6,
+        bfd,
         membership,
     } = peer;
     let linger = membership.as_ref().map(|membership| membership.linger.as_secs());
@@ -58,6 +59,8 @@ fn fields(peer: &Peer) -> Vec<Field<'_>> {
     fields.extend([
         Field::optional("next_hop_ipv4", Soft, *next_hop_ipv4),
         Field::optional("next_hop_ipv6", Soft, *next_hop_ipv6),
+        // Whatever it is, the session goes on; a new session begins beside it.
+        Field::optional("bfd", Nothing, bfd.as_ref()),
         // Between an entry of its own and one with others.
         Field::optional(
             "dynamic_peers",

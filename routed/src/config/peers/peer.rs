@@ -14,7 +14,7 @@ use bgp::{
     policy::Policy,
 };
 
-use super::{Context, limits, options};
+use super::{Bfd, Context, bfd, limits, options};
 use crate::config::{
     Password, Peer, PeerAddress, password,
     policies::{self, Direction},
@@ -65,6 +65,7 @@ pub(super) struct Body {
     rib: RibPeerConfig,
     next_hop_ipv4: Option<Ipv4Addr>,
     next_hop_ipv6: Option<Ipv6Addr>,
+    bfd: Option<Bfd>,
     internal: bool,
 }
 
@@ -72,7 +73,7 @@ impl Body {
     /// The peer with this name and address.
     pub(super) fn peer(self, name: Arc<str>, address: PeerAddress) -> Peer {
         let Self { port, local_address, bind_device, ttl, password, session, rib, .. } = self;
-        let Self { next_hop_ipv4, next_hop_ipv6, internal, .. } = self;
+        let Self { next_hop_ipv4, next_hop_ipv6, bfd, internal, .. } = self;
         let mut peer = Peer {
             name: Arc::clone(&name),
             address,
@@ -85,6 +86,7 @@ impl Body {
             rib: RibPeerConfig { name, ..rib },
             next_hop_ipv4,
             next_hop_ipv6,
+            bfd,
             membership: None,
         };
         peer.rib.next_hops_on_link = peer.is_on_link() && !internal;
@@ -149,6 +151,7 @@ pub(super) fn body(
     let families = session.as_ref().map_or(FamilySet::ALL, |session| session.families);
     limits::read(section, families, &mut rib);
     let (next_hop_ipv4, next_hop_ipv6) = next_hops(section, families);
+    let bfd = bfd::read(section, context, ttl);
     Some(Body {
         port,
         local_address,
@@ -159,6 +162,7 @@ pub(super) fn body(
         rib,
         next_hop_ipv4,
         next_hop_ipv6,
+        bfd,
         internal: internal?,
     })
 }

@@ -27,6 +27,7 @@ fn peer(name: &str, state: State, established_count: u64) -> PeerStatus {
         remote: None,
         next_attempt: None,
         queued: 0,
+        bfd: None,
     }
 }
 

@@ -52,10 +52,12 @@ impl PeerTask {
         match command {
             PeerCommand::Start => {
                 self.wanted(true);
+                self.watch_path();
                 self.begin_anyway();
             }
             PeerCommand::Stop(text) => {
                 self.wanted(false);
+                self.watch_path();
                 self.handle(Input::Stop(Cease::AdminShutdown(text)));
             }
             PeerCommand::Reset(text) => {
@@ -80,6 +82,7 @@ impl PeerTask {
 
     pub(super) fn shut_down(&mut self, cease: Cease) {
         self.wanted(false);
+        self.watch_path();
         if cease == Cease::Deconfigured {
             self.whereabouts.leave();
         }
@@ -111,6 +114,7 @@ impl PeerTask {
         self.tape.look_again();
         self.session.configure(self.settings.session.clone(), Instant::now());
         self.rename();
+        self.watch_path();
         match effect {
             Effect::None => (),
             Effect::Soft | Effect::Reset | Effect::Restart => self.tell_settings(),
@@ -147,6 +151,9 @@ impl PeerTask {
         };
         if concerned {
             tracing::info!(peer = %name, ?event, "the link to the peer changed");
+            if matches!(event, LinkEvent::Down(_)) {
+                self.liveness.path_down();
+            }
             self.handle(Input::Stop(Cease::LinkDown));
             self.begin();
         }

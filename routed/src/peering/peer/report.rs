@@ -100,6 +100,7 @@ impl PeerTask {
         let established = session.established();
         let conn = established.and_then(|(id, _)| self.conns.iter().find(|conn| conn.id == id));
         let (received, sent) = session.counters();
+        let waiting = self.waiting();
         self.inbox.status.send_if_modified(|status| {
             status.received = received;
             status.sent = sent;
@@ -113,13 +114,19 @@ impl PeerTask {
                 status.failed_at = self.failed_at;
                 status.session_end = session.departure().cloned();
                 let failure = || session.last_error().and_then(|cause| self.failure(cause));
-                status.last_error = self.whereabouts.absence.clone().or_else(failure);
+                status.last_error = self.whereabouts.absence.clone().or(waiting).or_else(failure);
                 status.negotiated = established.map(|(_, agreed)| Box::new(agreed.clone()));
                 status.local = conn.and_then(|conn| conn.stream().local_addr().ok());
                 status.remote = conn.and_then(|conn| conn.stream().peer_addr().ok());
             }
             changed
         });
+    }
+
+    /// Why a session that is wanted is not begun.
+    fn waiting(&self) -> Option<LastError> {
+        let rests = self.session.state() == State::Idle && self.inbox.status.borrow().wanted;
+        (rests && self.awaits_bfd()).then_some(LastError::AwaitsBfd)
     }
 
     /// A cause that is a failure, in the most telling words: if TCP was the matter, the

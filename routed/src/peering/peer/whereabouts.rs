@@ -84,7 +84,15 @@ impl PeerTask {
 
     /// The same even if the peer had announced too much: an operator wants it.
     pub(super) fn begin_anyway(&mut self) {
-        if self.whereabouts.peer.is_some() && self.inbox.status.borrow().wanted {
+        if self.whereabouts.peer.is_none() || !self.inbox.status.borrow().wanted {
+            return;
+        }
+        if self.awaits_bfd() {
+            self.inbox.status.send_modify(|status| {
+                status.last_error = Some(LastError::AwaitsBfd);
+                status.failed_at = Some(Instant::now());
+            });
+        } else {
             self.handle(Input::Start);
         }
     }
@@ -122,6 +130,7 @@ impl PeerTask {
             tracing::info!(peer = %name, %address, "peer found on its link");
         }
         self.handle(Input::Stop(Cease::LinkDown));
+        self.watch_path();
         self.begin();
     }
 

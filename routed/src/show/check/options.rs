@@ -15,6 +15,7 @@ pub(super) fn of(peer: &Peer) -> Vec<String> {
     let Peer {
         local_address,
         bind_device,
+        bfd,
         password,
         session,
         rib,
@@ -38,6 +39,7 @@ pub(super) fn of(peer: &Peer) -> Vec<String> {
     }
     all.value("from", *local_address);
     all.value("device", bind_device.as_deref());
+    all.value("bfd", bfd.as_ref());
     of_rib(rib, &mut all);
     // Dynamic peers without a group of peers are one.
     all.0.retain(|option| *option != format!("group {}", peer.name));

@@ -1,8 +1,10 @@
 //! Everything about one peer: what a person wants to know at the first question.
 
+use std::time::Duration;
+
 use crate::show::{
     table::{Align, Table, age, printable},
-    view::{MessageCounts, PeerView, RouteCounts},
+    view::{BfdView, MessageCounts, PeerView, RouteCounts},
 };
 
 /// A paragraph and two small tables for each peer.
@@ -36,6 +38,7 @@ fn facts(peer: &PeerView) -> Vec<(&'static str, String)> {
             "next attempt",
             peer.next_attempt_seconds.map(|s| format!("in {s} s")).unwrap_or_default(),
         ),
+        ("BFD", peer.bfd.as_ref().map(bfd).unwrap_or_default()),
         ("router id", peer.router_id.map(|id| id.to_string()).unwrap_or_default()),
         ("our address", peer.local_address.map(|addr| addr.to_string()).unwrap_or_default()),
         ("timers", timers(peer)),
@@ -44,6 +47,30 @@ fn facts(peer: &PeerView) -> Vec<(&'static str, String)> {
         ("policies", policies(peer)),
         ("limits", peer.limits.join("; ")),
     ]
+}
+
+fn bfd(bfd: &BfdView) -> String {
+    if let Some(trouble) = &bfd.trouble {
+        return trouble.clone();
+    }
+    let mut text = format!("{} for {}", bfd.state, age(bfd.since_seconds));
+    if bfd.remote_discriminator == 0 {
+        text += "; the peer was not heard";
+    } else {
+        let millis = |micros: u64| Duration::from_micros(micros).as_secs_f64() * 1_000.0;
+        let sent = bfd.transmit_interval_micros;
+        let sent = sent.map_or("never".to_owned(), |time| format!("every {} ms", millis(time)));
+        let detection = millis(bfd.detection_time_micros);
+        text +=
+            &format!("; sends {sent}, detects in {detection} ms; the peer is {}", bfd.remote_state);
+    }
+    if let Some(failure) = &bfd.last_failure {
+        text += &format!("; failed {} times, last: {failure}", bfd.failure_count);
+    }
+    if bfd.packets_dropped > 0 {
+        text += &format!("; {} packets dropped", bfd.packets_dropped);
+    }
+    text
 }
 
 fn state(peer: &PeerView) -> String {
