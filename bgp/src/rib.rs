@@ -65,7 +65,7 @@ use self::{
     export::{Exporter, Us},
     judge::Judge,
     loc::Loc,
-    monitor::Monitors,
+    monitor::{Monitors, Tables},
     nexthop::NextHops,
     peer::Peer,
     settings::Effects,
@@ -305,7 +305,9 @@ impl Rib {
     /// What the station must be told next, in this order, at most about `budget` sessions and
     /// prefixes; empty when it is up to date.
     pub fn poll_reports(&mut self, station: StationId, budget: usize) -> Vec<Report> {
-        self.monitors.pull(station, budget, &self.peers, &mut self.loc, self.now)
+        let us = Us { config: &self.config, deferring: self.is_deferring() };
+        let tables = Tables { us, peers: &self.peers, next_hops: &self.next_hops };
+        self.monitors.pull(station, budget, tables, &mut self.loc, self.now)
     }
 
     fn us(&self) -> Us<'_> {

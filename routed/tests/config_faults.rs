@@ -151,7 +151,7 @@ fn faults_of_stations_are_told_with_their_remedy() {
         (
             "views = [\"adj-rib-in\"]",
             "views[0]: \"adj-rib-in\" is not known here; use \"pre-policy\", \"post-policy\", \
-             \"loc-rib\", \"adj-rib-out\"",
+             \"loc-rib\", \"adj-rib-out-pre-policy\", \"adj-rib-out\"",
         ),
         (
             "views = []",

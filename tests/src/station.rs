@@ -38,6 +38,8 @@ pub enum Table {
     PostPolicy,
     /// Loc-RIB.
     LocRib,
+    /// Adj-RIB-Out before policy.
+    AdjRibOutPrePolicy,
     /// Adj-RIB-Out after policy.
     AdjRibOut,
 }
@@ -148,7 +150,7 @@ impl Station {
                             (false, false) => Table::PrePolicy,
                             (false, true) => Table::PostPolicy,
                             (true, true) => Table::AdjRibOut,
-                            (true, false) => panic!("RFC 8671 §4: not asked for"),
+                            (true, false) => Table::AdjRibOutPrePolicy,
                         }
                     }
                 };

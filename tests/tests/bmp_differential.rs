@@ -93,6 +93,7 @@ proptest! {
                 let expected = match view {
                     View::PrePolicy | View::LocRib => PeerFlags::empty(),
                     View::PostPolicy => PeerFlags::IS_POST_POLICY,
+                    View::AdjRibOutPrePolicy => PeerFlags::IS_ADJ_RIB_OUT,
                     View::AdjRibOut => PeerFlags::IS_POST_POLICY | PeerFlags::IS_ADJ_RIB_OUT,
                 };
                 prop_assert_eq!(flags - PeerFlags::ADDRESS_FAMILY_IPV6, expected);

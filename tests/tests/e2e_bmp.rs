@@ -25,7 +25,9 @@ fn a_station_is_told_every_session_table_and_count() {
         || collector.hears(1),
         |station| {
             let peers = [TOR1, TOR2].map(whose);
-            let of_peers = [Table::PrePolicy, Table::PostPolicy, Table::AdjRibOut];
+            let out = [Table::AdjRibOutPrePolicy, Table::AdjRibOut];
+            let of_peers = [Table::PrePolicy, Table::PostPolicy].into_iter().chain(out);
+            let of_peers: Vec<_> = of_peers.collect();
             station.is_complete(None, Table::LocRib)
                 && prefixes(station, whose(TOR2), Table::PrePolicy) == of(&FRRS)
                 && peers.iter().all(|peer| of_peers.iter().all(|t| station.is_complete(*peer, *t)))
@@ -58,6 +60,11 @@ fn a_station_is_told_every_session_table_and_count() {
         let advertised = routed::advertised(&fabric, "node1", name);
         assert_eq!(advertised.len(), PODS.len());
         assert_eq!(station.table(whose(address), Table::AdjRibOut), advertised);
+        // What policy, which lets nothing but own ranges out, is asked about.
+        let own = prefixes(&station, whose(address), Table::PostPolicy);
+        let others: BTreeSet<_> =
+            best().into_iter().filter(|prefix| !own.contains(prefix)).collect();
+        assert_eq!(prefixes(&station, whose(address), Table::AdjRibOutPrePolicy), others);
     }
     assert_eq!(prefixes(&station, whose(TOR1), Table::PrePolicy), of(&BIRDS));
     let best = best();
@@ -268,7 +275,9 @@ fn the_collector_of_pmacct_reads_what_it_is_told() {
         let pre = |event: &Value| {
             event["is_in"] == 1 && event["is_post"] == 0 && of_peer(event, "10.1.0.2")
         };
-        let out = |event: &Value| event["is_out"] == 1 && of_peer(event, "10.1.0.0");
+        let out = |event: &Value| {
+            event["is_out"] == 1 && event["is_post"] == 1 && of_peer(event, "10.1.0.0")
+        };
         routes(events, &is_loc) == best
             && routes(events, &pre) == of(&FRRS)
             && routes(events, &out) == of(&PODS)
@@ -436,7 +445,8 @@ send_hold_time = 60
     )
 }
 
-const ALL_VIEWS: &str = r#"["pre-policy", "post-policy", "loc-rib", "adj-rib-out"]"#;
+const ALL_VIEWS: &str =
+    r#"["pre-policy", "post-policy", "loc-rib", "adj-rib-out-pre-policy", "adj-rib-out"]"#;
 const TOR1: &str = "10.1.0.0";
 const TOR2: &str = "10.1.0.2";
 /// What BIRD announces.

@@ -135,6 +135,7 @@ impl Peer {
             View::PrePolicy => (GLOBAL_INSTANCE, ipv6),
             View::PostPolicy => (GLOBAL_INSTANCE, ipv6 | FLAG_POST_POLICY),
             View::LocRib => (LOC_RIB_INSTANCE, 0),
+            View::AdjRibOutPrePolicy => (GLOBAL_INSTANCE, ipv6 | FLAG_ADJ_RIB_OUT),
             View::AdjRibOut => (GLOBAL_INSTANCE, ipv6 | FLAG_POST_POLICY | FLAG_ADJ_RIB_OUT),
         };
         out.put_slice(&[kind, flags]);

@@ -45,7 +45,7 @@ fn codec(session: Option<&Monitored>, view: View) -> Codec {
     let options = session.map(|session| session.options).unwrap_or_default();
     let add_path_send = match view {
         View::PrePolicy | View::PostPolicy => options.add_path_receive,
-        View::AdjRibOut => options.add_path_send,
+        View::AdjRibOutPrePolicy | View::AdjRibOut => options.add_path_send,
         View::LocRib => FamilySet::NONE,
     };
     Codec { add_path_send, ..CODEC }

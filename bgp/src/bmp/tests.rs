@@ -86,6 +86,7 @@ fn rfc7854_4_2_the_per_peer_header_of_each_view() {
     assert_eq!(begin(&six.routes(View::PostPolicy, &update, at())), [0, 0xC0]);
     // RFC 8671 §4.
     assert_eq!(begin(&four.routes(View::AdjRibOut, &update, at())), [0, 0x50]);
+    assert_eq!(begin(&six.routes(View::AdjRibOutPrePolicy, &update, at())), [0, 0x90]);
     // RFC 9069 §5.1: another type, an address of zeros, our AS and identifier.
     let message = ourselves().routes(View::LocRib, &update, Timestamp::UNKNOWN);
     assert_eq!(message[6..32], [[3].as_slice(), &[0; 25]].concat());

@@ -150,6 +150,15 @@ impl<'a, F: FnMut(Attrs) -> Arc<Attrs>> Exporter<'a, F> {
         Some(policy.explain(&self.context(prefix, path), &self.before_policy(path)))
     }
 
+    /// What export policy is asked about, as it sees it: nothing of what a rule forbids before. That
+    /// there is no policy (RFC 8212) is no such rule.
+    pub(super) fn offered(&self, prefix: Prefix, path: Candidate<'_>) -> Option<Arc<Attrs>> {
+        match self.may_tell(prefix, path) {
+            Ok(()) | Err(NotAdvertised::NoExportPolicy) => Some(self.before_policy(path)),
+            Err(_) => None,
+        }
+    }
+
     fn before_policy(&self, path: Candidate<'_>) -> Arc<Attrs> {
         let mut attrs = Arc::clone(path.attrs);
         let learned = path.source() != Source::Local;

@@ -221,6 +221,7 @@ impl Rib {
             {
                 out.mark(&mut self.loc, id);
                 state.list(*peer, &mut self.ready);
+                self.monitors.offered(&mut self.loc, *peer, id);
             }
         }
     }
@@ -244,6 +245,7 @@ impl Rib {
         for id in self.loc.ids() {
             if state.up.families.contains(self.loc.get(id).prefix.family()) {
                 out.mark(&mut self.loc, id);
+                self.monitors.offered(&mut self.loc, peer, id);
             }
         }
         state.list(peer, &mut self.ready);

@@ -29,7 +29,7 @@ use crate::{
 mod feed;
 mod report;
 
-pub(super) use feed::shown;
+pub(super) use feed::{Tables, shown};
 pub use report::{Monitored, Report};
 
 use feed::{Feed, Source};
@@ -164,6 +164,11 @@ impl Monitors {
         }
     }
 
+    /// What the peer may be told of a destination may be something else.
+    pub(super) fn offered(&mut self, loc: &mut Loc, peer: PeerId, id: DestId) {
+        self.mark(loc, Source::AdjRibOutPrePolicy(peer), id, true);
+    }
+
     /// Has the station anything to pull?
     pub(super) fn has_work(&self, id: StationId) -> bool {
         self.stations.get(&id).is_some_and(Station::has_work)
@@ -174,7 +179,7 @@ impl Monitors {
         &mut self,
         id: StationId,
         budget: usize,
-        peers: &BTreeMap<PeerId, Peer>,
+        tables: Tables<'_>,
         loc: &mut Loc,
         now: Timestamp,
     ) -> Vec<Report> {
@@ -189,7 +194,7 @@ impl Monitors {
             let Some(feed) = station.feeds.get_mut(&source) else { continue };
             let session = source.peer().and_then(|peer| station.known.get(&peer).cloned());
             let mut batch = Batch::new(session, source.view(), now);
-            feed.pull(source, peers, loc, left, &mut batch);
+            feed.pull(source, tables, loc, left, &mut batch);
             let prefixes = batch.prefixes();
             let told = batch.into_reports();
             left = left.saturating_sub(prefixes.max(told.len()));

@@ -11,13 +11,21 @@ pub enum View {
     PostPolicy,
     /// The best path of each prefix (RFC 9069).
     LocRib,
+    /// What export policy is asked about for a peer, before it has changed anything (RFC 8671).
+    AdjRibOutPrePolicy,
     /// What a peer is told, after export policy (RFC 8671).
     AdjRibOut,
 }
 
 impl View {
     /// Every view, in the order in which a station is told.
-    pub const ALL: [Self; 4] = [Self::PrePolicy, Self::PostPolicy, Self::LocRib, Self::AdjRibOut];
+    pub const ALL: [Self; 5] = [
+        Self::PrePolicy,
+        Self::PostPolicy,
+        Self::LocRib,
+        Self::AdjRibOutPrePolicy,
+        Self::AdjRibOut,
+    ];
 
     const fn bit(self) -> u8 {
         1 << self as u8
@@ -31,6 +39,7 @@ impl fmt::Display for View {
             Self::PrePolicy => "pre-policy",
             Self::PostPolicy => "post-policy",
             Self::LocRib => "loc-rib",
+            Self::AdjRibOutPrePolicy => "adj-rib-out-pre-policy",
             Self::AdjRibOut => "adj-rib-out",
         })
     }

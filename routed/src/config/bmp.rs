@@ -83,7 +83,8 @@ fn views(section: &mut Section<'_, '_>) -> ViewSet {
 }
 
 /// As [`View`] writes them, in the order of [`View::ALL`].
-const VIEW_NAMES: [&str; 4] = ["pre-policy", "post-policy", "loc-rib", "adj-rib-out"];
+const VIEW_NAMES: [&str; 5] =
+    ["pre-policy", "post-policy", "loc-rib", "adj-rib-out-pre-policy", "adj-rib-out"];
 /// What peers said, and what became of it.
 const DEFAULT_VIEWS: [View; 2] = [View::PrePolicy, View::LocRib];
 /// Seconds.

@@ -311,7 +311,8 @@ pub struct StationView {
     pub name: String,
     /// Where it listens.
     pub address: SocketAddr,
-    /// What it is told: `pre-policy`, `post-policy`, `loc-rib`, `adj-rib-out`.
+    /// What it is told: `pre-policy`, `post-policy`, `loc-rib`, `adj-rib-out-pre-policy`,
+    /// `adj-rib-out`.
     pub views: Vec<String>,
     /// `connecting`, `connected`, or `waiting` for the next attempt.
     pub state: String,

@@ -13,6 +13,7 @@ use crate::{
     rib::{
         dest::{Dest, Path},
         judge::Judge,
+        monitor::shown,
         verdict::NotAdvertised,
     },
 };
@@ -44,6 +45,20 @@ impl<'a, F: FnMut(Attrs) -> Arc<Attrs>> Exporter<'a, F> {
         let outcomes = self.outcomes(judge, dest);
         let told = outcomes.filter_map(|(path, outcome)| Some((number(path), outcome.ok()?)));
         wanted.extend(told.take(most));
+    }
+
+    /// The paths of the destination that export policy is asked about (RFC 8671 §3), with their
+    /// numbers.
+    pub(in crate::rib) fn offers(&self, judge: Judge<'_>, dest: &Dest) -> Vec<ToldPath> {
+        let (_, to) = self.to;
+        let family = dest.prefix.family();
+        let Choice { set, ranked, most } = self.choice(dest);
+        let ranked = ranked.then(|| judge.ranked(dest)).into_iter().flatten();
+        let offers = set.iter().chain(ranked).filter_map(|path| {
+            let attrs = self.offered(dest.prefix, judge.candidate(path)?)?;
+            Some((to.number_told(path, family), shown(path.key.from, &attrs, family)))
+        });
+        offers.take(most).collect()
     }
 
     /// The paths that the peer could be told of, each with the attributes that it sees or the

@@ -16,7 +16,10 @@ use crate::{
         adj_out::AdjOut,
         dense::{DestId, DestMap, DestSet},
         dest::Path,
+        export::{Exporter, Us},
+        judge::Judge,
         loc::Loc,
+        nexthop::NextHops,
         peer::{Peer, PeerId},
     },
     timestamp::Timestamp,
@@ -29,13 +32,19 @@ pub(super) enum Source {
     PrePolicy(PeerId),
     PostPolicy(PeerId),
     LocRib,
+    AdjRibOutPrePolicy(PeerId),
     AdjRibOut(PeerId),
 }
 
 impl Source {
     /// Those of a peer.
-    pub(super) const fn of(peer: PeerId) -> [Self; 3] {
-        [Self::PrePolicy(peer), Self::PostPolicy(peer), Self::AdjRibOut(peer)]
+    pub(super) const fn of(peer: PeerId) -> [Self; 4] {
+        [
+            Self::PrePolicy(peer),
+            Self::PostPolicy(peer),
+            Self::AdjRibOutPrePolicy(peer),
+            Self::AdjRibOut(peer),
+        ]
     }
 
     pub(super) const fn view(self) -> View {
@@ -43,6 +52,7 @@ impl Source {
             Self::PrePolicy(_) => View::PrePolicy,
             Self::PostPolicy(_) => View::PostPolicy,
             Self::LocRib => View::LocRib,
+            Self::AdjRibOutPrePolicy(_) => View::AdjRibOutPrePolicy,
             Self::AdjRibOut(_) => View::AdjRibOut,
         }
     }
@@ -50,7 +60,10 @@ impl Source {
     pub(super) const fn peer(self) -> Option<PeerId> {
         match self {
             Self::LocRib => None,
-            Self::PrePolicy(peer) | Self::PostPolicy(peer) | Self::AdjRibOut(peer) => Some(peer),
+            Self::PrePolicy(peer)
+            | Self::PostPolicy(peer)
+            | Self::AdjRibOutPrePolicy(peer)
+            | Self::AdjRibOut(peer) => Some(peer),
         }
     }
 
@@ -60,13 +73,14 @@ impl Source {
             Self::PrePolicy(peer) | Self::PostPolicy(peer) => {
                 peers[&peer].received.iter().collect()
             }
-            Self::LocRib => loc.ids(),
+            Self::LocRib | Self::AdjRibOutPrePolicy(_) => loc.ids(),
             Self::AdjRibOut(peer) => peers[&peer].out.iter().flat_map(AdjOut::told).collect(),
         }
     }
 
     /// What it has of a destination.
-    fn routes(self, id: DestId, peers: &BTreeMap<PeerId, Peer>, loc: &Loc) -> Vec<Route> {
+    fn routes(self, id: DestId, tables: Tables<'_>, loc: &Loc) -> Vec<Route> {
+        let Tables { us, peers, next_hops } = tables;
         let dest = loc.get(id);
         let received = |path: &Path, attrs: &Arc<Attrs>| Route {
             path_id: path.key.path_id,
@@ -89,6 +103,12 @@ impl Source {
                 });
                 best.map(other).into_iter().collect()
             }
+            Self::AdjRibOutPrePolicy(peer) => {
+                let judge = Judge { config: us.config, peers, next_hops };
+                let exporter = Exporter::new(us, (peer, &peers[&peer].up), Arc::new);
+                let offers = exporter.offers(judge, dest).into_iter();
+                offers.map(|(path_id, attrs)| Route { path_id, attrs, learned: None }).collect()
+            }
             Self::AdjRibOut(peer) => {
                 let family = dest.prefix.family();
                 let told = peers[&peer].out.iter().flat_map(|out| out.told_of(family, id));
@@ -96,6 +116,14 @@ impl Source {
             }
         }
     }
+}
+
+/// What the routes of a source are worked out from, besides the destinations.
+#[derive(Clone, Copy)]
+pub(in crate::rib) struct Tables<'a> {
+    pub(in crate::rib) us: Us<'a>,
+    pub(in crate::rib) peers: &'a BTreeMap<PeerId, Peer>,
+    pub(in crate::rib) next_hops: &'a NextHops,
 }
 
 /// A route of a source.
@@ -180,7 +208,7 @@ impl Feed {
     pub(super) fn pull(
         &mut self,
         source: Source,
-        peers: &BTreeMap<PeerId, Peer>,
+        tables: Tables<'_>,
         loc: &mut Loc,
         budget: usize,
         batch: &mut Batch,
@@ -198,7 +226,7 @@ impl Feed {
                 continue;
             };
             self.cursor = id.next();
-            self.tell(loc, id, source.routes(id, peers, loc), batch);
+            self.tell(loc, id, source.routes(id, tables, loc), batch);
             self.pending.remove(id);
             loc.release(id);
         }

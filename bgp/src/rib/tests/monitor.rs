@@ -130,8 +130,8 @@ fn a_station_gets_the_sessions_then_every_view_then_one_end_of_rib_for_each_fami
     assert_eq!(told(Some(1), View::PostPolicy), ["10.1.0.0/16"]);
     assert_eq!(told(None, View::LocRib), ["10.1.0.0/16", "fd00:1::/64"]);
     assert_eq!(told(Some(2), View::AdjRibOut), ["10.1.0.0/16", "fd00:1::/64"]);
-    // Two peers with three views and the Loc-RIB, in two families.
-    assert_eq!(collector.ends.len(), (2 * 3 + 1) * 2);
+    // Two peers with four views and the Loc-RIB, in two families.
+    assert_eq!(collector.ends.len(), (2 * 4 + 1) * 2);
     assert!(collector.ends.values().all(|ends| *ends == 1), "{:?}", collector.ends);
 }
 
@@ -440,6 +440,14 @@ fn truth(rib: &Rib) -> BTreeMap<(Option<PeerId>, View), BTreeMap<Nlri, Attrs>> {
                 };
                 put(View::PrePolicy, &path.received);
                 path.imported.iter().for_each(|attrs| put(View::PostPolicy, attrs));
+            }
+        }
+        let exporter = Exporter::new(rib.us(), (*id, &state.up), Arc::new);
+        for dest in rib.loc.ids().into_iter().map(|dest| rib.loc.get(dest)) {
+            for (path_id, attrs) in exporter.offers(rib.judge(), dest) {
+                let nlri = Nlri { prefix: dest.prefix, path_id };
+                let offered = all.entry((Some(*id), View::AdjRibOutPrePolicy)).or_default();
+                offered.insert(nlri, Attrs::clone(&attrs));
             }
         }
         for dest in out.told() {
