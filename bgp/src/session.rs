@@ -129,8 +129,7 @@ impl Session {
                 self.stop(&cease, now);
             }
             (Mode::Stopped | Mode::Barred, Input::Accepted(conn)) => {
-                let refusal = self.refusal.clone().map(Ending::Tell);
-                self.links.part(conn, refusal.unwrap_or(Ending::Quietly(Cause::Stopped)));
+                self.refuse(conn);
             }
             // Quietly: a NOTIFICATION would make the peer rest as well.
             (Mode::Resting, Input::Accepted(conn)) => {

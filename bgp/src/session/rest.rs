@@ -5,9 +5,27 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Mode, Session, backoff::Severity, timers::Timer};
+use super::{
+    Cause, ConnId, Mode, Output, Session, backoff::Severity, cease, connection::Ending, negotiate,
+    timers::Timer,
+};
 
 impl Session {
+    /// To a peer that connects while the session is stopped. One that is to hear a reason gets our
+    /// OPEN before it: in OpenSent a NOTIFICATION is an error of the state machine (RFC 4271 §8.2.2),
+    /// and what FRR then shows is that error and not the reason.
+    pub(super) fn refuse(&mut self, conn: ConnId) {
+        let Some(refusal) = self.refusal.clone() else {
+            return self.links.part(conn, Ending::Quietly(Cause::Stopped));
+        };
+        if refusal != cease::connection_rejected() {
+            let offer = negotiate::offer(&self.config, self.restart.flags()).encode();
+            self.links.sent.opens += 1;
+            self.links.outputs.push_back(Output::Send(conn, offer));
+        }
+        self.links.part(conn, Ending::Tell(refusal));
+    }
+
     /// To Active, or on with the dial.
     pub(super) fn keep_trying(&mut self, now: Instant) {
         if !self.links.is_dialling() && !self.config.passive {

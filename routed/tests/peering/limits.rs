@@ -34,8 +34,9 @@ async fn three(net: Net, lines: &str) -> [Speaker; 3] {
     [a, b, c]
 }
 
-/// The first thing that the other side says, which must be a NOTIFICATION.
+/// What the other side says after its OPEN, which must be a NOTIFICATION.
 async fn refusal(scripted: &mut Scripted) -> Notification {
+    assert!(matches!(scripted.message().await, Some(Message::Open(_))));
     match scripted.message().await {
         Some(Message::Notification(notification)) => notification,
         other => panic!("{other:?}"),

@@ -184,6 +184,8 @@ fn rfc4486_4_a_peer_over_its_limit_that_connects_again_hears_the_reason_again() 
     for _ in 0..2 {
         let again = bench.accept();
         assert_eq!(bench.told(again), Some((6, 1, vec![0, 1, 1, 0, 0, 0, 9])));
+        // In OpenSent, where the peer is, a NOTIFICATION would be an error (RFC 4271 §8.2.2).
+        assert!(matches!(bench.sent(again)[..], [Message::Open(_), Message::Notification(_)]));
         assert!(bench.did(&Output::Close(again)));
     }
     assert!(bench.session.is_barred(), "being asked changes nothing");
