@@ -163,9 +163,14 @@ fn what_does_not_fit_the_queue_is_dropped_and_counted() {
     let file = folder.path().join("missing").join("u.mrt");
     let recorder = Recorder::off();
     recorder.configure(Some(&recording(&file))).unwrap();
+    // The thread has met the fault with some of the records in its hands.
+    eventually("it fails", || recorder.status().state == RecordingState::Failing);
     let large = record(&"x".repeat(64_000));
+    recorder.push(large.clone());
+    let failed_at = recorder.status().failed_at;
+    eventually("it fails again", || recorder.status().failed_at != failed_at);
     let many = u64::try_from(QUEUE_OCTETS / large.len()).unwrap();
-    for _ in 0..many + 7 {
+    for _ in 1..many + 7 {
         recorder.push(large.clone());
     }
     let status = recorder.status();

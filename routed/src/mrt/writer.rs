@@ -66,9 +66,8 @@ impl Writer {
             let may_write = self.retry_at.is_none_or(|at| at <= Instant::now());
             let has_work = !(self.batch.is_empty() && state.queue.is_empty());
             if state.stopping || changed || (may_write && (has_work || self.is_rotation_due())) {
-                if self.batch.is_empty() {
-                    self.batch = std::mem::take(&mut state.queue);
-                }
+                // Behind what could not be written yet: at the end nothing is left in the queue.
+                self.batch.append(&mut state.queue);
                 return state.stopping;
             }
             let pause = self.pause();
