@@ -13,9 +13,9 @@
 
 use std::{
     collections::BTreeMap,
-    fmt, mem,
+    mem,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use bgp::{family::Family, prefix::Prefix};
@@ -24,8 +24,15 @@ use serde::Serialize;
 use crate::attachment::AttachmentId;
 
 mod block;
+mod error;
 pub mod journal;
 mod range;
+mod settings;
+mod usage;
+
+pub use error::LeaseError;
+pub use settings::{IpamSettings, PoolSettings};
+pub use usage::{BlockUse, PoolUse, PoolUses};
 
 use range::{Candidate, Range, last};
 
@@ -56,36 +63,6 @@ impl Lease {
             IpAddr::V6(address) => self.ipv6 = Some(address),
         }
     }
-}
-
-/// Where addresses come from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IpamSettings {
-    /// The pools; the first is used where none is named.
-    pub pools: Vec<PoolSettings>,
-    /// Leased only to those who ask for exactly these addresses.
-    pub reserved: Vec<Prefix>,
-    /// How long an address is leased to nobody after its pod has gone.
-    pub cooldown: Duration,
-}
-
-impl IpamSettings {
-    fn reserves(&self, address: IpAddr) -> bool {
-        self.reserved.iter().any(|prefix| prefix.contains(address))
-    }
-}
-
-/// One pool.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PoolSettings {
-    /// Unique name.
-    pub name: String,
-    /// Ranges of both families; of each family, in the order in which they are to be filled.
-    pub ranges: Vec<Prefix>,
-    /// Length of IPv4 blocks, 16..=32.
-    pub block_ipv4: u8,
-    /// Length of IPv6 blocks, 112..=128.
-    pub block_ipv6: u8,
 }
 
 /// What a pod shall get.
@@ -432,127 +409,6 @@ enum Found {
     In(usize, Candidate),
     /// From no range of ours.
     Outside(IpAddr),
-}
-
-/// How much of a pool is used.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PoolUse {
-    /// Name of the pool.
-    pub name: String,
-    /// Family of the range.
-    pub family: Family,
-    /// The range as configured.
-    pub prefix: Prefix,
-    /// Addresses that can be leased.
-    pub size: u128,
-    /// Addresses that are leased.
-    pub leased: u128,
-    /// Addresses whose cooldown has not passed.
-    pub cooling: u128,
-}
-
-/// How much of a block is used.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BlockUse {
-    /// Name of its pool.
-    pub pool: String,
-    /// The block.
-    pub prefix: Prefix,
-    /// Addresses in it.
-    pub size: u128,
-    /// Addresses that are leased.
-    pub leased: u128,
-    /// Addresses whose cooldown has not passed.
-    pub cooling: u128,
-}
-
-impl fmt::Display for PoolUse {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, family, prefix, size, leased, cooling } = self;
-        write!(f, "pool {name}, {family} {prefix}: {leased} of {size} addresses leased")?;
-        if *cooling > 0 { write!(f, ", {cooling} cooling down") } else { Ok(()) }
-    }
-}
-
-/// The pools of one family, for a message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PoolUses(pub Vec<PoolUse>);
-
-impl fmt::Display for PoolUses {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() {
-            return f.write_str("there is no pool of its family");
-        }
-        for (position, pool) in self.0.iter().enumerate() {
-            write!(f, "{}{pool}", if position == 0 { "" } else { "; " })?;
-        }
-        Ok(())
-    }
-}
-
-/// Why there is no lease.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum LeaseError {
-    /// Every address of the family is leased.
-    #[error(
-        "no free {family} address ({pools}); {}delete pods or add a prefix to the pool in routed.toml",
-        wait.map_or(String::new(), |wait| format!("the next is free in {} s; else ", wait.as_secs() + 1))
-    )]
-    Exhausted {
-        /// The family.
-        family: Family,
-        /// Its pools.
-        pools: PoolUses,
-        /// How long until the first cooldown ends.
-        wait: Option<Duration>,
-    },
-    /// No pool has the name asked for.
-    #[error("there is no pool {name:?}; pools of this node are {}", known.join(", "))]
-    UnknownPool {
-        /// As requested.
-        name: String,
-        /// Those of the configuration.
-        known: Vec<String>,
-    },
-    /// The address asked for is in no pool of this node.
-    #[error(
-        "requested address {address} is outside this node's pools ({pools}); request one inside or none"
-    )]
-    OutsidePools {
-        /// As requested.
-        address: IpAddr,
-        /// Pools of its family.
-        pools: PoolUses,
-    },
-    /// The address asked for is the first or last of its pool.
-    #[error(
-        "requested address {address} is the network, anycast or broadcast address of {prefix}; request another"
-    )]
-    Reserved {
-        /// As requested.
-        address: IpAddr,
-        /// The pool.
-        prefix: Prefix,
-    },
-    /// Somebody else has the address.
-    #[error("address {address} is leased to {by}; request another or delete that pod")]
-    Taken {
-        /// As requested.
-        address: IpAddr,
-        /// Who has it.
-        by: AttachmentId,
-    },
-    /// More than one address of a family was asked for.
-    #[error("two {0} addresses were requested; a pod has one of each family")]
-    TwoOfOneFamily(Family),
-    /// The attachment has a lease of other addresses.
-    #[error("the pod has other addresses than the requested {address}; delete it first")]
-    Differs {
-        /// As requested.
-        address: IpAddr,
-        /// What it has.
-        lease: Lease,
-    },
 }
 
 const fn family_of(address: IpAddr) -> Family {

@@ -1,6 +1,9 @@
 //! Promises of the lease book, by example and over random histories.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use proptest::prelude::*;
 

@@ -21,6 +21,8 @@ pub(super) struct Slots {
     all: BTreeMap<AttachmentId, Slot>,
     /// Those of each container, so that finding them does not grow with the number of pods.
     containers: BTreeMap<String, BTreeSet<AttachmentId>>,
+    /// Those that are stuck, which are rarely any.
+    stuck: BTreeMap<AttachmentId, Instant>,
 }
 
 /// One attachment.
@@ -36,7 +38,26 @@ impl Slots {
     }
 
     pub(super) fn set(&mut self, id: &AttachmentId, phase: Phase) {
+        match phase.again() {
+            Some(again) => {
+                self.stuck.insert(id.clone(), again);
+            }
+            None => {
+                self.stuck.remove(id);
+            }
+        }
         self.slot(id).phase = phase;
+    }
+
+    /// When the first of those that are stuck is to be tried again.
+    pub(super) fn again(&self) -> Option<Instant> {
+        self.stuck.values().min().copied()
+    }
+
+    /// Those that are to be tried again by now.
+    pub(super) fn due(&self, now: Instant) -> Vec<AttachmentId> {
+        let due = self.stuck.iter().filter(|(_, again)| **again <= now);
+        due.map(|(id, _)| id.clone()).collect()
     }
 
     /// The next errand with the wiring that exists for it, if nothing is under way. An attachment
@@ -63,6 +84,7 @@ impl Slots {
     /// Takes out what is under way.
     pub(super) fn take(&mut self, id: &AttachmentId) -> Option<(Wiring, Work)> {
         let slot = self.all.get_mut(id)?;
+        self.stuck.remove(id);
         match mem::take(&mut slot.phase) {
             Phase::Working(wiring, work) => Some((wiring, work)),
             phase @ (Phase::Vacant | Phase::Ready(_)) => {

@@ -9,7 +9,8 @@
 //! moving an interface later costs 20 ms under the kernel's main lock; the host's end is made up,
 //! the peer cannot be; interface indexes and hardware addresses are ours to choose, so that
 //! routes and neighbours need no answer first. The pair has a datagram to itself: if it were
-//! refused because an index is taken, the routes behind it would go to a stranger's interface.
+//! refused because an index is taken, the routes behind it would go to a stranger's interface. The
+//! rules come last, since the kernel meanwhile does what is waited for.
 
 use std::{fmt, net::IpAddr};
 
@@ -174,10 +175,10 @@ pub enum Stage {
     Pair,
     /// In the host's namespace.
     Host,
-    /// The rules of what pods may send, one transaction a step.
-    Guard,
     /// In the pod's namespace.
     Inside,
+    /// The rules of what pods may send, one transaction a step.
+    Guard,
     /// Nothing is sent but questions, until the answer is right.
     Await,
 }
@@ -237,8 +238,6 @@ pub fn attach(wiring: &Wiring, permits: Option<Vec<(u32, IpAddr)>>) -> Vec<Step>
         steps.push(Step::Neighbour { on: End::Host(host.index), address, mac: inside.mac });
         steps.push(Step::HostRoute { index: host.index, address, stamp: *routes });
     }
-    let (index, addresses) = (host.index, lease.iter().collect());
-    steps.extend(permits.map(|permits| Step::Permit { index, addresses, permits }));
     let index = inside.index;
     steps.extend([Step::LoopbackUp, Step::LinkUp { index }]);
     for address in lease.iter() {
@@ -257,6 +256,9 @@ pub fn attach(wiring: &Wiring, permits: Option<Vec<(u32, IpAddr)>>) -> Vec<Step>
             steps.push(Step::DefaultRoute { index, gateway });
         }
     }
+    // Until then what the pod sends is dropped, but nothing runs in it before ADD is answered.
+    let (index, addresses) = (host.index, lease.iter().collect());
+    steps.extend(permits.map(|permits| Step::Permit { index, addresses, permits }));
     steps.push(Step::AwaitCarrier { index: host.index });
     steps.extend(lease.ipv6.map(|address| Step::AwaitAddress { address: address.into() }));
     steps

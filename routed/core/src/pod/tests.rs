@@ -6,11 +6,11 @@ use proptest::prelude::*;
 
 use super::{
     step::{GROUP_DOOMED, GROUP_LIVE},
-    verb::Errno,
+    verb::{Collect, Errno},
     wiring::RouteStamp,
     *,
 };
-use crate::ipam::{IpamSettings, LeaseError, PoolSettings, Wish};
+use crate::ipam::{IpamSettings, Lease, LeaseError, PoolSettings, Wish};
 
 /// Of the host's end of the first pod.
 const FIRST_INDEX_IN_TESTS: u32 = 1 << 24;
