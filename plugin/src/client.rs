@@ -101,13 +101,9 @@ pub fn call(
 /// # Errors
 ///
 /// As [`owe_detach`]; the DEL must then be reported as failed and tried again.
-pub fn detach(
-    socket: &Path,
-    id: &AttachmentId,
-    netns: Option<BorrowedFd<'_>>,
-) -> io::Result<Response> {
+pub fn detach(socket: &Path, id: &AttachmentId) -> io::Result<Response> {
     let request = Request::Del(id.clone());
-    match call(socket, &request, netns) {
+    match call(socket, &request, None) {
         Ok(response) => return Ok(response),
         // It is there and will carry it out; the runtime asks again.
         Err(error @ ClientError::Broken { .. }) if !error.died() => {
@@ -117,7 +113,7 @@ pub fn detach(
     }
     owe_detach(socket, id)?;
     // A daemon that has come up meanwhile may have read the notes before this one was there.
-    match call(socket, &request, netns) {
+    match call(socket, &request, None) {
         Ok(response) => {
             // If it stays, the next start finds nothing to do.
             let _ = forgive_detach(socket, id);
@@ -128,7 +124,8 @@ pub fn detach(
 }
 
 /// Notes a DEL that could not be delivered. Where the socket's folder does not exist, no daemon
-/// has run since boot and nothing is owed.
+/// has run since boot and nothing is owed; and what has names too long for a file was never
+/// attached, since the daemon takes no names so long.
 ///
 /// # Errors
 ///
@@ -143,7 +140,10 @@ pub fn owe_detach(socket: &Path, id: &AttachmentId) -> io::Result<()> {
     // Written aside and renamed, so that the daemon never reads half a note.
     let name = note_name(id);
     let draft = folder.join(format!(".{name}.{}", std::process::id()));
-    fs::write(&draft, serde_json::to_vec(id)?)?;
+    match fs::write(&draft, serde_json::to_vec(id)?) {
+        Err(error) if error.kind() == ErrorKind::InvalidFilename => return Ok(()),
+        outcome => outcome?,
+    }
     fs::rename(&draft, folder.join(name))
 }
 
@@ -155,7 +155,9 @@ pub fn owe_detach(socket: &Path, id: &AttachmentId) -> io::Result<()> {
 pub fn forgive_detach(socket: &Path, id: &AttachmentId) -> io::Result<()> {
     let Some(parent) = socket.parent() else { return Ok(()) };
     match fs::remove_file(parent.join(OWED).join(note_name(id))) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidFilename) => {
+            Err(error)
+        }
         Ok(()) | Err(_) => Ok(()),
     }
 }
@@ -223,6 +225,22 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_owed_of_what_has_a_longer_name_than_any_attachment() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("cni.sock");
+        // The longest that the daemon takes, and then some that it does not.
+        owe_detach(&socket, &id(&"c".repeat(116))).unwrap();
+        for octets in [230, 240, 241, 242, 243, 244, 245, 246, 255, 256, 4096] {
+            let id = id(&"c".repeat(octets));
+            assert_eq!(detach(&socket, &id).unwrap(), Response::Done, "{octets} octets");
+            forgive_detach(&socket, &id).unwrap();
+        }
+        let owed = owed_detaches(&socket).unwrap();
+        let owed: Vec<_> = owed.into_iter().map(|(_, id)| id.unwrap()).collect();
+        assert_eq!(owed, [id(&"c".repeat(116))]);
+    }
+
+    #[test]
     fn nothing_is_owed_where_no_daemon_has_run() {
         let socket = Path::new("/nonexistent/slash32/cni.sock");
         owe_detach(socket, &id("c1")).unwrap();
@@ -238,7 +256,7 @@ mod tests {
             let (stream, _) = listener.accept().unwrap();
             rpc::receive_request(&stream).unwrap();
         });
-        assert_eq!(detach(&socket, &id("c1"), None).unwrap(), Response::Done);
+        assert_eq!(detach(&socket, &id("c1")).unwrap(), Response::Done);
         daemon.join().unwrap();
         assert_eq!(owed_detaches(&socket).unwrap().len(), 1);
     }
@@ -256,7 +274,7 @@ mod tests {
             rpc::send(&stream, &Response::Done).unwrap();
             request
         });
-        assert_eq!(detach(&socket, &id("c1"), None).unwrap(), Response::Done);
+        assert_eq!(detach(&socket, &id("c1")).unwrap(), Response::Done);
         assert_eq!(daemon.join().unwrap(), Request::Del(id("c1")));
         assert!(owed_detaches(&socket).unwrap().is_empty());
     }

@@ -142,9 +142,8 @@ fn attach(
 
 fn del(params: &Params, conf: &NetConf, ipam: Option<Ipam<'_>>) -> Result<(), Error> {
     let id = attachment(params, conf);
-    // The namespace may be gone, or never have been: DEL succeeds without it.
-    let netns = open(&params.netns).ok();
-    match client::detach(&conf.socket, &id, netns.as_ref().map(AsFd::as_fd)) {
+    // Without the namespace, which may be gone: all that is to be removed is on the host.
+    match client::detach(&conf.socket, &id) {
         Ok(response) => done(response)?,
         Err(error) => {
             return Err(Error {
@@ -225,7 +224,11 @@ fn attachment(params: &Params, conf: &NetConf) -> AttachmentId {
 }
 
 fn open_netns(path: &str) -> Result<File, Error> {
-    open(path).map_err(|error| Error {
+    // Opened without waiting: whatever is at the path, even a pipe, cannot hold the plugin up. That it
+    // is a network namespace is for the daemon to see.
+    let nonblocking = nix::fcntl::OFlag::O_NONBLOCK.bits();
+    let opened = File::options().read(true).custom_flags(nonblocking).open(path);
+    opened.map_err(|error| Error {
         code: if error.kind() == ErrorKind::NotFound {
             code::UNKNOWN_CONTAINER
         } else {
@@ -234,12 +237,6 @@ fn open_netns(path: &str) -> Result<File, Error> {
         msg: "the pod's network namespace cannot be opened".to_owned(),
         details: format!("CNI_NETNS={path}: {error}; the runtime must create it before the call"),
     })
-}
-
-/// Opens without waiting: whatever is at the path, even a pipe, cannot hold the plugin up. That
-/// it is a network namespace is for the daemon to see.
-fn open(path: &str) -> std::io::Result<File> {
-    File::options().read(true).custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits()).open(path)
 }
 
 fn read_stdin() -> Result<Vec<u8>, Error> {

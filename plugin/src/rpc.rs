@@ -10,7 +10,7 @@ use std::{
     io::{self, IoSlice, IoSliceMut, Read, Write},
     net::IpAddr,
     os::{
-        fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+        fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
         unix::net::UnixStream,
     },
 };
@@ -32,7 +32,7 @@ pub const MAX_MESSAGE: usize = 1 << 20;
 pub enum Request {
     /// Attach a pod. Comes with the namespace's descriptor.
     Add(Attach),
-    /// Detach it. The descriptor comes along if the namespace is still there.
+    /// Detach it. Needs no namespace, which may be gone.
     Del(AttachmentId),
     /// Compare what ADD made with what is there. Comes with the namespace's descriptor.
     Check(Check),
@@ -162,11 +162,44 @@ pub fn send_request(
 ///
 /// As [`receive`].
 pub fn receive_request(stream: &UnixStream) -> Result<(Request, Option<OwnedFd>), RpcError> {
-    let mut length = [0; 4];
-    let (got, descriptor) = receive_with_descriptor(stream, &mut length)?;
-    let mut rest = stream;
-    rest.read_exact(&mut length[got..])?;
-    Ok((receive_body(stream, length)?, descriptor))
+    let mut incoming = Incoming::default();
+    loop {
+        if let Some(received) = incoming.read(stream.as_fd())? {
+            return Ok(received);
+        }
+    }
+}
+
+/// A request on its way in, of which some may have come; for those who do not wait in the socket.
+#[derive(Debug, Default)]
+pub struct Incoming {
+    octets: Vec<u8>,
+    descriptor: Option<OwnedFd>,
+}
+
+impl Incoming {
+    /// Reads once. `None` if the request is not complete.
+    ///
+    /// # Errors
+    ///
+    /// As [`receive`]; that the socket has nothing at the moment comes as [`RpcError::Io`].
+    pub fn read(
+        &mut self,
+        socket: BorrowedFd<'_>,
+    ) -> Result<Option<(Request, Option<OwnedFd>)>, RpcError> {
+        let had = self.octets.len();
+        self.octets.resize(had + CHUNK, 0);
+        let received = receive_with_descriptor(socket, &mut self.octets[had..]);
+        self.octets.truncate(had + received.as_ref().map_or(0, |(count, _)| *count));
+        let (_, descriptor) = received?;
+        self.descriptor = self.descriptor.take().or(descriptor);
+        let Some((length, body)) = self.octets.split_first_chunk::<4>() else { return Ok(None) };
+        let length = body_length(*length)?;
+        match body.get(..length) {
+            Some(body) => Ok(Some((serde_json::from_slice(body)?, self.descriptor.take()))),
+            None => Ok(None),
+        }
+    }
 }
 
 /// Sends any other message: a response, or what `routed show` asks and is told.
@@ -212,23 +245,24 @@ fn receive_body<T: DeserializeOwned>(
     mut stream: &UnixStream,
     length: [u8; 4],
 ) -> Result<T, RpcError> {
-    let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
-    if length > MAX_MESSAGE {
-        return Err(RpcError::TooLong(length));
-    }
-    let mut body = vec![0; length];
+    let mut body = vec![0; body_length(length)?];
     stream.read_exact(&mut body)?;
     Ok(serde_json::from_slice(&body)?)
 }
 
+fn body_length(length: [u8; 4]) -> Result<usize, RpcError> {
+    let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
+    if length > MAX_MESSAGE { Err(RpcError::TooLong(length)) } else { Ok(length) }
+}
+
 fn receive_with_descriptor(
-    stream: &UnixStream,
+    socket: BorrowedFd<'_>,
     octets: &mut [u8],
 ) -> io::Result<(usize, Option<OwnedFd>)> {
     let mut control = nix::cmsg_space!([i32; 8]);
     let mut parts = [IoSliceMut::new(octets)];
     let flags = MsgFlags::MSG_CMSG_CLOEXEC;
-    let message = recvmsg::<()>(stream.as_raw_fd(), &mut parts, Some(&mut control), flags)?;
+    let message = recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut control), flags)?;
     let mut received = Vec::new();
     for part in message.cmsgs()? {
         if let ControlMessageOwned::ScmRights(descriptors) = part {
@@ -245,9 +279,12 @@ fn receive_with_descriptor(
     Ok((message.bytes, received.into_iter().next()))
 }
 
+/// Octets read at once: more than any request but a GC's.
+const CHUNK: usize = 16 << 10;
+
 #[cfg(test)]
 mod tests {
-    use std::{fs::File, os::fd::AsFd, os::unix::fs::MetadataExt};
+    use std::{fs::File, os::unix::fs::MetadataExt};
 
     use super::*;
 
@@ -277,6 +314,24 @@ mod tests {
         let (request, descriptor) = receive_request(&daemon).unwrap();
         assert_eq!(request, Request::Status);
         assert!(descriptor.is_none());
+    }
+
+    #[test]
+    fn a_request_that_comes_octet_by_octet_is_complete_at_the_last() {
+        let (mut plugin, daemon) = UnixStream::pair().unwrap();
+        daemon.set_nonblocking(true).unwrap();
+        let mut incoming = Incoming::default();
+        let nothing = incoming.read(daemon.as_fd()).unwrap_err();
+        assert!(matches!(nothing, RpcError::Io(e) if e.kind() == io::ErrorKind::WouldBlock));
+        let octets = frame(&Request::Del(id())).unwrap();
+        for (position, octet) in octets.iter().enumerate() {
+            plugin.write_all(&[*octet]).unwrap();
+            let received = incoming.read(daemon.as_fd()).unwrap();
+            assert_eq!(received.is_some(), position + 1 == octets.len());
+            if let Some((request, _)) = received {
+                assert_eq!(request, Request::Del(id()));
+            }
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The kernel's side of the daemon: what carries out commands and reports what it saw.
 
+mod filter;
 pub mod netlink;
 pub mod netns;
 pub mod nft;

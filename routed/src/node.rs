@@ -1,19 +1,20 @@
 //! The pods' pump: one task that owns the machine and moves what happens in, what to do out.
 //!
-//! In: requests of runtimes, questions of `routed show`, answers of the kernel's threads, time.
-//! Out: jobs for those threads, replies, log lines. Owns [`Pods`] and the descriptors of the
-//! namespaces that came with requests. Ends when every [`NodeHandle`] is dropped; what the kernel
-//! is doing then is finished by its threads, and what is left the next run adopts.
+//! In: requests of runtimes, questions of `routed show`, answers of the kernel, time. Out: what the
+//! kernel shall do, replies, log lines. Owns [`Pods`] and the descriptors of the namespaces that came
+//! with requests. Has a thread of its own, which also serves the plugin's socket and speaks netlink:
+//! from a request to its answer no other thread has to wake. Ends when every [`NodeHandle`] is dropped;
+//! what is left the next run adopts.
 //!
 //! Decides nothing itself.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    io,
     net::IpAddr,
-    num::NonZeroU64,
     os::fd::OwnedFd,
     path::Path,
     sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -23,26 +24,28 @@ use routed_core::{
     fib::route::PROTO_PODS,
     ipam::{BlockUse, Lease, PoolUse},
     pod::{
-        Command, Event, GuardSettings, Notice, PodState, Pods, Settings,
-        verb::{NotReady, OpId, PodError, Reply, Request},
+        GuardSettings, PodState, Pods, Settings,
+        verb::{NotReady, Reply, Request},
         wiring::{RouteStamp, Wiring},
     },
 };
 use tokio::{
+    runtime,
     sync::{mpsc, oneshot, watch},
     task::JoinHandle,
-    time,
 };
 
 mod journal;
+mod pump;
 
 use journal::Journal;
+use pump::{Ends, Input, Pump, Queues};
 
 use crate::{
     config::{Config, Pods as PodsConfig, Service},
     kernel::{
         netlink::NetlinkError,
-        pods::{Executor, Job, Removal, fuse::Fuse, gone, spawn as spawn_executor},
+        pods::{self, Worker, fuse::Fuse, gone},
     },
 };
 
@@ -192,6 +195,34 @@ impl NodeHandle {
         self.inputs.send(input).await.map_err(|_| Stopped)
     }
 
+    /// Has a task run on the pods' own thread: what it asks there, it is told without another thread
+    /// having to wake. Returns when the task has ended; ends it if nobody waits for that any more.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`].
+    pub async fn beside(
+        &self,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(), Stopped> {
+        let (leash, slipped) = oneshot::channel::<()>();
+        let task = Box::pin(async move {
+            tokio::select! {
+                () = task => {}
+                _ = slipped => {}
+            }
+        });
+        let (ended, end) = oneshot::channel::<()>();
+        let task = Box::pin(async move {
+            let _ended = ended;
+            task.await;
+        });
+        self.inputs.send(Input::Beside(task)).await.map_err(|_| Stopped)?;
+        let _ = end.await;
+        drop(leash);
+        Ok(())
+    }
+
     /// Asks a pump that has ended.
     #[cfg(test)]
     pub(crate) fn of_nobody() -> Self {
@@ -239,8 +270,9 @@ fn closed_ports(config: &Config, pods: &PodsConfig) -> Vec<u16> {
     closed.map(|(_, port)| port).collect()
 }
 
-/// Starts the kernel's threads and the pump. The calling thread must be in the host's network
-/// namespace and in the context of a tokio runtime. `journal` is the path of the journal of leases.
+/// Starts the pods' thread, and the others of the kernel's side. The calling thread must be in the host's
+/// network namespace and in the context of a tokio runtime. `journal` is the path of the journal of
+/// leases. Aborting the task ends the pods' thread, and it ends when that does.
 ///
 /// # Errors
 ///
@@ -252,7 +284,7 @@ pub fn spawn(
     spawn_with(settings, journal, Fuse::default())
 }
 
-/// The same, with threads that die when the fuse blows: for tests.
+/// The same, with threads that die when the fuse blows, or a kernel that fails then: for tests.
 ///
 /// # Errors
 ///
@@ -266,228 +298,47 @@ pub fn spawn_with(
     let (events, event_queue) = mpsc::channel(QUEUE);
     // Before the survey, so that no interface goes unnoticed.
     gone::spawn(events.clone())?;
-    let Executor { jobs, removals } = spawn_executor(events, fuse)?;
+    let removals = pods::sweeper(events, fuse.clone())?;
     let (journal, memory) = Journal::open(journal);
     let pools = settings.ipam.pools.iter();
     let (ranges_out, ranges) =
         watch::channel(pools.flat_map(|pool| pool.ranges.iter().copied()).collect());
-    let pump = Pump {
-        pods: Pods::new(settings, memory),
-        ranges: ranges_out,
-        journal,
-        jobs: Outbox::new(jobs),
-        removals: Outbox::new(removals),
-        asked: BTreeMap::new(),
-        last_op: 0,
-    };
-    Ok((NodeHandle { inputs, ranges }, tokio::spawn(pump.run(input_queue, event_queue))))
-}
-
-/// What comes in from the rest of the daemon.
-enum Input {
-    Ask { request: Box<Request>, netns: Option<Arc<OwnedFd>>, answer: oneshot::Sender<Reply> },
-    Look(Look),
-    Sessions { configured: usize, established: usize },
-    PutRight,
-    Configured(Box<Settings>),
-}
-
-/// A look into the machine, at this moment.
-type Look = Box<dyn FnOnce(&Pods, Instant) + Send>;
-
-/// Who waits for a reply, and the namespace that came along.
-#[derive(Debug)]
-struct Asked {
-    answer: oneshot::Sender<Reply>,
-    netns: Option<Arc<OwnedFd>>,
-}
-
-struct Pump {
-    pods: Pods,
-    ranges: watch::Sender<Vec<Prefix>>,
-    journal: Journal,
-    jobs: Outbox<Job>,
-    removals: Outbox<Removal>,
-    asked: BTreeMap<OpId, Asked>,
-    last_op: u64,
-}
-
-impl Pump {
-    async fn run(mut self, mut inputs: mpsc::Receiver<Input>, mut events: mpsc::Receiver<Event>) {
-        self.carry_out();
-        loop {
-            let due = self.pods.poll_timeout().map(time::Instant::from_std);
+    let pods = Pods::new(settings, memory);
+    let (leash, slipped) = oneshot::channel::<()>();
+    let (opened, is_open) = std::sync::mpsc::sync_channel(1);
+    let (ended, end) = oneshot::channel::<()>();
+    let thread = thread::Builder::new().name("pods".to_owned()).spawn(move || {
+        let _ended = ended;
+        let (jobs, job_queue) = mpsc::channel(1);
+        let open = || -> Result<_, NetlinkError> {
+            let worker = Worker::open(fuse)?;
+            worker.watch_rules(jobs.downgrade())?;
+            Ok((runtime::Builder::new_current_thread().enable_all().build()?, worker))
+        };
+        let (runtime, worker) = match open() {
+            Ok(all) => all,
+            Err(error) => return drop(opened.send(Err(error))),
+        };
+        // If nobody waits for it, the leash has slipped.
+        let _ = opened.send(Ok(()));
+        let pump = Pump::new(pods, journal, worker, Ends { ranges: ranges_out, removals });
+        let queues = Queues { inputs: input_queue, events: event_queue, jobs: job_queue };
+        runtime.block_on(async {
             tokio::select! {
-                input = inputs.recv() => match input {
-                    Some(input) => self.input(input),
-                    None => return,
-                },
-                event = events.recv() => match event {
-                    Some(event) => self.handle(event),
-                    None => return ended(),
-                },
-                sent = self.jobs.flush(), if self.jobs.waits() => if sent.is_err() { return ended() },
-                sent = self.removals.flush(), if self.removals.waits() => {
-                    if sent.is_err() { return ended() }
-                }
-                () = until(due) => self.handle(Event::Due),
+                () = pump.run(queues) => {}
+                _ = slipped => {}
             }
-        }
-    }
-
-    fn input(&mut self, input: Input) {
-        match input {
-            Input::Ask { request, netns, answer } => {
-                self.last_op += 1;
-                let op = OpId(NonZeroU64::new(self.last_op).expect("counts up from 1"));
-                self.asked.insert(op, Asked { answer, netns });
-                self.handle(Event::Asked(op, *request));
-            }
-            Input::Look(look) => look(&self.pods, Instant::now()),
-            Input::Configured(settings) => self.handle(Event::Configured(settings)),
-            Input::PutRight => {
-                self.journal.rewrite(self.pods.ipam());
-                self.handle(Event::Doubt);
-            }
-            Input::Sessions { configured, established } => {
-                self.handle(Event::Sessions { configured, established });
-            }
-        }
-    }
-
-    fn handle(&mut self, event: Event) {
-        self.pods.handle(event, Instant::now());
-        self.carry_out();
-        let ranges: Vec<_> = self.pods.ipam().prefixes().collect();
-        self.ranges.send_if_modified(|published| {
-            let changed = *published != ranges;
-            *published = ranges;
-            changed
         });
-    }
-
-    fn carry_out(&mut self) {
-        while let Some(command) = self.pods.poll_command() {
-            match command {
-                Command::Survey => self.jobs.push(Job::Survey),
-                Command::Attach(op, id, steps) => {
-                    let netns = self.netns(op);
-                    self.jobs.push(Job::Attach(id, netns, steps));
-                }
-                Command::Observe(op, wiring) => {
-                    let netns = self.netns(op);
-                    self.jobs.push(Job::Observe(netns, wiring));
-                }
-                Command::Cut(id, steps) => self.jobs.push(Job::Cut(id, steps)),
-                Command::Enforce(rules) => self.jobs.push(Job::Enforce(rules)),
-                Command::Sweep(id) => self.removals.push(Removal::Sweep(id)),
-                Command::Discard(link) => self.removals.push(Removal::Discard(link)),
-                Command::Reply(op, reply) => {
-                    if let Some(asked) = self.asked.remove(&op) {
-                        // Whoever does not wait any longer need not be answered.
-                        let _ = asked.answer.send(reply);
-                    }
-                }
-                Command::Record(record) => self.journal.note(record),
-                Command::Notice(notice) => log(&notice),
-            }
-        }
-        self.journal.flush(self.pods.ipam());
-    }
-
-    /// The namespace that came with a request.
-    fn netns(&self, op: OpId) -> Option<Arc<OwnedFd>> {
-        self.asked.get(&op).and_then(|asked| asked.netns.clone())
-    }
+        drop(jobs);
+    });
+    thread?;
+    is_open.recv().unwrap_or_else(|gone| Err(io::Error::other(gone).into()))?;
+    let task = tokio::spawn(async move {
+        let _leash = leash;
+        let _ = end.await;
+    });
+    Ok((NodeHandle { inputs, ranges }, task))
 }
 
-/// What one of the kernel's threads has not taken yet. No longer than there are attachments: each
-/// has at most one command under way.
-struct Outbox<T> {
-    waiting: VecDeque<T>,
-    sender: mpsc::Sender<T>,
-}
-
-impl<T> Outbox<T> {
-    const fn new(sender: mpsc::Sender<T>) -> Self {
-        Self { waiting: VecDeque::new(), sender }
-    }
-
-    fn push(&mut self, item: T) {
-        self.waiting.push_back(item);
-    }
-
-    fn waits(&self) -> bool {
-        !self.waiting.is_empty()
-    }
-
-    /// Sends the first that waits as soon as there is room; an error if nobody takes it any more.
-    /// May be cancelled anywhere.
-    async fn flush(&mut self) -> Result<(), Stopped> {
-        let permit = self.sender.reserve().await.map_err(|_| Stopped)?;
-        if let Some(item) = self.waiting.pop_front() {
-            permit.send(item);
-        }
-        Ok(())
-    }
-}
-
-/// One of the kernel's threads has ended, which only a bug can do; what they did for pods cannot go on.
-fn ended() {
-    tracing::error!("a thread that serves pods has ended; please report it");
-}
-
-async fn until(due: Option<time::Instant>) {
-    match due {
-        Some(due) => time::sleep_until(due).await,
-        None => std::future::pending().await,
-    }
-}
-
-fn log(notice: &Notice) {
-    match notice {
-        Notice::Adopted(0) => tracing::info!("no pods of a former run"),
-        Notice::Adopted(pods) => tracing::info!(pods, "pods of a former run are known again"),
-        Notice::Conflict { id, error } => tracing::error!(
-            container_id = id.container_id(), ifname = id.ifname(), %error,
-            "two pods have the same address; delete one of them"
-        ),
-        Notice::Twin { link, id } => tracing::error!(
-            link,
-            container_id = id.container_id(),
-            ifname = id.ifname(),
-            "two interfaces claim to be the same pod's; this one is left alone, delete it"
-        ),
-        Notice::Leftover(link) => {
-            tracing::warn!(link, "an interface that a daemon left half made is deleted");
-        }
-        Notice::Unreadable { link, reason } => tracing::warn!(
-            link, error = %reason,
-            "an interface in the group of pods' interfaces is no pod's; it is left alone"
-        ),
-        Notice::SurveyFailed(error) => {
-            tracing::warn!(%error, "interfaces cannot be listed; trying again");
-        }
-        Notice::NotEnforced(error) => tracing::error!(
-            %error, "pods may send what they like until this succeeds; trying again"
-        ),
-        Notice::Vanished(id) => tracing::info!(
-            container_id = id.container_id(),
-            ifname = id.ifname(),
-            "a pod's network namespace went without a DEL; the rest of its network is removed"
-        ),
-        Notice::Stuck { id, error } => tracing::warn!(
-            container_id = id.container_id(), ifname = id.ifname(), %error,
-            "a pod's network cannot be removed; trying again"
-        ),
-        Notice::Rebuilding { id, found } => tracing::warn!(
-            container_id = id.container_id(), ifname = id.ifname(),
-            error = %PodError::Differs(found.clone()),
-            "a pod was attached again and found damaged; making it anew"
-        ),
-    }
-}
-
-/// Messages waiting for the pump. It never waits for anything itself, so this only evens out
-/// bursts: more senders than this wait their turn.
+/// Things waiting in front of the pump; more wait with whoever sends them.
 const QUEUE: usize = 256;

@@ -254,7 +254,9 @@ fn pods(
     let (socket, served, metrics) = (config.sockets.cni.clone(), node.clone(), metrics.clone());
     parts.spawn("sockets.cni", async move {
         cni::owed::settle(&socket, &served).await;
-        cni::server::serve(listener, served, metrics).await;
+        let server = cni::server::serve(listener, served.clone(), metrics);
+        // If the pods' thread has ended, its own part says so.
+        let _ = served.beside(server).await;
     });
     Ok(Some(node))
 }

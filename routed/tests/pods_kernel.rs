@@ -27,6 +27,8 @@ use routed_core::pod::{
 
 #[path = "pods_kernel/crash.rs"]
 mod crash;
+#[path = "pods_kernel/faults.rs"]
+mod faults;
 #[path = "pods_kernel/guard.rs"]
 mod guard;
 #[path = "pods_kernel/host.rs"]
@@ -35,6 +37,7 @@ mod host;
 mod lifecycle;
 
 use host::{Host, Pod, attach, on_a_host};
+use lifecycle::leased as leased_in_time;
 
 const DUAL: [&str; 2] = ["10.244.1.0/24", "fd00:10:244:1::/64"];
 
@@ -124,7 +127,6 @@ const ON_HOST: &[(&str, &str)] = &[
     ("ip link set HOST mtu 1400", "on the host has MTU 1400 instead of 1500"),
     ("ip link set HOST address 02:00:00:00:00:99", "hardware address 02:00:00:00:00:99"),
     ("ip link set HOST name stolen", "is now called stolen"),
-    ("ip link delete HOST", "is missing on the host"),
     ("ip route delete 10.244.1.1/32", "the host has no route 10.244.1.1/32"),
     ("ip -6 route delete fd00:10:244:1::1/128", "the host has no route fd00:10:244:1::1/128"),
     ("ip route replace 10.244.1.1/32 dev lo proto 132", "leads to interface 1, not to the pod"),
@@ -161,6 +163,22 @@ const INSIDE: &[(&str, &str)] = &[
         "neighbour fe80::1 at",
     ),
 ];
+
+#[test]
+fn pod_whose_interface_is_deleted_is_soon_no_pod_any_more() {
+    on_a_host(&DUAL, |host| async move {
+        let before = host.state();
+        let pod = Pod::new("a");
+        let wiring = host.add(&pod).await;
+        host.on_host(&format!("ip link delete {}", wiring.host.name));
+        // Until the kernel has told of it, it is missing.
+        let found = host.check(&pod, &wiring).await;
+        assert!(found.contains("is missing") || found.contains("is not known here"), "{found}");
+        host.settles_to(&before).await;
+        leased_in_time(&host, 0).await;
+        host.add(&pod).await;
+    });
+}
 
 #[test]
 fn every_tampering_is_named_by_check() {
@@ -250,7 +268,8 @@ fn repeated_add_repairs_a_damaged_pod() {
         let pod = Pod::new("a");
         let first = host.add(&pod).await;
         host.on_host("ip route delete 10.244.1.1/32");
-        host.inside(&pod, "ip link delete eth0").unwrap();
+        host.inside(&pod, "ip address flush dev eth0").unwrap();
+        host.inside(&pod, "ip link set eth0 down").unwrap();
         let second = host.add(&pod).await;
         assert_eq!(second.lease, first.lease);
         reach(&host, &[(&pod, &second)]);

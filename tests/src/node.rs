@@ -26,6 +26,7 @@ pub struct Node {
     folder: TempDir,
     daemon: Option<Child>,
     traveller: Traveller,
+    env: Vec<(String, PathBuf)>,
 }
 
 /// Runs a test on a thread of its own, which is a node of its own: `pods` are lines of the section
@@ -62,7 +63,7 @@ impl Node {
         );
         fs::write(folder.path().join("routed.toml"), config).expect("write routed.toml");
         let traveller = Traveller::at_home().expect("/proc is mounted");
-        let mut node = Self { folder, daemon: None, traveller };
+        let mut node = Self { folder, daemon: None, traveller, env: Vec::new() };
         for command in [
             "ip link set lo up",
             "ip address add 192.0.2.1/32 dev lo",
@@ -85,6 +86,7 @@ impl Node {
             .args(["run", "--config"])
             .arg(self.path("routed.toml"))
             .env("RUST_LOG", "debug")
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
             .stderr(log)
             .spawn();
         self.daemon = Some(daemon.expect("start routed"));
@@ -93,6 +95,11 @@ impl Node {
             assert!(Instant::now() < deadline, "routed does not answer:\n{}", self.log());
             thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// Sets a variable of the environment of every daemon that is started from now on.
+    pub fn set_env(&mut self, name: &str, value: &Path) {
+        self.env.push((name.to_owned(), value.to_owned()));
     }
 
     /// Kills the daemon at once (SIGKILL).

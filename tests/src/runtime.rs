@@ -150,7 +150,8 @@ fn plugins(network: &Value) -> impl Iterator<Item = &Value> {
 }
 
 /// What one plugin reads: its own entry, with what libcni adds.
-fn conf(attachment: &Attachment<'_>, plugin: &Value, previous: Option<&Value>) -> Value {
+#[must_use]
+pub fn conf(attachment: &Attachment<'_>, plugin: &Value, previous: Option<&Value>) -> Value {
     let mut conf = plugin.clone();
     for key in ["name", "cniVersion"] {
         conf[key] = attachment.network[key].clone();

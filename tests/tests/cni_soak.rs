@@ -105,7 +105,7 @@ impl Soak {
             // Before DEL: from then on they are anybody's.
             self.leave(&addresses);
         }
-        let answer = client::detach(&self.socket, &id, Some(netns.as_fd())).unwrap();
+        let answer = client::detach(&self.socket, &id).unwrap();
         assert_eq!(answer, Response::Done, "{id:?}");
         added
     }

@@ -5,10 +5,11 @@
 //! nothing; ends when its task is aborted, which harms no request that the pump has taken.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, ErrorKind},
     os::{
-        fd::OwnedFd,
-        unix::{fs::FileTypeExt, net::UnixStream},
+        fd::{AsFd, OwnedFd},
+        unix::fs::FileTypeExt,
     },
     path::{Path, PathBuf},
     sync::Arc,
@@ -17,7 +18,12 @@ use std::{
 
 use nix::sys::stat::{Mode, fchmod};
 use plugin::{cni::code, rpc};
-use tokio::{net::UnixListener, runtime::Handle, sync::Semaphore, time};
+use tokio::{
+    io::{AsyncWriteExt, Interest},
+    net::{UnixListener, UnixStream},
+    sync::Semaphore,
+    time,
+};
 
 use super::{error, netns_path, request, response};
 use crate::{
@@ -50,20 +56,20 @@ pub enum ListenError {
 /// # Errors
 ///
 /// [`ListenError`]; a socket that somebody serves stays as it is.
-pub fn listen(path: &Path) -> Result<UnixListener, ListenError> {
+pub fn listen(path: &Path) -> Result<std::os::unix::net::UnixListener, ListenError> {
     let failed = |error| ListenError::Io { path: path.to_owned(), error };
     match fs::symlink_metadata(path) {
         Ok(there) if !there.file_type().is_socket() => {
             return Err(ListenError::NotASocket(path.to_owned()));
         }
-        Ok(_) => match UnixStream::connect(path) {
+        Ok(_) => match std::os::unix::net::UnixStream::connect(path) {
             Ok(_) => return Err(ListenError::Occupied(path.to_owned())),
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
                 fs::remove_file(path).map_err(failed)?;
             }
             Err(error) => return Err(failed(error)),
         },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
             path.parent().map_or(Ok(()), fs::create_dir_all).map_err(failed)?;
         }
         Err(error) => return Err(failed(error)),
@@ -75,18 +81,22 @@ pub fn listen(path: &Path) -> Result<UnixListener, ListenError> {
         socket.bind(&socket2::SockAddr::unix(path)?)?;
         socket.listen(BACKLOG)?;
         socket.set_nonblocking(true)?;
-        UnixListener::from_std(OwnedFd::from(socket).into())
+        Ok(OwnedFd::from(socket).into())
     };
     bind().map_err(failed)
 }
 
 /// Serves the socket for as long as the task lives; `metrics` hears of every request.
-pub async fn serve(listener: UnixListener, node: NodeHandle, metrics: Metrics) {
+pub async fn serve(listener: std::os::unix::net::UnixListener, node: NodeHandle, metrics: Metrics) {
+    let listener = match UnixListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!(%error, "the CNI socket cannot be served"),
+    };
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-        let stream = match listener.accept().await.and_then(|(stream, _)| stream.into_std()) {
-            Ok(stream) => stream,
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
             Err(error) => {
                 tracing::warn!(%error, "a connection to the CNI socket was not accepted");
                 time::sleep(PAUSE).await;
@@ -94,9 +104,8 @@ pub async fn serve(listener: UnixListener, node: NodeHandle, metrics: Metrics) {
             }
         };
         let (node, metrics) = (node.clone(), metrics.clone());
-        let runtime = Handle::current();
-        tokio::task::spawn_blocking(move || {
-            if let Err(error) = converse(&stream, &node, &metrics, &runtime) {
+        tokio::spawn(async move {
+            if let Err(error) = converse(stream, &node, &metrics).await {
                 tracing::debug!(%error, "a CNI connection ended early");
             }
             drop(place);
@@ -104,34 +113,65 @@ pub async fn serve(listener: UnixListener, node: NodeHandle, metrics: Metrics) {
     }
 }
 
-/// One connection from beginning to end.
-fn converse(
-    stream: &UnixStream,
+/// One connection from beginning to end. A task, not a thread: each thread that has to wake costs a pod
+/// some ten microseconds.
+async fn converse(
+    mut stream: UnixStream,
     node: &NodeHandle,
     metrics: &Metrics,
-    runtime: &Handle,
 ) -> Result<(), rpc::RpcError> {
-    stream.set_nonblocking(false)?;
-    stream.set_read_timeout(Some(READ_TIME))?;
-    stream.set_write_timeout(Some(WRITE_TIME))?;
     let started = Instant::now();
-    let (asked, netns) = match rpc::receive_request(stream) {
-        Ok(received) => received,
-        Err(bad) => {
-            tracing::debug!(error = %bad, "a CNI request was not understood");
-            let code = match bad {
-                rpc::RpcError::Io(_) => code::IO_FAILURE,
-                rpc::RpcError::TooLong(_) | rpc::RpcError::Document(_) => code::DECODING_FAILURE,
-            };
-            let error = error(code, "the request was not understood", &bad);
-            return rpc::send(stream, &rpc::Response::Error(error));
-        }
+    let (asked, netns) = match time::timeout(READ_TIME, receive(&stream)).await {
+        Ok(Ok(received)) => received,
+        Ok(Err(bad)) => return refuse(&mut stream, &bad).await,
+        Err(_) => return refuse(&mut stream, &io::Error::from(ErrorKind::TimedOut).into()).await,
     };
-    let answer = runtime.block_on(answer(&asked, netns, node));
+    let answer = answer(&asked, netns, node).await;
     let elapsed = started.elapsed();
     metrics.cni_done(Verb::from(&asked), &answer, elapsed);
     log(&asked, &answer, elapsed);
-    rpc::send(stream, &answer)
+    send(&mut stream, &answer).await
+}
+
+async fn receive(stream: &UnixStream) -> Result<(rpc::Request, Option<OwnedFd>), rpc::RpcError> {
+    let mut incoming = rpc::Incoming::default();
+    loop {
+        stream.readable().await?;
+        // An error of the socket goes through `try_io`, which learns from it when to wait again.
+        let mut outcome = Ok(None);
+        let read = stream.try_io(Interest::READABLE, || match incoming.read(stream.as_fd()) {
+            Err(rpc::RpcError::Io(error)) => Err(error),
+            other => {
+                outcome = other;
+                Ok(())
+            }
+        });
+        match read {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error.into()),
+            Ok(()) => {
+                if let Some(received) = outcome? {
+                    return Ok(received);
+                }
+            }
+        }
+    }
+}
+
+async fn refuse(stream: &mut UnixStream, bad: &rpc::RpcError) -> Result<(), rpc::RpcError> {
+    tracing::debug!(error = %bad, "a CNI request was not understood");
+    let code = match bad {
+        rpc::RpcError::Io(_) => code::IO_FAILURE,
+        rpc::RpcError::TooLong(_) | rpc::RpcError::Document(_) => code::DECODING_FAILURE,
+    };
+    let error = error(code, "the request was not understood", bad);
+    send(stream, &rpc::Response::Error(error)).await
+}
+
+async fn send(stream: &mut UnixStream, answer: &rpc::Response) -> Result<(), rpc::RpcError> {
+    let octets = rpc::frame(answer)?;
+    let written = time::timeout(WRITE_TIME, stream.write_all(&octets)).await;
+    Ok(written.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))?)
 }
 
 async fn answer(asked: &rpc::Request, netns: Option<OwnedFd>, node: &NodeHandle) -> rpc::Response {
@@ -180,7 +220,7 @@ fn log(asked: &rpc::Request, answer: &rpc::Response, elapsed: Duration) {
 }
 
 /// Connections served at once; more wait in the backlog. A runtime starts at most some dozens of
-/// pods together, and each connection holds a thread while the kernel works.
+/// pods together.
 const CONNECTIONS: usize = 128;
 /// Connections that may wait: a node's pods all starting after a reboot.
 const BACKLOG: i32 = 1024;

@@ -1,26 +1,17 @@
-//! Carries out the steps of pods, on two threads of its own.
+//! Carries out the steps of pods.
 //!
-//! In: jobs over bounded channels. Out: one [`Event`] for each but [`Job::Restore`]. The first
-//! thread attaches, cuts and looks, one job after the other: the kernel does these under one lock
-//! anyway. The second deletes doomed pairs, as many at a time as have come together: the kernel
-//! waits 20 ms for every deletion, however many interfaces are in it.
+//! In: jobs. Out: one [`Event`] for each but [`Job::Restore`]. A [`Worker`] attaches, cuts and looks, on the
+//! thread of who gives it the jobs; a thread beside it deletes doomed pairs.
 //!
-//! Decides nothing: which steps, in which order and what undoes them comes with the job. Both
-//! threads end when the sender of their jobs is dropped.
+//! Decides nothing: which steps, in which order and what undoes them comes with the job.
 
 use std::{
     io,
     net::IpAddr,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, OwnedFd},
     sync::Arc,
-    thread,
 };
 
-use netlink_packet_route::{
-    RouteNetlinkMessage,
-    link::{LinkAttribute, LinkMessage},
-    route::RouteAddress,
-};
 use nix::errno::Errno;
 use routed_core::{
     attachment::AttachmentId,
@@ -37,7 +28,6 @@ use tokio::sync::mpsc;
 use super::{
     netlink::{Netlink, NetlinkError, Refusal, Request},
     netns::Traveller,
-    nft::NftError,
     sysctl,
 };
 
@@ -45,15 +35,23 @@ pub mod fuse;
 pub mod gone;
 pub mod guard;
 mod look;
+mod refusal;
 mod request;
 mod seen;
+mod sweeper;
+mod view;
 mod wait;
+
+pub use sweeper::Removal;
+pub use view::{Counters, View, address, interfaces, sweeping, view};
 
 use fuse::Fuse;
 use guard::Guard;
+use look::Neighbours;
+use refusal::{broken, given, number, off, pair_refused, refused, unruled};
 use request::{Context, nothing_to_do, request};
 
-/// Something for the first thread.
+/// Something for a [`Worker`].
 #[derive(Debug)]
 pub enum Job {
     /// List every interface of the host.
@@ -73,140 +71,10 @@ pub enum Job {
 /// The pod's network namespace as it came with the request; a job without it fails.
 pub type Netns = Option<Arc<OwnedFd>>;
 
-/// Something for the second thread.
+/// Carries out jobs on the thread that opened it, one after the other: the kernel does these under one
+/// lock anyway.
 #[derive(Debug)]
-pub enum Removal {
-    /// Delete the pair, which is in the doomed group.
-    Sweep(AttachmentId),
-    /// Put an interface into the doomed group and delete it.
-    Discard(String),
-}
-
-/// Where jobs go.
-#[derive(Debug)]
-pub struct Executor {
-    /// To the first thread.
-    pub jobs: mpsc::Sender<Job>,
-    /// To the second thread.
-    pub removals: mpsc::Sender<Removal>,
-}
-
-/// Starts both threads in the network namespace of the calling thread, which is the host's.
-///
-/// # Errors
-///
-/// If a thread cannot be started, or netlink or /proc cannot be used.
-pub fn spawn(events: mpsc::Sender<Event>, fuse: Fuse) -> Result<Executor, NetlinkError> {
-    let (jobs, mut job_queue) = mpsc::channel(QUEUE);
-    let (removals, removal_queue) = mpsc::channel(QUEUE);
-    let sweeper = Sweeper { netlink: Netlink::open()?, events: events.clone(), fuse: fuse.clone() };
-    let host = Netlink::open()?;
-    let guard = Guard::open().map_err(io::Error::other)?;
-    let own = guard.port().map_err(io::Error::other)?;
-    guard::watch::spawn(own, jobs.downgrade()).map_err(io::Error::other)?;
-    let believers = sysctl::has_ipv6()
-        && sysctl::routers_believe_advertisements().map_err(|error| error.error)?;
-    thread::Builder::new().name("pods".to_owned()).spawn(move || {
-        let traveller = match Traveller::at_home() {
-            Ok(traveller) => traveller,
-            Err(error) => return tracing::error!(%error, "pods cannot be served: mount /proc"),
-        };
-        let mut worker =
-            Worker { traveller, host, guard, ipv6: sysctl::has_ipv6(), believers, fuse };
-        while let Some(job) = job_queue.blocking_recv() {
-            if let Some(event) = worker.work(job)
-                && events.blocking_send(event).is_err()
-            {
-                return;
-            }
-        }
-    })?;
-    thread::Builder::new()
-        .name("pods-sweep".to_owned())
-        .spawn(move || sweeper.run(removal_queue))?;
-    Ok(Executor { jobs, removals })
-}
-
-/// Every interface of the calling thread's namespace, for tools that look without a daemon.
-///
-/// # Errors
-///
-/// If they cannot be listed.
-pub fn interfaces() -> Result<Vec<LinkSeen>, NetlinkError> {
-    look::links(&mut Netlink::open()?)
-}
-
-/// What the pods' interfaces have carried, seen from the side they are on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Packets.
-    pub received: u64,
-    /// Octets.
-    pub received_octets: u64,
-    /// Packets.
-    pub sent: u64,
-    /// Octets.
-    pub sent_octets: u64,
-    /// Packets, both ways.
-    pub errors: u64,
-    /// Packets, both ways.
-    pub dropped: u64,
-}
-
-/// A pod as it can be seen without a daemon.
-#[derive(Clone, Debug, Default)]
-pub struct View {
-    /// What CHECK would look at.
-    pub picture: Picture,
-    /// Of the host's end.
-    pub host: Option<Counters>,
-    /// Of the pod's end.
-    pub inside: Option<Counters>,
-}
-
-/// Looks at a pod from the calling thread's namespace, the host's, and from its own if that is known.
-///
-/// # Errors
-///
-/// If the kernel cannot be read.
-pub fn view(
-    traveller: &Traveller,
-    netns: Option<BorrowedFd<'_>>,
-    wiring: &Wiring,
-) -> Result<View, NetlinkError> {
-    let mut host = Netlink::open()?;
-    let mut inside = match netns {
-        Some(netns) => Some(traveller.within(netns, Netlink::open).map_err(io::Error::from)??),
-        None => None,
-    };
-    let mut guard = Guard::open().map_err(io::Error::other)?;
-    let picture = look::look(&mut host, inside.as_mut(), wiring)?;
-    let permitted = guard.seen(wiring.host.index, wiring.lease).map_err(io::Error::other)?;
-    Ok(View {
-        picture: Picture { permitted, ..picture },
-        host: look::counters(&mut host, wiring.host.index)?,
-        inside: match &mut inside {
-            Some(inside) => look::counters(inside, wiring.inside.index)?,
-            None => None,
-        },
-    })
-}
-
-/// Requests that delete these interfaces of ours, all at once.
-#[must_use]
-pub fn sweeping(links: &[String]) -> Vec<Request> {
-    let dooming = links.iter().map(|name| request::doom(name));
-    dooming.chain([request::sweep()]).collect()
-}
-
-/// The address of a route's destination or gateway.
-#[must_use]
-pub const fn address(address: &RouteAddress) -> Option<IpAddr> {
-    seen::ip(address)
-}
-
-/// The first thread.
-struct Worker {
+pub struct Worker {
     traveller: Traveller,
     host: Netlink,
     guard: Guard,
@@ -218,7 +86,37 @@ struct Worker {
 }
 
 impl Worker {
-    fn work(&mut self, job: Job) -> Option<Event> {
+    /// In the network namespace of the calling thread, which is the host's, and for this thread alone.
+    ///
+    /// # Errors
+    ///
+    /// If netlink or /proc cannot be used.
+    pub fn open(fuse: Fuse) -> Result<Self, NetlinkError> {
+        let believers = sysctl::has_ipv6()
+            && sysctl::routers_believe_advertisements().map_err(|error| error.error)?;
+        Ok(Self {
+            traveller: Traveller::at_home()?,
+            host: Netlink::open()?,
+            guard: Guard::open().map_err(io::Error::other)?,
+            ipv6: sysctl::has_ipv6(),
+            believers,
+            fuse,
+        })
+    }
+
+    /// Has [`Job::Restore`] sent when somebody else touches the rules.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel gives us no socket or no thread.
+    pub fn watch_rules(&self, jobs: mpsc::WeakSender<Job>) -> Result<(), NetlinkError> {
+        let own = self.guard.port().map_err(io::Error::other)?;
+        guard::watch::spawn(own, jobs).map_err(io::Error::other)?;
+        Ok(())
+    }
+
+    /// Does it, and says what happened, except for [`Job::Restore`].
+    pub fn work(&mut self, job: Job) -> Option<Event> {
         Some(match job {
             Job::Survey => Event::Surveyed(self.survey()),
             Job::Attach(id, netns, steps) => {
@@ -258,7 +156,9 @@ impl Worker {
 
     fn observe(&mut self, netns: Option<&OwnedFd>, wiring: &Wiring) -> Result<Picture, PodError> {
         let mut inside = self.enter(given(netns)?)?;
-        let mut picture = look::look(&mut self.host, Some(&mut inside), wiring).map_err(broken)?;
+        let mut picture =
+            look::look(&mut self.host, Some(&mut inside), wiring, Neighbours::Gateways)
+                .map_err(broken)?;
         picture.permitted = self.permitted(wiring)?;
         Ok(picture)
     }
@@ -303,7 +203,7 @@ impl Worker {
                 Stage::Inside | Stage::Await => &mut inside,
             };
             let refusals = (self.fuse)
-                .burn(requests.len(), |sent| socket.apply(&requests[..sent]))
+                .messages(requests.len(), |range| socket.apply(&requests[range]))
                 .map_err(|error| failed(broken(error), reached))?;
             let outcome = match (stage, refusals.first()) {
                 (_, None) => Ok(()),
@@ -375,7 +275,7 @@ impl Worker {
             let requests: Vec<_> = steps.iter().filter_map(|step| request(step, context)).collect();
             let host = &mut self.host;
             let refusals = (self.fuse)
-                .burn(requests.len(), |sent| host.apply(&requests[..sent]))
+                .messages(requests.len(), |range| host.apply(&requests[range]))
                 .map_err(broken)?;
             let real = |refusal: &&Refusal| !nothing_to_do(&steps[refusal.index], refusal.errno);
             if let Some(refusal) = refusals.iter().find(real) {
@@ -427,141 +327,17 @@ impl Worker {
     }
 }
 
-/// The second thread.
-struct Sweeper {
-    netlink: Netlink,
+/// Starts the thread that deletes pairs, in the network namespace of the calling thread.
+///
+/// # Errors
+///
+/// If netlink cannot be used or there is no thread.
+pub fn sweeper(
     events: mpsc::Sender<Event>,
     fuse: Fuse,
+) -> Result<mpsc::Sender<Removal>, NetlinkError> {
+    sweeper::spawn(events, fuse)
 }
 
-impl Sweeper {
-    fn run(mut self, mut queue: mpsc::Receiver<Removal>) {
-        while let Some(first) = queue.blocking_recv() {
-            let mut removals = vec![first];
-            while let Ok(more) = queue.try_recv() {
-                removals.push(more);
-            }
-            let outcome = self.remove(&removals);
-            for removal in removals {
-                let event = match removal {
-                    Removal::Sweep(id) => Event::Answered(id, Answer::Swept(outcome.clone())),
-                    Removal::Discard(name) => Event::Discarded(name),
-                };
-                if self.events.blocking_send(event).is_err() {
-                    return;
-                }
-            }
-        }
-    }
-
-    fn remove(&mut self, removals: &[Removal]) -> Result<(), PodError> {
-        let mut requests: Vec<_> = removals
-            .iter()
-            .filter_map(|removal| match removal {
-                Removal::Discard(name) => Some(request::doom(name)),
-                Removal::Sweep(_) => None,
-            })
-            .collect();
-        requests.push(request::sweep());
-        let netlink = &mut self.netlink;
-        let refusals = (self.fuse)
-            .burn(requests.len(), |sent| netlink.apply(&requests[..sent]))
-            .map_err(broken)?;
-        // ENODEV: the group is empty, since the pods' namespaces went first.
-        let real = |refusal: &&Refusal| {
-            refusal.index + 1 == requests.len() && refusal.errno != Errno::ENODEV
-        };
-        match refusals.iter().find(real) {
-            None => Ok(()),
-            Some(refusal) => {
-                tracing::error!(error = %refusal, "pods' interfaces cannot be deleted");
-                Err(PodError::Netlink(number(refusal.errno)))
-            }
-        }
-    }
-}
-
-/// Why the pair could not be made: for EEXIST the kernel does not say which name is taken.
-fn pair_refused(step: &Step, refusal: &Refusal, inside: &mut Netlink) -> PodError {
-    let Step::CreatePair { host, inside: end, .. } = step else {
-        return refused(std::slice::from_ref(step), refusal);
-    };
-    if refusal.errno != Errno::EEXIST {
-        return refused(std::slice::from_ref(step), refusal);
-    }
-    let mut message = LinkMessage::default();
-    message.attributes.push(LinkAttribute::IfName(end.name.clone()));
-    match inside.get(&RouteNetlinkMessage::GetLink(message)) {
-        Ok(Some(_)) => PodError::IfnameTaken(end.name.clone()),
-        Ok(None) => PodError::HostLinkTaken { name: host.name.clone() },
-        Err(error) => broken(error),
-    }
-}
-
-/// The interface on which IPv6 is switched off, if that explains every refusal.
-fn off<'a>(steps: &'a [Step], refusals: &[Refusal]) -> Option<&'a str> {
-    let six = |step: &Step| match step {
-        Step::Neighbour { address, .. } | Step::Address { address, .. } => address.is_ipv6(),
-        Step::GatewayRoute { gateway, .. }
-        | Step::Route { gateway, .. }
-        | Step::DefaultRoute { gateway, .. } => gateway.is_ipv6(),
-        Step::CreatePair { .. }
-        | Step::Label { .. }
-        | Step::HostRoute { .. }
-        | Step::Permit { .. }
-        | Step::Forbid { .. }
-        | Step::LoopbackUp
-        | Step::LinkUp { .. }
-        | Step::AwaitCarrier { .. }
-        | Step::AwaitAddress { .. }
-        | Step::RemoveHostRoute { .. }
-        | Step::RemoveNeighbour { .. }
-        | Step::Doom { .. } => false,
-    };
-    if !refusals.iter().all(|refusal| six(&steps[refusal.index])) {
-        return None;
-    }
-    refusals.iter().find_map(|refusal| match &steps[refusal.index] {
-        Step::Address { name, .. } if refusal.errno == Errno::EACCES => Some(name.as_str()),
-        _ => None,
-    })
-}
-
-fn given(netns: Option<&OwnedFd>) -> Result<&OwnedFd, PodError> {
-    netns.ok_or(PodError::Namespace(number(Errno::EBADF)))
-}
-
-fn refused(steps: &[Step], refusal: &Refusal) -> PodError {
-    PodError::Refused {
-        step: Box::new(steps[refusal.index].clone()),
-        errno: number(refusal.errno),
-        text: refusal.text.clone(),
-    }
-}
-
-fn broken(error: NetlinkError) -> PodError {
-    tracing::error!(%error, "netlink failed");
-    PodError::Netlink(match error {
-        NetlinkError::Socket(error) => verb::Errno(error.raw_os_error().unwrap_or_default()),
-        NetlinkError::Silent(_) => number(Errno::ETIMEDOUT),
-        NetlinkError::Dump(refusal) => number(refusal.errno),
-        NetlinkError::Restless(_) => number(Errno::EAGAIN),
-    })
-}
-
-fn unruled(error: NftError) -> PodError {
-    tracing::error!(%error, "the rules of what pods may send cannot be changed");
-    PodError::Guard(match error {
-        NftError::Socket(error) => verb::Errno(error.raw_os_error().unwrap_or_default()),
-        NftError::Silent => number(Errno::ETIMEDOUT),
-        NftError::Refused { errno, .. } => number(errno),
-    })
-}
-
-const fn number(errno: Errno) -> verb::Errno {
-    verb::Errno(errno as i32)
-}
-
-/// Jobs waiting in front of each thread. More wait with their owner, so the size only has to keep
-/// the thread from waiting for the owner: a few milliseconds of work.
+/// Removals waiting in front of their thread. More wait with their owner.
 const QUEUE: usize = 64;

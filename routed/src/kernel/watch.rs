@@ -3,7 +3,8 @@
 //! In: the kernel's notifications. Out: [`Links`], always current, for whoever wants to know about
 //! interfaces; and on request every change as an event of the machine that decides about routes
 //! ([`routed_core::fib::Fib`]). Changes made by our own route writer are left out, in the kernel
-//! already, so that writing many routes does not flood this socket.
+//! already, so that writing many routes does not flood this socket; and so is most of what happens to
+//! pods' interfaces while they are being made or removed.
 //!
 //! Subscribes before it takes its first full picture, so that nothing falls in between. When the
 //! kernel had to drop notifications, it takes a new picture and says so. Ends when nobody listens.
@@ -25,10 +26,11 @@ use nix::{
     },
 };
 use routed_core::fib::{Event, RouteChange};
-use socket2::{SockFilter, SockRef};
+use socket2::SockRef;
 use tokio::sync::{mpsc, watch};
 
 use super::{
+    filter,
     netlink::{Datagram, Netlink, NetlinkError, decode},
     routes::{StartError, message},
 };
@@ -197,9 +199,11 @@ fn subscribe(ignored: Option<u32>) -> Result<Socket, NetlinkError> {
     // Refused to an ordinary user in a user namespace, who has fewer routes as well.
     let _ = setsockopt(&fd, sockopt::RcvBufForce, &RECEIVE_BUFFER);
     setsockopt(&fd, sockopt::ReceiveTimeout, &TimeVal::seconds(1)).map_err(io::Error::from)?;
-    if let Some(port) = ignored {
-        SockRef::from(&fd).attach_filter(&all_but(port))?;
-    }
+    let filter = match ignored {
+        Some(port) => filter::both(filter::all_but(port), filter::few_of_pods()),
+        None => filter::few_of_pods(),
+    };
+    SockRef::from(&fd).attach_filter(&filter)?;
     socket.bind(&SocketAddr::new(0, 0))?;
     let routes = [libc::RTNLGRP_IPV4_ROUTE, libc::RTNLGRP_IPV6_ROUTE];
     let routes = if ignored.is_some() { &routes[..] } else { &[] };
@@ -208,22 +212,6 @@ fn subscribe(ignored: Option<u32>) -> Result<Socket, NetlinkError> {
         socket.add_membership(*group)?;
     }
     Ok(socket)
-}
-
-/// A classic BPF program that passes every message but those caused through this port.
-fn all_but(port: u32) -> [SockFilter; 4] {
-    // libc has the codes as wide as the C preprocessor; the instruction has 16 bits for them.
-    const LOAD: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS
-    const JUMP_IF_EQUAL: u16 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
-    const RETURN: u16 = 0x06; // BPF_RET | BPF_K
-    const NLMSG_PID: u32 = 12;
-    [
-        // Loads are big-endian, the header is in our own order.
-        SockFilter::new(LOAD, 0, 0, NLMSG_PID),
-        SockFilter::new(JUMP_IF_EQUAL, 0, 1, port.to_be()),
-        SockFilter::new(RETURN, 0, 0, 0),
-        SockFilter::new(RETURN, 0, 0, u32::MAX),
-    ]
 }
 
 /// Every interface with its addresses.

@@ -3,10 +3,7 @@
 //! In: the interfaces, always current. Out: for every peer's task, interfaces that begin or cease
 //! to carry traffic, and addresses that are gone. Decides nothing about sessions.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-};
+use std::{collections::BTreeSet, mem, net::IpAddr};
 
 use routed_core::fib::links::Links;
 use tokio::sync::watch;
@@ -16,13 +13,14 @@ use super::{LinkEvent, PeerCommand, PeerHandle, Peers};
 /// Tells the peers what happens to interfaces, until nobody watches those any more. May be dropped
 /// anywhere.
 pub async fn follow(mut links: watch::Receiver<Links>, peers: Peers) {
-    let mut known = Seen::of(&links.borrow_and_update());
+    let mut known = Seen::default();
+    // What is there at the start is no news.
+    known.look(&links.borrow_and_update());
     while links.changed().await.is_ok() {
-        let seen = Seen::of(&links.borrow_and_update());
-        for event in known.until(&seen) {
+        let events = known.look(&links.borrow_and_update());
+        for event in events {
             tell(&peers.list(), &event).await;
         }
-        known = seen;
     }
 }
 
@@ -33,35 +31,69 @@ pub(super) async fn tell(peers: &[PeerHandle], event: &LinkEvent) {
     }
 }
 
-/// What sessions can notice of the interfaces.
-#[derive(Debug, Default, PartialEq, Eq)]
+/// What sessions can notice of the interfaces. Looked at anew with every pod that comes or goes, so a look
+/// makes nothing of the thousands that have not changed.
+#[derive(Debug, Default)]
 struct Seen {
-    /// Interfaces by name, and whether traffic can leave through them.
-    carries: BTreeMap<String, bool>,
+    /// By index.
+    interfaces: Vec<Interface>,
     addresses: BTreeSet<IpAddr>,
 }
 
-impl Seen {
-    fn of(links: &Links) -> Self {
-        let carries = links.iter().map(|link| (link.name.clone(), links.carries(link.index)));
-        let addresses = links.iter().flat_map(|link| links.addresses(link.index));
-        Self {
-            carries: carries.collect(),
-            addresses: addresses.map(|address| address.local).collect(),
-        }
-    }
+#[derive(Debug, Default)]
+struct Interface {
+    index: u32,
+    name: String,
+    /// Traffic can leave through it.
+    carries: bool,
+}
 
-    /// What happened between this and a later look, losses first.
-    fn until(&self, later: &Self) -> Vec<LinkEvent> {
-        let carries = |seen: &Self, name: &String| seen.carries.get(name) == Some(&true);
-        let down = self.carries.keys().filter(|name| carries(self, name) && !carries(later, name));
-        let up = later.carries.keys().filter(|name| !carries(self, name) && carries(later, name));
-        let gone = self.addresses.difference(&later.addresses).copied();
-        down.cloned()
-            .map(LinkEvent::Down)
-            .chain(gone.map(LinkEvent::AddressGone))
-            .chain(up.cloned().map(LinkEvent::Up))
-            .collect()
+impl Seen {
+    /// Learns of the interfaces as they are now; returns what happened since the last look, losses first.
+    fn look(&mut self, links: &Links) -> Vec<LinkEvent> {
+        let (mut down, mut up) = (Vec::new(), Vec::new());
+        let mut before = mem::take(&mut self.interfaces).into_iter().peekable();
+        let lost = |interface: Interface, down: &mut Vec<_>| {
+            if interface.carries {
+                down.push(LinkEvent::Down(interface.name));
+            }
+        };
+        for link in links.iter() {
+            while let Some(gone) = before.next_if(|interface| interface.index < link.index) {
+                lost(gone, &mut down);
+            }
+            let same = before.next_if(|interface| interface.index == link.index);
+            let same = same.filter(|interface| {
+                let same = interface.name == link.name;
+                if !same && interface.carries {
+                    down.push(LinkEvent::Down(interface.name.clone()));
+                }
+                same
+            });
+            let mut now = same.unwrap_or_else(|| Interface {
+                index: link.index,
+                name: link.name.clone(),
+                carries: false,
+            });
+            let carries = link.up && link.carrier;
+            match (now.carries, carries) {
+                (true, false) => down.push(LinkEvent::Down(now.name.clone())),
+                (false, true) => up.push(LinkEvent::Up(now.name.clone())),
+                (true, true) | (false, false) => {}
+            }
+            now.carries = carries;
+            self.interfaces.push(now);
+        }
+        for gone in before {
+            lost(gone, &mut down);
+        }
+        let addresses = links.iter().flat_map(|link| links.addresses(link.index));
+        let addresses: BTreeSet<_> = addresses.map(|address| address.local).collect();
+        let gone = self.addresses.difference(&addresses).copied();
+        down.extend(gone.map(LinkEvent::AddressGone));
+        self.addresses = addresses;
+        down.extend(up);
+        down
     }
 }
 
@@ -81,32 +113,42 @@ mod tests {
         Change::AddressPresent(index, Address { local, on_link })
     }
 
-    fn seen(changes: &[Change]) -> Seen {
-        Seen::of(&changes.iter().cloned().collect())
+    /// What is told of each of these looks.
+    fn told<const N: usize>(looks: [&[Change]; N]) -> [Vec<LinkEvent>; N] {
+        let mut seen = Seen::default();
+        looks.map(|changes| seen.look(&changes.iter().cloned().collect()))
     }
 
     #[test]
     fn losses_of_carrier_and_address_are_told_before_what_is_new() {
-        let before = seen(&[link(2, "eth0", true), address(2, "10.1.1.1"), link(3, "eth1", false)]);
-        let after = seen(&[link(2, "eth0", false), link(3, "eth1", true)]);
+        let before = [link(2, "eth0", true), address(2, "10.1.1.1"), link(3, "eth1", false)];
+        let after = [link(2, "eth0", false), link(3, "eth1", true)];
+        let [_, told, nothing] = told([&before, &after, &after]);
         assert_eq!(
-            before.until(&after),
+            told,
             [
                 LinkEvent::Down("eth0".to_owned()),
                 LinkEvent::AddressGone("10.1.1.1".parse().unwrap()),
                 LinkEvent::Up("eth1".to_owned()),
             ]
         );
-        assert_eq!(after.until(&after), []);
+        assert_eq!(nothing, []);
     }
 
     #[test]
     fn an_interface_that_vanishes_is_down_and_one_that_moves_its_address_keeps_it() {
-        let before = seen(&[link(2, "eth0", true), address(2, "10.1.1.1")]);
-        let renamed = seen(&[link(2, "up0", true), address(2, "10.1.1.1")]);
-        assert_eq!(
-            before.until(&renamed),
-            [LinkEvent::Down("eth0".to_owned()), LinkEvent::Up("up0".to_owned())]
+        let before = [link(2, "eth0", true), address(2, "10.1.1.1"), link(3, "eth1", true)];
+        let renamed = [link(2, "up0", true), address(2, "10.1.1.1"), link(3, "eth1", true)];
+        let moved = [link(3, "eth1", true), address(3, "10.1.1.1"), link(4, "eth2", false)];
+        let [first, renamed, moved, none] = told([&before, &renamed, &moved, &[]]);
+        let (down, up) = (
+            |name: &str| LinkEvent::Down(name.to_owned()),
+            |name: &str| LinkEvent::Up(name.to_owned()),
         );
+        assert_eq!(first, [up("eth0"), up("eth1")]);
+        assert_eq!(renamed, [down("eth0"), up("up0")]);
+        assert_eq!(moved, [down("up0")]);
+        let address = LinkEvent::AddressGone("10.1.1.1".parse().unwrap());
+        assert_eq!(none, [down("eth1"), address]);
     }
 }

@@ -28,19 +28,19 @@ enum After {
 }
 
 /// A pod that is there all the time, and must not notice.
-struct Bystander {
+pub(crate) struct Bystander {
     pod: Pod,
     wiring: Wiring,
 }
 
 impl Bystander {
-    async fn come(host: &Host) -> Self {
+    pub(crate) async fn come(host: &Host) -> Self {
         let pod = Pod::new("bystander");
         let wiring = host.add(&pod).await;
         Self { pod, wiring }
     }
 
-    async fn is_unharmed(&self, host: &Host, at: &str) {
+    pub(crate) async fn is_unharmed(&self, host: &Host, at: &str) {
         assert_eq!(host.check(&self.pod, &self.wiring).await, "", "{at}");
     }
 }

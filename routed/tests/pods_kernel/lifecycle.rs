@@ -120,7 +120,7 @@ fn del_that_found_no_daemon_is_settled_before_anything_else_when_it_is_back() {
             container_id: "a".to_owned(),
             ifname: "eth0".to_owned(),
         };
-        assert_eq!(client::detach(&socket, &id, None).unwrap(), rpc::Response::Done);
+        assert_eq!(client::detach(&socket, &id).unwrap(), rpc::Response::Done);
         assert_eq!(client::owed_detaches(&socket).unwrap().len(), 1);
         std::fs::write(host.folder.path().join("owed-detaches/nonsense"), "{").unwrap();
 

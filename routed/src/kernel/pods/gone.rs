@@ -20,10 +20,13 @@ use nix::{
     },
 };
 use routed_core::pod::Event;
-use socket2::{SockFilter, SockRef};
+use socket2::SockRef;
 use tokio::sync::mpsc;
 
-use crate::kernel::netlink::{Datagram, NetlinkError, decode};
+use crate::kernel::{
+    filter,
+    netlink::{Datagram, NetlinkError, decode},
+};
 
 /// Starts listening in the calling thread's network namespace; from then on nothing is missed.
 ///
@@ -80,25 +83,10 @@ fn subscribe() -> Result<Socket, NetlinkError> {
     // Refused to an ordinary user in a user namespace; then more is lost, and noticed.
     let _ = setsockopt(&fd, sockopt::RcvBufForce, &RECEIVE_BUFFER);
     setsockopt(&fd, sockopt::ReceiveTimeout, &TimeVal::seconds(1)).map_err(io::Error::from)?;
-    SockRef::from(&fd).attach_filter(&only_deletions())?;
+    SockRef::from(&fd).attach_filter(&filter::only_gone_links())?;
     socket.bind(&SocketAddr::new(0, 0))?;
     socket.add_membership(libc::RTNLGRP_LINK)?;
     Ok(socket)
-}
-
-/// A classic BPF program that passes RTM_DELLINK.
-fn only_deletions() -> [SockFilter; 4] {
-    const LOAD_HALF: u16 = 0x28; // BPF_LD | BPF_H | BPF_ABS
-    const JUMP_IF_EQUAL: u16 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
-    const RETURN: u16 = 0x06; // BPF_RET | BPF_K
-    const NLMSG_TYPE: u32 = 4;
-    [
-        // Loads are big-endian, the header is in our own order.
-        SockFilter::new(LOAD_HALF, 0, 0, NLMSG_TYPE),
-        SockFilter::new(JUMP_IF_EQUAL, 0, 1, u32::from(libc::RTM_DELLINK.to_be())),
-        SockFilter::new(RETURN, 0, 0, u32::MAX),
-        SockFilter::new(RETURN, 0, 0, 0),
-    ]
 }
 
 /// Octets asked for as receive buffer: some thousand deletions at once.

@@ -2,7 +2,7 @@
 //!
 //! In: a pod's wiring and the sockets of both namespaces. Out: a [`Picture`]. On the host it asks
 //! for exactly the pod's objects, so that the time does not grow with the number of pods or
-//! routes; inside the pod it lists what there is.
+//! routes; inside the pod it lists what there is, except neighbours: all namespaces' are in one table.
 
 use std::net::IpAddr;
 
@@ -17,7 +17,7 @@ use netlink_packet_route::{
 use nix::errno::Errno;
 use routed_core::pod::{
     check::{LinkSeen, NeighbourSeen, Picture, RouteSeen},
-    wiring::Wiring,
+    wiring::{Wiring, gateway},
 };
 
 use super::{
@@ -30,11 +30,21 @@ use crate::kernel::{
     sysctl,
 };
 
+/// Whose neighbours are looked for in the pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Neighbours {
+    /// Every one: the kernel walks through those of all pods for it.
+    All,
+    /// The gateways, which are asked for by name.
+    Gateways,
+}
+
 /// Everything that the wiring names; of the pod's side nothing without a socket there.
 pub(super) fn look(
     host: &mut Netlink,
     inside: Option<&mut Netlink>,
     wiring: &Wiring,
+    neighbours: Neighbours,
 ) -> Result<Picture, NetlinkError> {
     let index = wiring.host.index;
     let mut picture = Picture { host: link(host, index)?, ..Picture::default() };
@@ -52,6 +62,14 @@ pub(super) fn look(
     let own = picture.inside.iter().find(|link| link.name == wiring.inside.name);
     if let Some(index) = own.map(|link| link.index) {
         look_inside(inside, index, &mut picture)?;
+        picture.neighbours = match neighbours {
+            Neighbours::All => all_neighbours(inside, index)?,
+            Neighbours::Gateways => {
+                let gateways = wiring.lease.iter().map(gateway);
+                let found = gateways.map(|gateway| neighbour(inside, index, gateway));
+                found.filter_map(Result::transpose).collect::<Result<_, _>>()?
+            }
+        };
     }
     Ok(picture)
 }
@@ -103,13 +121,6 @@ fn look_inside(
             picture.addresses.extend(seen::address(&message));
         }
     }
-    let mut neighbours = NeighbourMessage::default();
-    neighbours.attributes.push(NeighbourAttribute::IfIndex(index));
-    for message in netlink.dump(&RouteNetlinkMessage::GetNeighbour(neighbours))? {
-        if let RouteNetlinkMessage::NewNeighbour(message) = message {
-            picture.neighbours.extend(seen::neighbour(&message));
-        }
-    }
     let mut routes = RouteMessage::default();
     routes.attributes.push(RouteAttribute::Oif(index));
     for message in netlink.dump(&RouteNetlinkMessage::GetRoute(routes))? {
@@ -118,6 +129,17 @@ fn look_inside(
         }
     }
     Ok(())
+}
+
+fn all_neighbours(netlink: &mut Netlink, index: u32) -> Result<Vec<NeighbourSeen>, NetlinkError> {
+    let mut message = NeighbourMessage::default();
+    message.attributes.push(NeighbourAttribute::IfIndex(index));
+    let neighbours = netlink.dump(&RouteNetlinkMessage::GetNeighbour(message))?;
+    let seen = neighbours.into_iter().filter_map(|message| match message {
+        RouteNetlinkMessage::NewNeighbour(message) => seen::neighbour(&message),
+        _ => None,
+    });
+    Ok(seen.collect())
 }
 
 fn link(netlink: &mut Netlink, index: u32) -> Result<Option<LinkSeen>, NetlinkError> {

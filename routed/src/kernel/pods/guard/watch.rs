@@ -18,10 +18,12 @@ use nix::{
         time::{TimeVal, TimeValLike},
     },
 };
+use socket2::SockRef;
 use tokio::sync::mpsc;
 
 use super::TABLE;
 use crate::kernel::{
+    filter,
     nft::{NftError, SUBSYSTEM, attribute, messages},
     pods::Job,
 };
@@ -39,6 +41,8 @@ pub fn spawn(own: u32, jobs: mpsc::WeakSender<Job>) -> Result<(), NftError> {
     let fd = unsafe { BorrowedFd::borrow_raw(socket.as_raw_fd()) };
     let _ = setsockopt(&fd, sockopt::RcvBufForce, &RECEIVE_BUFFER);
     setsockopt(&fd, sockopt::ReceiveTimeout, &TimeVal::seconds(1)).map_err(io::Error::from)?;
+    // Every pod that comes or goes changes the table; that need not wake anybody.
+    SockRef::from(&fd).attach_filter(&filter::all_but(own))?;
     socket.bind(&SocketAddr::new(0, 0))?;
     socket.add_membership(NFNLGRP_NFTABLES)?;
     thread::Builder::new().name("pods-guard".to_owned()).spawn(move || run(&socket, own, &jobs))?;

@@ -1,0 +1,208 @@
+//! Filters of netlink notifications, which the kernel runs before it wakes us.
+//!
+//! Classic BPF programs over one message. Loads are big-endian and netlink is in the machine's own
+//! order, so every constant is turned round instead of every value.
+
+use routed_core::pod::step::{GROUP_DOOMED, GROUP_LIVE};
+use socket2::SockFilter;
+
+/// Passes RTM_DELLINK only.
+pub(super) fn only_gone_links() -> Vec<SockFilter> {
+    vec![load_half(NLMSG_TYPE), unless_half(libc::RTM_DELLINK, 1), verdict(PASS), verdict(DROP)]
+}
+
+/// Passes what was not caused through this netlink port.
+pub(super) fn all_but(port: u32) -> Vec<SockFilter> {
+    vec![load(NLMSG_PID), unless(port, 1), verdict(DROP), verdict(PASS)]
+}
+
+/// Drops what says nothing about pods' interfaces that matters to routes: while one is being made (up
+/// but without carrier), or being removed. A pod causes seven such messages of a good kilooctet, of
+/// which two are left: it carries, it has gone. All else passes.
+pub(super) fn few_of_pods() -> Vec<SockFilter> {
+    vec![
+        load_half(NLMSG_TYPE),
+        unless_half(libc::RTM_NEWLINK, 12),
+        load_constant(LINK_ATTRIBUTES),
+        load_index(libc::IFLA_GROUP.into()),
+        // Where that attribute is, or 0.
+        load(FIND_ATTRIBUTE),
+        if_equal(0, 8),
+        index_from_accumulator(),
+        load_indexed(ATTRIBUTE_HEADER),
+        if_equal(GROUP_DOOMED.to_be(), 4),
+        unless(GROUP_LIVE, 4),
+        load(LINK_FLAGS),
+        // Not up: somebody has set it down.
+        unless_set(libc::IFF_UP, 2),
+        if_set(libc::IFF_LOWER_UP, 1),
+        verdict(DROP),
+        verdict(PASS),
+    ]
+}
+
+/// Both: a message must pass the first to come to the second.
+pub(super) fn both(first: Vec<SockFilter>, second: Vec<SockFilter>) -> Vec<SockFilter> {
+    // The last instruction of each program passes; in front of it one drops.
+    let mut program = first;
+    program.pop();
+    program.extend(second);
+    program
+}
+
+const fn load(offset: u32) -> SockFilter {
+    SockFilter::new(0x20, 0, 0, offset) // BPF_LD | BPF_W | BPF_ABS
+}
+
+const fn load_half(offset: u32) -> SockFilter {
+    SockFilter::new(0x28, 0, 0, offset) // BPF_LD | BPF_H | BPF_ABS
+}
+
+const fn load_indexed(offset: u32) -> SockFilter {
+    SockFilter::new(0x40, 0, 0, offset) // BPF_LD | BPF_W | BPF_IND
+}
+
+const fn load_constant(value: u32) -> SockFilter {
+    SockFilter::new(0x00, 0, 0, value) // BPF_LD | BPF_IMM
+}
+
+const fn load_index(value: u32) -> SockFilter {
+    SockFilter::new(0x01, 0, 0, value) // BPF_LDX | BPF_IMM
+}
+
+const fn index_from_accumulator() -> SockFilter {
+    SockFilter::new(0x07, 0, 0, 0) // BPF_MISC | BPF_TAX
+}
+
+/// Skips so many instructions if the accumulator is that, as loaded.
+const fn if_equal(value: u32, skip: u8) -> SockFilter {
+    SockFilter::new(0x15, skip, 0, value) // BPF_JMP | BPF_JEQ | BPF_K
+}
+
+/// Skips so many instructions unless the accumulator is that number of the machine's order.
+const fn unless(value: u32, skip: u8) -> SockFilter {
+    SockFilter::new(0x15, 0, skip, value.to_be())
+}
+
+/// The same for 16 bits.
+fn unless_half(value: u16, skip: u8) -> SockFilter {
+    SockFilter::new(0x15, 0, skip, value.to_be().into())
+}
+
+/// Skips so many instructions if a flag is set.
+const fn if_set(flag: i32, skip: u8) -> SockFilter {
+    SockFilter::new(0x45, skip, 0, flag.cast_unsigned().to_be()) // BPF_JMP | BPF_JSET | BPF_K
+}
+
+/// Skips so many instructions unless a flag is set.
+const fn unless_set(flag: i32, skip: u8) -> SockFilter {
+    SockFilter::new(0x45, 0, skip, flag.cast_unsigned().to_be())
+}
+
+const fn verdict(octets: u32) -> SockFilter {
+    SockFilter::new(0x06, 0, 0, octets) // BPF_RET | BPF_K
+}
+
+const PASS: u32 = u32::MAX;
+const DROP: u32 = 0;
+/// Offsets in `struct nlmsghdr`.
+const NLMSG_TYPE: u32 = 4;
+const NLMSG_PID: u32 = 12;
+/// Of `ifi_flags`, and of the attributes behind `struct ifinfomsg`.
+const LINK_FLAGS: u32 = 24;
+const LINK_ATTRIBUTES: u32 = 32;
+/// Octets in front of an attribute's value.
+const ATTRIBUTE_HEADER: u32 = 4;
+/// SKF_AD_OFF + SKF_AD_NLATTR: finds the attribute of the index's kind from the accumulator on.
+const FIND_ATTRIBUTE: u32 = 0xffff_f000 + 12;
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixDatagram;
+
+    use netlink_packet_core::{NLM_F_MULTIPART, NetlinkHeader, NetlinkMessage, NetlinkPayload};
+    use netlink_packet_route::{
+        RouteNetlinkMessage,
+        link::{LinkAttribute, LinkFlags, LinkMessage},
+    };
+    use socket2::SockRef;
+
+    use super::*;
+
+    /// A link as the kernel tells of it, with attributes on both sides of the group.
+    fn link(group: Option<u32>, flags: LinkFlags) -> LinkMessage {
+        let mut message = LinkMessage::default();
+        message.header.index = 7;
+        message.header.flags = flags;
+        message.attributes.push(LinkAttribute::IfName("s32abc".to_owned()));
+        message.attributes.extend(group.map(LinkAttribute::Group));
+        message.attributes.push(LinkAttribute::Mtu(1500));
+        message
+    }
+
+    fn octets(message: RouteNetlinkMessage, port: u32) -> Vec<u8> {
+        let mut header = NetlinkHeader::default();
+        header.flags = NLM_F_MULTIPART;
+        header.port_number = port;
+        let mut message = NetlinkMessage::new(header, NetlinkPayload::from(message));
+        message.finalize();
+        let mut octets = vec![0; message.buffer_len()];
+        message.serialize(&mut octets);
+        octets
+    }
+
+    /// Which of these get through.
+    fn passed(program: &[SockFilter], messages: &[Vec<u8>]) -> Vec<bool> {
+        let (sender, receiver) = UnixDatagram::pair().unwrap();
+        SockRef::from(&receiver).attach_filter(program).unwrap();
+        receiver.set_nonblocking(true).unwrap();
+        let get = |message: &Vec<u8>| {
+            // A filtered datagram is dropped, which the sender does not notice.
+            let _ = sender.send(message);
+            receiver.recv(&mut [0; 4096]).is_ok()
+        };
+        messages.iter().map(get).collect()
+    }
+
+    #[test]
+    fn of_pods_interfaces_only_what_routes_depend_on_gets_through() {
+        use RouteNetlinkMessage::{DelLink, NewLink, NewRoute};
+        let (up, carries) = (LinkFlags::Up, LinkFlags::Up | LinkFlags::LowerUp);
+        let messages = [
+            (NewLink(link(Some(GROUP_LIVE), up)), false),
+            (NewLink(link(Some(GROUP_LIVE), carries)), true),
+            (NewLink(link(Some(GROUP_LIVE), LinkFlags::empty())), true),
+            (NewLink(link(Some(GROUP_DOOMED), carries)), false),
+            (NewLink(link(Some(GROUP_DOOMED), LinkFlags::empty())), false),
+            (DelLink(link(Some(GROUP_DOOMED), LinkFlags::empty())), true),
+            (DelLink(link(Some(GROUP_LIVE), carries)), true),
+            // Everybody else's.
+            (NewLink(link(Some(0), up)), true),
+            (NewLink(link(None, up)), true),
+            (NewRoute(netlink_packet_route::route::RouteMessage::default()), true),
+        ];
+        let (messages, expected): (Vec<_>, Vec<_>) =
+            messages.into_iter().map(|(message, pass)| (octets(message, 1), pass)).unzip();
+        assert_eq!(passed(&few_of_pods(), &messages), expected);
+        // The same behind another filter, which has its own say.
+        assert_eq!(passed(&both(all_but(2), few_of_pods()), &messages), expected);
+        let none = passed(&both(all_but(1), few_of_pods()), &messages);
+        assert!(!none.contains(&true), "{none:?}");
+    }
+
+    #[test]
+    fn only_links_that_go_get_through() {
+        let messages = [
+            octets(RouteNetlinkMessage::DelLink(link(None, LinkFlags::Up)), 0),
+            octets(RouteNetlinkMessage::NewLink(link(None, LinkFlags::Up)), 0),
+        ];
+        assert_eq!(passed(&only_gone_links(), &messages), [true, false]);
+    }
+
+    #[test]
+    fn changes_through_one_port_are_left_out() {
+        let message = |port| octets(RouteNetlinkMessage::NewLink(link(None, LinkFlags::Up)), port);
+        let ports = [0x0102_0304, 0x0403_0201, 5].map(message);
+        assert_eq!(passed(&all_but(0x0102_0304), &ports), [false, true, true]);
+    }
+}
