@@ -16,26 +16,30 @@ pub(super) fn all_but(port: u32) -> Vec<SockFilter> {
     vec![load(NLMSG_PID), unless(port, 1), verdict(DROP), verdict(PASS)]
 }
 
-/// Drops what says nothing about pods' interfaces that matters to routes: while one is being made (up
-/// but without carrier), or being removed. A pod causes seven such messages of a good kilooctet, of
-/// which two are left: it carries, it has gone. All else passes.
+/// Drops what says nothing about pods' interfaces that matters to routes: while one is being made (without
+/// alias, or up but without carrier), or being removed. What is left of a pod's messages, each of a
+/// good kilooctet, is that it carries and that it has gone. All else passes.
 pub(super) fn few_of_pods() -> Vec<SockFilter> {
     vec![
         load_half(NLMSG_TYPE),
-        unless_half(libc::RTM_NEWLINK, 12),
+        unless_half(libc::RTM_NEWLINK, 16),
         load_constant(LINK_ATTRIBUTES),
         load_index(libc::IFLA_GROUP.into()),
         // Where that attribute is, or 0.
         load(FIND_ATTRIBUTE),
-        if_equal(0, 8),
+        if_equal(0, 12),
         index_from_accumulator(),
         load_indexed(ATTRIBUTE_HEADER),
-        if_equal(GROUP_DOOMED.to_be(), 4),
-        unless(GROUP_LIVE, 4),
+        if_equal(GROUP_DOOMED.to_be(), 8),
+        unless(GROUP_LIVE, 8),
         load(LINK_FLAGS),
-        // Not up: somebody has set it down.
-        unless_set(libc::IFF_UP, 2),
-        if_set(libc::IFF_LOWER_UP, 1),
+        if_set(libc::IFF_LOWER_UP, 6),
+        if_set(libc::IFF_UP, 4),
+        // Not up: somebody has set it down, unless it is new.
+        load_constant(LINK_ATTRIBUTES),
+        load_index(libc::IFLA_IFALIAS.into()),
+        load(FIND_ATTRIBUTE),
+        unless(0, 1),
         verdict(DROP),
         verdict(PASS),
     ]
@@ -94,11 +98,6 @@ const fn if_set(flag: i32, skip: u8) -> SockFilter {
     SockFilter::new(0x45, skip, 0, flag.cast_unsigned().to_be()) // BPF_JMP | BPF_JSET | BPF_K
 }
 
-/// Skips so many instructions unless a flag is set.
-const fn unless_set(flag: i32, skip: u8) -> SockFilter {
-    SockFilter::new(0x45, 0, skip, flag.cast_unsigned().to_be())
-}
-
 const fn verdict(octets: u32) -> SockFilter {
     SockFilter::new(0x06, 0, 0, octets) // BPF_RET | BPF_K
 }
@@ -140,6 +139,11 @@ mod tests {
         message
     }
 
+    fn labelled(mut message: LinkMessage) -> LinkMessage {
+        message.attributes.push(LinkAttribute::IfAlias("slash32:…".to_owned()));
+        message
+    }
+
     fn octets(message: RouteNetlinkMessage, port: u32) -> Vec<u8> {
         let mut header = NetlinkHeader::default();
         header.flags = NLM_F_MULTIPART;
@@ -171,7 +175,10 @@ mod tests {
         let messages = [
             (NewLink(link(Some(GROUP_LIVE), up)), false),
             (NewLink(link(Some(GROUP_LIVE), carries)), true),
-            (NewLink(link(Some(GROUP_LIVE), LinkFlags::empty())), true),
+            (NewLink(link(Some(GROUP_LIVE), LinkFlags::empty())), false),
+            (NewLink(labelled(link(Some(GROUP_LIVE), LinkFlags::empty()))), true),
+            (NewLink(labelled(link(Some(GROUP_LIVE), up))), false),
+            (NewLink(labelled(link(Some(GROUP_LIVE), carries))), true),
             (NewLink(link(Some(GROUP_DOOMED), carries)), false),
             (NewLink(link(Some(GROUP_DOOMED), LinkFlags::empty())), false),
             (DelLink(link(Some(GROUP_DOOMED), LinkFlags::empty())), true),

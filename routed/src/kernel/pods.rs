@@ -186,8 +186,7 @@ impl Worker {
         for datagram in datagrams(steps) {
             let stage = datagram[0].stage();
             if stage == Stage::Await {
-                return self
-                    .wait(&mut inside, datagram)
+                return Self::wait(&mut inside, datagram)
                     .map_err(|error| failed(error, steps.len()));
             }
             let before = reached;
@@ -229,8 +228,8 @@ impl Worker {
         Ok(())
     }
 
-    fn wait(&mut self, inside: &mut Netlink, steps: &[Step]) -> Result<(), PodError> {
-        wait::wait(&mut self.host, inside, steps).map_err(broken)?.map_err(|late| {
+    fn wait(inside: &mut Netlink, steps: &[Step]) -> Result<(), PodError> {
+        wait::wait(inside, steps).map_err(broken)?.map_err(|late| {
             let errno = number(Errno::ETIMEDOUT);
             PodError::Refused { step: Box::new(late.clone()), errno, text: None }
         })

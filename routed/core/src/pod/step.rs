@@ -6,11 +6,13 @@
 //! the moment at which ADD is answered.
 //!
 //! What the order rests on: a pair is made with its peer already in the pod's namespace, since
-//! moving an interface later costs 20 ms under the kernel's main lock; the host's end is made up,
-//! the peer cannot be; interface indexes and hardware addresses are ours to choose, so that
-//! routes and neighbours need no answer first. The pair has a datagram to itself: if it were
-//! refused because an index is taken, the routes behind it would go to a stranger's interface. The
-//! rules come last, since the kernel meanwhile does what is waited for.
+//! moving an interface later costs 20 ms under the kernel's main lock; interface indexes and hardware
+//! addresses are ours to choose, so that routes and neighbours need no answer first. The pair has a
+//! datagram to itself: if it were refused because an index is taken, the routes behind it would go to a
+//! stranger's interface. The pod's end goes up before the host's, which then has its carrier from the
+//! first moment: every change of an end that is up, and every change of its carrier, makes the kernel
+//! walk through all IPv6 routes of the namespace, of which the host has one for each pod. The rules
+//! come last, since the kernel meanwhile does what is waited for.
 
 use std::{fmt, net::IpAddr};
 
@@ -29,8 +31,8 @@ pub const GROUP_DOOMED: u32 = 5333;
 /// One change in the kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Make a veth pair of one queue, the host's end up and in [`GROUP_LIVE`], the other end in
-    /// the pod's namespace. Refused if a name is taken.
+    /// Make a veth pair of one queue, the host's end in [`GROUP_LIVE`], the other end in the pod's
+    /// namespace, both down. Refused if a name is taken.
     CreatePair {
         /// The host's end.
         host: LinkEnd,
@@ -77,10 +79,10 @@ pub enum Step {
     },
     /// Set the pod's loopback interface up.
     LoopbackUp,
-    /// Set the pod's end up.
+    /// Set an end up.
     LinkUp {
-        /// Index in the pod's namespace.
-        index: u32,
+        /// Which.
+        on: End,
     },
     /// Give the pod's end an address of full length, without duplicate address detection (1.7 s).
     /// If IPv6 is switched off on the interface, it is switched on first.
@@ -115,10 +117,10 @@ pub enum Step {
         /// [`gateway`] of the family.
         gateway: IpAddr,
     },
-    /// Wait until the host's end sends: it was up before its peer, so the kernel notices the carrier
-    /// a moment later, and drops what is sent until then.
+    /// Wait until the pod's end sends: it was up before its peer, so the kernel notices the carrier a
+    /// moment later, and drops what is sent until then.
     AwaitCarrier {
-        /// Index of the host's end.
+        /// Index in the pod's namespace.
         index: u32,
     },
     /// Wait until the pod's IPv6 address receives: even without duplicate address detection the
@@ -191,6 +193,7 @@ impl Step {
             Self::CreatePair { .. } => Stage::Pair,
             Self::Label { .. }
             | Self::Neighbour { on: End::Host(_), .. }
+            | Self::LinkUp { on: End::Host(_) }
             | Self::HostRoute { .. }
             | Self::RemoveHostRoute { .. }
             | Self::RemoveNeighbour { .. }
@@ -198,7 +201,7 @@ impl Step {
             Self::Permit { .. } | Self::Forbid { .. } => Stage::Guard,
             Self::Neighbour { on: End::Inside(_), .. }
             | Self::LoopbackUp
-            | Self::LinkUp { .. }
+            | Self::LinkUp { on: End::Inside(_) }
             | Self::Address { .. }
             | Self::GatewayRoute { .. }
             | Self::Route { .. }
@@ -230,16 +233,9 @@ pub fn permits(wiring: &Wiring, siblings: &[&Wiring]) -> Vec<(u32, IpAddr)> {
 #[must_use]
 pub fn attach(wiring: &Wiring, permits: Option<Vec<(u32, IpAddr)>>) -> Vec<Step> {
     let Wiring { host, inside, lease, mtu, routes, .. } = wiring;
-    let mut steps = vec![
-        Step::CreatePair { host: host.clone(), inside: inside.clone(), mtu: *mtu },
-        Step::Label { name: host.name.clone(), alias: alias::encode(wiring) },
-    ];
-    for address in lease.iter() {
-        steps.push(Step::Neighbour { on: End::Host(host.index), address, mac: inside.mac });
-        steps.push(Step::HostRoute { index: host.index, address, stamp: *routes });
-    }
+    let pair = Step::CreatePair { host: host.clone(), inside: inside.clone(), mtu: *mtu };
     let index = inside.index;
-    steps.extend([Step::LoopbackUp, Step::LinkUp { index }]);
+    let mut steps = vec![pair, Step::LoopbackUp, Step::LinkUp { on: End::Inside(index) }];
     for address in lease.iter() {
         let gateway = gateway(address);
         steps.push(Step::Neighbour { on: End::Inside(index), address: gateway, mac: host.mac });
@@ -256,10 +252,18 @@ pub fn attach(wiring: &Wiring, permits: Option<Vec<(u32, IpAddr)>>) -> Vec<Step>
             steps.push(Step::DefaultRoute { index, gateway });
         }
     }
+    steps.extend([
+        Step::Label { name: host.name.clone(), alias: alias::encode(wiring) },
+        Step::LinkUp { on: End::Host(host.index) },
+    ]);
+    for address in lease.iter() {
+        steps.push(Step::Neighbour { on: End::Host(host.index), address, mac: inside.mac });
+        steps.push(Step::HostRoute { index: host.index, address, stamp: *routes });
+    }
     // Until then what the pod sends is dropped, but nothing runs in it before ADD is answered.
     let (index, addresses) = (host.index, lease.iter().collect());
     steps.extend(permits.map(|permits| Step::Permit { index, addresses, permits }));
-    steps.push(Step::AwaitCarrier { index: host.index });
+    steps.push(Step::AwaitCarrier { index: inside.index });
     steps.extend(lease.ipv6.map(|address| Step::AwaitAddress { address: address.into() }));
     steps
 }
@@ -289,7 +293,10 @@ impl fmt::Display for Step {
                 write!(f, "forbidding the pod's addresses on the host's interface {index}")
             }
             Self::LoopbackUp => f.write_str("setting the pod's loopback interface up"),
-            Self::LinkUp { .. } => f.write_str("setting the pod's interface up"),
+            Self::LinkUp { on: End::Inside(_) } => f.write_str("setting the pod's interface up"),
+            Self::LinkUp { on: End::Host(index) } => {
+                write!(f, "setting the host's interface {index} up")
+            }
             Self::Address { name, address, .. } => {
                 write!(f, "adding the address {} to {name} in the pod", Prefix::host(*address))
             }
@@ -303,7 +310,7 @@ impl fmt::Display for Step {
                 write!(f, "adding the default route via {gateway} in the pod")
             }
             Self::AwaitCarrier { index } => {
-                write!(f, "waiting for the host's interface {index} to find its carrier")
+                write!(f, "waiting for the pod's interface {index} to find its carrier")
             }
             Self::AwaitAddress { address } => write!(f, "waiting for {address} to receive"),
             Self::RemoveHostRoute { index, address, .. } => {

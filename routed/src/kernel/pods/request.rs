@@ -62,7 +62,7 @@ pub(super) fn request(step: &Step, context: Context<'_>) -> Option<Request> {
             message.attributes.push(LinkAttribute::IfName("lo".to_owned()));
             Request::existing(RouteNetlinkMessage::SetLink(up(message)))
         }
-        Step::LinkUp { index } => {
+        Step::LinkUp { on: End::Host(index) | End::Inside(index) } => {
             let mut message = LinkMessage::default();
             message.header.index = *index;
             Request::existing(RouteNetlinkMessage::SetLink(up(message)))
@@ -170,10 +170,9 @@ fn pair(host: &LinkEnd, inside: &LinkEnd, mtu: u32, netns: Option<BorrowedFd<'_>
         ];
         message
     };
-    // Not up: the kernel answers ENOTCONN before the pair is tied.
     let mut peer = end(inside);
     peer.attributes.extend(netns.map(|netns| LinkAttribute::NetNsFd(netns.as_raw_fd())));
-    let mut message = up(end(host));
+    let mut message = end(host);
     message.attributes.push(LinkAttribute::Group(GROUP_LIVE));
     message.attributes.push(LinkAttribute::LinkInfo(vec![
         LinkInfo::Kind(InfoKind::Veth),

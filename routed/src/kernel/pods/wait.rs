@@ -22,14 +22,13 @@ use crate::kernel::netlink::{Netlink, NetlinkError};
 
 /// Waits for all of them; `Err` with the first that is not in time.
 pub(super) fn wait<'a>(
-    host: &mut Netlink,
     inside: &mut Netlink,
     steps: &'a [Step],
 ) -> Result<Result<(), &'a Step>, NetlinkError> {
     let deadline = Instant::now() + LONGEST;
     for step in steps {
         let mut pause = FIRST_PAUSE;
-        while !done(host, inside, step)? {
+        while !done(inside, step)? {
             if Instant::now() >= deadline {
                 return Ok(Err(step));
             }
@@ -40,9 +39,9 @@ pub(super) fn wait<'a>(
     Ok(Ok(()))
 }
 
-fn done(host: &mut Netlink, inside: &mut Netlink, step: &Step) -> Result<bool, NetlinkError> {
+fn done(inside: &mut Netlink, step: &Step) -> Result<bool, NetlinkError> {
     match step {
-        Step::AwaitCarrier { index } => sends(host, *index),
+        Step::AwaitCarrier { index } => sends(inside, *index),
         Step::AwaitAddress { address } => receives(inside, *address),
         Step::CreatePair { .. }
         | Step::Label { .. }

@@ -200,7 +200,7 @@ impl Kernel {
                     index: end.index,
                     mac: end.mac,
                     mtu: *mtu,
-                    up: group == GROUP_LIVE,
+                    up: false,
                     group,
                     alias: None,
                     peer,
@@ -229,8 +229,12 @@ impl Kernel {
                 self.permits.retain(|(on, from)| on != index && !addresses.contains(from));
             }
             Step::LoopbackUp => self.pods[netns].links.get_mut("lo").unwrap().up = true,
-            Step::LinkUp { index } => {
-                let mut links = self.pods[netns].links.values_mut();
+            Step::LinkUp { on } => {
+                let (space, index) = match on {
+                    End::Host(index) => (&mut self.host, index),
+                    End::Inside(index) => (&mut self.pods[netns], index),
+                };
+                let mut links = space.links.values_mut();
                 links.find(|link| link.index == *index).ok_or(ENODEV)?.up = true;
             }
             Step::Address { index, address, .. } => {
@@ -249,7 +253,7 @@ impl Kernel {
                 let everything = everything.parse().unwrap();
                 add_route(&mut self.pods[netns], everything, *index, Some(*gateway))?;
             }
-            Step::AwaitCarrier { index } => up(&self.host, *index)?,
+            Step::AwaitCarrier { index } => up(&self.pods[netns], *index)?,
             Step::AwaitAddress { address } => {
                 let mut addresses = self.pods[netns].addresses.iter();
                 addresses.find(|(_, own)| own == address).ok_or(ENODEV)?;
