@@ -12,6 +12,7 @@
 //! checked, and after each DEL the node must be as before.
 
 use std::io::Write as _;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -246,7 +247,8 @@ impl<'a> Bench<'a> {
         let mut minimum = Minimum::open(cell.families)?;
         let (mut add, mut del) = (Samples::default(), Samples::default());
         for (number, sandbox) in self.sandboxes[..self.options.pods].iter().enumerate() {
-            add.push(minimum.add(number, sandbox.netns())?);
+            let netns = sandbox.open()?;
+            add.push(minimum.add(number, netns.as_fd())?);
         }
         self.node.expect_links(before + self.options.pods)?;
         for number in 0..self.options.pods {

@@ -2,16 +2,17 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use nix::sched::{CloneFlags, unshare};
+use nix::unistd::gettid;
 use serde_json::Value;
 
 use crate::bench::stats::Samples;
@@ -55,34 +56,47 @@ pub(super) struct Phase {
 /// A pod's network namespace, with its loopback up as runtimes have it.
 #[derive(Debug)]
 pub(super) struct Sandbox {
-    netns: OwnedFd,
+    /// By which every process finds it for as long as this one lives.
+    path: String,
     /// What ADD returned.
     result: Mutex<Option<Value>>,
 }
 
 impl Sandbox {
-    /// So many, on a thread that ends in the last of them.
+    /// So many. They live as long as this process.
+    ///
+    /// A thread keeps them open, in a table of descriptors of its own: starting a program copies the
+    /// table of the one who starts it, and with thousands of descriptors that took longer than the
+    /// program.
     pub(super) fn make(count: usize) -> Result<Vec<Self>> {
-        let make = move || {
-            (0..count)
-                .map(|_| {
-                    unshare(CloneFlags::CLONE_NEWNET).context("cannot make a pod's namespace")?;
-                    Rtnetlink::open()?.set_link("lo", true)?;
-                    let netns = File::open("/proc/thread-self/ns/net")?.into();
-                    Ok(Self { netns, result: Mutex::default() })
-                })
-                .collect()
-        };
-        thread::spawn(make).join().expect("it does not panic")
+        let (made, making) = mpsc::channel();
+        thread::spawn(move || {
+            let mut kept = Vec::new();
+            let _ = made.send(Self::make_and_keep(count, &mut kept));
+            loop {
+                thread::park();
+            }
+        });
+        making.recv().context("the namespaces' thread has ended")?
     }
 
-    pub(super) fn netns(&self) -> BorrowedFd<'_> {
-        self.netns.as_fd()
+    fn make_and_keep(count: usize, kept: &mut Vec<File>) -> Result<Vec<Self>> {
+        unshare(CloneFlags::CLONE_FILES)?;
+        let table = format!("/proc/{}/task/{}/fd", std::process::id(), gettid());
+        let mut sandboxes = Vec::new();
+        for _ in 0..count {
+            unshare(CloneFlags::CLONE_NEWNET).context("cannot make a pod's namespace")?;
+            Rtnetlink::open()?.set_link("lo", true)?;
+            let netns = File::open("/proc/thread-self/ns/net")?;
+            let path = format!("{table}/{}", netns.as_raw_fd());
+            sandboxes.push(Self { path, result: Mutex::default() });
+            kept.push(netns);
+        }
+        Ok(sandboxes)
     }
 
-    /// By which every process finds it for as long as this one lives.
-    fn path(&self) -> String {
-        format!("/proc/{}/fd/{}", std::process::id(), self.netns.as_raw_fd())
+    pub(super) fn open(&self) -> Result<File> {
+        File::open(&self.path).with_context(|| self.path.clone())
     }
 }
 
@@ -129,7 +143,7 @@ fn call(contender: &Contender, verb: Verb, id: &str, sandbox: &Sandbox) -> Resul
     command
         .env("CNI_COMMAND", verb.as_str())
         .env("CNI_CONTAINERID", id)
-        .env("CNI_NETNS", sandbox.path())
+        .env("CNI_NETNS", &sandbox.path)
         .env("CNI_IFNAME", "eth0")
         .env("CNI_ARGS", "IgnoreUnknown=1;K8S_POD_NAMESPACE=bench;K8S_POD_NAME=pod")
         .env("CNI_PATH", &contender.path)
