@@ -222,7 +222,7 @@ pub struct Pods {
     /// Where addresses come from.
     pub ipam: IpamSettings,
     /// MTU of the pods' interfaces, in octets.
-    pub mtu: u32,
+    pub mtu: Option<u32>,
     /// Whether pods send from their own addresses only, and do not reach the daemon.
     pub guard: bool,
     /// What of the daemon they reach all the same.

@@ -5,6 +5,7 @@ pub mod netlink;
 pub mod netns;
 pub mod nft;
 pub mod ours;
+pub mod paths;
 pub mod pods;
 pub mod routes;
 pub mod sysctl;

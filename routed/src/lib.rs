@@ -15,6 +15,7 @@ pub mod ipam;
 pub mod kernel;
 pub mod metrics;
 pub mod mrt;
+mod mtu;
 pub mod node;
 pub mod peering;
 pub mod policy_test;

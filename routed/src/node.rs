@@ -175,6 +175,25 @@ impl NodeHandle {
         self.inputs.send(Input::Configured(Box::new(settings))).await.map_err(|_| Stopped)
     }
 
+    /// Tells the smallest MTU of the ways to the peers, which new pods get unless the configuration has
+    /// one; `None` if there is no way.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`].
+    pub async fn path_mtu(&self, mtu: Option<u32>) -> Result<(), Stopped> {
+        self.inputs.send(Input::PathMtu(mtu)).await.map_err(|_| Stopped)
+    }
+
+    /// The MTU of the configuration, if it has one.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`].
+    pub async fn fixed_mtu(&self) -> Result<Option<u32>, Stopped> {
+        self.look(|pods, _| pods.fixed_mtu()).await
+    }
+
     /// Compares the pods with the kernel's interfaces and the journal, and puts right what differs.
     ///
     /// # Errors

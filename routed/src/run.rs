@@ -36,6 +36,7 @@ use crate::{
         watch::{self as kernel_watch, Links},
     },
     metrics::Metrics,
+    mtu,
     node::{self, NodeHandle},
     peering::{self, BestChanges, Peering, Peers},
     reload::{ReloadHandle, Running},
@@ -86,10 +87,13 @@ pub async fn run(path: PathBuf, mut config: Config) -> anyhow::Result<()> {
         let http = HttpServer::bind(address, metrics, sources).await?;
         parts.spawn("sockets.http", http.run());
     }
+    let links = kernel.links.clone();
     kernel.spawn(best, &peering, node.as_ref(), &mut parts);
     if let Some(node) = node.clone() {
         let announced = announce::follow(node.ranges(), peering.rib().clone());
         parts.spawn("the announcement of pod ranges", announced);
+        let mtu = mtu::follow(links, peering.peers().clone(), node.clone());
+        parts.spawn("the MTU of pods", mtu);
         parts.spawn("the count of sessions", count_sessions(peering.peers().clone(), node));
     }
 

@@ -63,6 +63,8 @@ pub struct Pods {
     gone: BTreeSet<u32>,
     look: Look,
     isolated: bool,
+    /// Of the ways to the peers, as far as known.
+    path_mtu: Option<u32>,
     commands: VecDeque<Command>,
 }
 
@@ -82,6 +84,7 @@ impl Pods {
             memory,
             gone: BTreeSet::new(),
             isolated: false,
+            path_mtu: None,
             commands: VecDeque::from([Command::Survey]),
         }
     }
@@ -101,6 +104,7 @@ impl Pods {
             Event::Sessions { configured, established } => {
                 self.isolated = configured > 0 && established == 0;
             }
+            Event::PathMtu(mtu) => self.path_mtu = mtu,
             Event::LinkGone(index) => self.link_gone(index),
             Event::Doubt => self.doubt(),
             Event::Discarded(name) => self.discarded(&name, now),
@@ -229,7 +233,7 @@ impl Pods {
                 }
                 let index = self.indexes.take(id);
                 let first = !self.has_default_route(id);
-                let wiring = plan(attach, lease, index, first, &self.settings);
+                let wiring = plan(attach, lease, index, first, self.path_mtu, &self.settings);
                 let steps = step::attach(&wiring, self.permits(&wiring));
                 self.commands.push_back(Command::Attach(op, id.clone(), steps));
                 self.slots.set(id, Phase::Working(wiring, Work::Attaching(op)));
@@ -240,6 +244,12 @@ impl Pods {
                 self.fail(op, error);
             }
         }
+    }
+
+    /// The MTU of the configuration, if it has one.
+    #[must_use]
+    pub const fn fixed_mtu(&self) -> Option<u32> {
+        self.settings.mtu
     }
 
     /// Has another interface of the same container default routes?

@@ -293,7 +293,7 @@ fn pod_fields(pods: &Pods) -> Vec<Field<'_>> {
     let cooldown = format!("{} s", cooldown.as_secs());
     // Of pods that are made from now on.
     vec![
-        Field::new("mtu", Effect::None, mtu),
+        Field::optional("mtu", Effect::None, mtu.as_ref()),
         Field::new("guard", Effect::None, guard),
         Field::new("open_to_pods", Effect::None, &listed(open_to_pods)),
         Field::new("cooldown", Effect::None, &cooldown),

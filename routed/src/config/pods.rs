@@ -12,8 +12,6 @@ use super::{
     value,
 };
 
-/// What every Ethernet takes.
-const DEFAULT_MTU: u32 = 1500;
 /// The least that IPv6 needs (RFC 8200 §5).
 const LEAST_MTU_IPV6: u32 = 1280;
 /// The least that every IPv4 host must take in one piece (RFC 791).
@@ -54,7 +52,7 @@ pub(super) fn read(root: &mut Section<'_, '_>, mode: Mode) -> Option<Pods> {
         check_names(section, &mut more);
         let six = ranges.iter().any(|range| range.value.family() == Family::Ipv6Unicast);
         let least = if six { LEAST_MTU_IPV6 } else { LEAST_MTU_IPV4 };
-        let mtu = section.or("mtu", DEFAULT_MTU, value::number(least..=65_535));
+        let mtu = section.optional("mtu", value::number(least..=65_535));
         let cooldown = section.or("cooldown", DEFAULT_COOLDOWN, |value| {
             let seconds = value::number(0..=MOST_COOLDOWN)(value)?;
             Ok(Duration::from_secs(seconds.into()))
@@ -71,7 +69,7 @@ pub(super) fn read(root: &mut Section<'_, '_>, mode: Mode) -> Option<Pods> {
         Pods {
             prefixes: ranges.into_iter().map(|range| range.value).collect(),
             ipam: IpamSettings { pools, reserved, cooldown },
-            mtu,
+            mtu: mtu.map(|mtu| mtu.value),
             guard,
             open_to_pods,
         }

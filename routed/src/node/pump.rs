@@ -30,6 +30,7 @@ pub(super) enum Input {
     Ask { request: Box<Request>, netns: Option<Arc<OwnedFd>>, answer: oneshot::Sender<Reply> },
     Look(Look),
     Sessions { configured: usize, established: usize },
+    PathMtu(Option<u32>),
     PutRight,
     Configured(Box<Settings>),
     Beside(Pin<Box<dyn Future<Output = ()> + Send>>),
@@ -132,6 +133,7 @@ impl Pump {
             }
             Input::Look(look) => look(&self.pods, Instant::now()),
             Input::Configured(settings) => self.handle(Event::Configured(settings)),
+            Input::PathMtu(mtu) => self.handle(Event::PathMtu(mtu)),
             Input::Beside(task) => drop(tokio::spawn(task)),
             Input::PutRight => {
                 self.journal.rewrite(self.pods.ipam());

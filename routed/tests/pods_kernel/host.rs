@@ -77,7 +77,7 @@ impl Host {
                 reserved: vec![],
                 cooldown: Duration::ZERO,
             },
-            mtu: 1500,
+            mtu: Some(1500),
             routes: RouteStamp { table: 254, protocol: 132 },
             guard: Some(GuardSettings { closed_ports: vec![179] }),
         };

@@ -33,6 +33,8 @@ pub enum Event {
         /// Of these, established.
         established: usize,
     },
+    /// The smallest MTU of the ways to the peers, in octets; `None` if there is no way.
+    PathMtu(Option<u32>),
     /// The interface of this index is gone from the host: somebody's, perhaps a pod's.
     LinkGone(u32),
     /// [`Command::Discard`] ended, one way or the other.

@@ -21,8 +21,8 @@ use crate::{
 pub struct Settings {
     /// Where addresses come from.
     pub ipam: IpamSettings,
-    /// MTU of pods that ask for none, in octets.
-    pub mtu: u32,
+    /// MTU of pods that ask for none, in octets; `None`: as the ways to the peers have it.
+    pub mtu: Option<u32>,
     /// Marks of the host's routes.
     pub routes: RouteStamp,
     /// What pods may not do; `None` if they may do everything.
@@ -71,6 +71,7 @@ pub(super) fn plan(
     lease: Lease,
     index: u32,
     default_route: bool,
+    path_mtu: Option<u32>,
     settings: &Settings,
 ) -> Wiring {
     let Attach { id, pod, mac, mtu, destinations, .. } = attach;
@@ -86,11 +87,17 @@ pub(super) fn plan(
         id: id.clone(),
         pod: pod.clone(),
         lease,
-        mtu: mtu.unwrap_or(settings.mtu),
+        mtu: mtu.or(settings.mtu).unwrap_or_else(|| mtu_of(path_mtu, lease)),
         default_route: attach.default_route.unwrap_or(default_route),
         destinations: destinations.clone(),
         routes: settings.routes,
     }
+}
+
+/// The MTU that suits the ways to the peers, as far as the pod's families allow.
+fn mtu_of(path_mtu: Option<u32>, lease: Lease) -> u32 {
+    let least = if lease.ipv6.is_some() { LEAST_MTU_IPV6 } else { LEAST_MTU_IPV4 };
+    path_mtu.map_or(DEFAULT_MTU, |mtu| mtu.clamp(least, MOST_MTU))
 }
 
 /// Why a repeated ADD does not ask for what is there; `None` if it does.
@@ -161,6 +168,8 @@ const FIRST_INDEX: u32 = 1 << 24;
 const LAST_INDEX: u32 = i32::MAX as u32 - 1;
 /// RFC 791 §3.2: every host must take this.
 const LEAST_MTU_IPV4: u32 = 68;
+/// What every Ethernet takes, and the MTU of pods while nothing better is known.
+const DEFAULT_MTU: u32 = 1500;
 /// RFC 8200 §5: below this the kernel switches IPv6 off on the interface.
 const LEAST_MTU_IPV6: u32 = 1280;
 /// What a veth takes.
