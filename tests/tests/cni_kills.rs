@@ -37,6 +37,7 @@ fn network(node: &Node) -> Value {
 
 /// Calls the plugin and kills it when it enters this system call of its own, counted from its start;
 /// true if it ended before that.
+#[expect(clippy::zombie_processes, reason = "waited for as a traced process, by waitpid")]
 fn call_and_kill(node: &Node, verb: &str, attachment: &Attachment<'_>, at: usize) -> bool {
     let stdin = node.path("stdin");
     let plugin = &attachment.network["plugins"][0];
