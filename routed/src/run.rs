@@ -257,8 +257,11 @@ fn pods(
     });
     let (socket, served, metrics) = (config.sockets.cni.clone(), node.clone(), metrics.clone());
     parts.spawn("sockets.cni", async move {
-        cni::owed::settle(&socket, &served).await;
-        let server = cni::server::serve(listener, served.clone(), metrics);
+        let node = served.clone();
+        let server = async move {
+            cni::owed::settle(&socket, &node).await;
+            cni::server::serve(listener, node, metrics).await;
+        };
         // If the pods' thread has ended, its own part says so.
         let _ = served.beside(server).await;
     });

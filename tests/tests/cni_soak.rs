@@ -60,7 +60,7 @@ impl Soak {
             // A runtime whose ADD fails sends DEL and makes another sandbox a little later.
             let mut attempt = 0;
             while !self.cycle(netns, cycle, attempt) {
-                thread::sleep(Duration::from_millis(5));
+                thread::sleep(Duration::from_millis(20));
                 attempt += 1;
             }
         }
@@ -168,7 +168,13 @@ fn pods_by_the_thousand_with_a_daemon_that_is_killed_again_and_again() {
         let soak = Soak::new(&node.path("cni.sock"));
         let mut kills = 0;
         run(node, &soak, cycles(), |node| {
+            // A machine that is so slow that no daemon ever came to serve would prove nothing.
+            let (added, begun) = (soak.added.load(Ordering::Relaxed), Instant::now());
             thread::sleep(Duration::from_millis(200 + dice(&mut seed) % 600));
+            while soak.added.load(Ordering::Relaxed) < cycles().min(added + CALLERS) {
+                assert!(begun.elapsed() < Duration::from_secs(60), "{}", node.log());
+                thread::sleep(Duration::from_millis(5));
+            }
             node.kill();
             thread::sleep(Duration::from_millis(dice(&mut seed) % 30));
             node.start();
