@@ -12,7 +12,7 @@ use std::{
 use bgp::{
     aspath::Asn,
     config::{GracefulRestart, HoldTime, PeerAs, Restarted, SessionConfig, StaleTime},
-    family::{Family, FamilySet},
+    family::{Family, FamilySet, PerFamily},
     session::{Cause, Cease, ConnId, Established, Input, Output, Session, State},
     wire::{self, Capability, ErrorCode, Notification, Open, Refresh, Update},
 };
@@ -80,11 +80,11 @@ pub(crate) fn lives_through(input: &[u8]) {
 fn config(choice: u8) -> SessionConfig {
     let chosen = |bit: u8| choice & 1 << bit != 0;
     let restarted = Restarted { forwarding: FamilySet::ALL, deferral: Duration::from_secs(60) };
-    let stale_time = if chosen(3) { 500 } else { 0 };
+    let stale_time = StaleTime::new(if chosen(3) { 500 } else { 0 }).expect("in range");
     let graceful_restart = GracefulRestart {
         notification: chosen(2),
         restarted: chosen(4).then_some(restarted),
-        long_lived_time: StaleTime::new(stale_time).expect("in range"),
+        long_lived_time: PerFamily { ipv4: stale_time, ipv6: stale_time },
         ..GracefulRestart::default()
     };
     SessionConfig {

@@ -199,7 +199,7 @@ fn check_tells_every_option_that_is_in_force() {
         export = \"all\"\n[[peer_groups]]\nname = \"tors\"\nallow_own_as = 2\nmax_prefixes = { ipv4 = 100 }\n\
         [[peers]]\nname = \"a\"\ngroup = \"tors\"\naddress = \"10.1.1.0\"\nasn = 65002\n\
         local_address = \"10.1.1.1\"\nbind_device = \"eth1\"\nconnect_retry = 9\nkeepalive_time = 5\n\
-        role = \"customer\"\nextended_messages = false\nlong_lived_stale_time = 60\nas_override = true\n\
+        role = \"customer\"\nextended_messages = false\nlong_lived_stale_time = { ipv6 = 60 }\nas_override = true\n\
         private_as = \"remove\"\nadd_path_receive = true\nadd_path_send = 2\ndrain = true\n\
         enforce_first_as = false\nextended_next_hop = true\nnext_hop_ipv4 = \"10.1.1.9\"\n\
         [[peers]]\nname = \"b\"\naddress = \"10.1.2.0\"\nasn = 65002\ngraceful_restart = false\n";
@@ -226,7 +226,7 @@ fn check_tells_every_option_that_is_in_force() {
             "IPv4 by IPv6 next hops",
             "no extended messages",
             "role customer",
-            "long-lived stale s 60",
+            "long-lived stale s of ipv6 60",
             "IPv4 next hop 10.1.1.9"
         ])
     );

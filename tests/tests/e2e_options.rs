@@ -227,7 +227,7 @@ address = "10.1.0.0"
 asn = 4200000001
 add_path_receive = true
 add_path_send = "all"
-long_lived_stale_time = 60
+long_lived_stale_time = {{ ipv4 = 60, ipv6 = 60 }}
 {keys}
 [pods]
 ipv4 = ["10.244.11.0/24"]

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, time::Duration};
 use bgp::{
     community::Community,
     config::{GracefulRestart, HoldTime, RestartTime, Restarted, StaleTime},
-    family::{Family, FamilySet},
+    family::{Family, FamilySet, PerFamily},
     prefix::Prefix,
     role::Role,
     session::{Cause, Cease, Input, State},
@@ -229,8 +229,9 @@ fn rfc4724_4_1_two_that_restart_at_once_do_not_wait_for_each_other() {
 
 #[test]
 fn rfc9494_routes_live_on_as_the_last_choice_and_end_in_their_time() {
-    let lasting =
-        GracefulRestart { long_lived_time: StaleTime::new(1000).expect("in range"), ..restart() };
+    let time = StaleTime::new(1000).expect("in range");
+    let long_lived_time = PerFamily { ipv4: time, ipv6: time };
+    let lasting = GracefulRestart { long_lived_time, ..restart() };
     let mut pair = settled(7, both(lasting));
     let (a, b) = (pair.a, pair.b);
     pair.net.kill(b);

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::family::FamilySet;
+use crate::family::{FamilySet, PerFamily};
 
 /// Graceful restart on one session. A session with it is always a helper.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,8 +23,8 @@ pub struct GracefulRestart {
     /// not announced again are given up.
     pub stale_path_time: Duration,
     /// Long-lived graceful restart, after the restart time (RFC 9494): the time that we ask for
-    /// and the longest that we grant. Zero: not offered.
-    pub long_lived_time: StaleTime,
+    /// and the longest that we grant, wanted for each family by itself (§5). Zero: not offered.
+    pub long_lived_time: PerFamily<StaleTime>,
 }
 
 /// A restart of ours as peers must hear of it.
@@ -46,7 +46,7 @@ impl Default for GracefulRestart {
             restarted: None,
             notification: true,
             stale_path_time: Duration::from_secs(360),
-            long_lived_time: StaleTime::OFF,
+            long_lived_time: PerFamily { ipv4: StaleTime::OFF, ipv6: StaleTime::OFF },
         }
     }
 }

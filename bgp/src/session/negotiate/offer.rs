@@ -72,15 +72,14 @@ fn long_lived(
     restart: &GracefulRestart,
     flags: OpenFlags,
 ) -> Option<Capability> {
-    if restart.long_lived_time == StaleTime::OFF {
-        return None;
-    }
-    let time = restart.long_lived_time.seconds();
-    let families = restart.families.intersection(config.families).iter();
-    let families = families
-        .map(|family| (family.afi(), family.safi(), flags.forwarding.contains(family), time))
-        .collect();
-    Some(Capability::LongLivedGracefulRestart(families))
+    let families = restart.families.intersection(config.families).iter().filter_map(|family| {
+        let time = *restart.long_lived_time.get(family);
+        let wanted = time != StaleTime::OFF;
+        let kept = flags.forwarding.contains(family);
+        wanted.then_some((family.afi(), family.safi(), kept, time.seconds()))
+    });
+    let families: Vec<_> = families.collect();
+    (!families.is_empty()).then_some(Capability::LongLivedGracefulRestart(families))
 }
 
 fn add_path(config: &SessionConfig) -> Option<Capability> {

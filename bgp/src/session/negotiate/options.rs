@@ -129,12 +129,10 @@ pub(super) fn long_lived(
         Capability::LongLivedGracefulRestart(families) => Some(families.as_slice()),
         _ => None,
     });
-    if ours == StaleTime::OFF {
-        return Vec::new();
-    }
     let theirs = theirs.into_iter().flatten().filter_map(|(afi, safi, forwarding, time)| {
         let family = Family::from_codes(*afi, *safi)?;
-        Some(LongLived { family, forwarding: *forwarding, stale_time: (*time).min(ours.seconds()) })
+        let ours = Some(*ours.get(family)).filter(|ours| *ours != StaleTime::OFF)?.seconds();
+        Some(LongLived { family, forwarding: *forwarding, stale_time: (*time).min(ours) })
     });
     theirs.filter(|long_lived| families.contains(long_lived.family)).collect()
 }

@@ -3,12 +3,14 @@
 use super::*;
 use crate::{
     config::{GracefulRestart, RestartTime, StaleTime},
+    family::PerFamily,
     role::Role,
     wire::{MAX_EXTENDED_LEN, MAX_LEN},
 };
 
 /// Everything on.
 fn lavish() -> SessionConfig {
+    let hour = StaleTime::new(3600).unwrap();
     SessionConfig {
         add_path_receive: FamilySet::ALL,
         add_path_send: families(&[Family::Ipv6Unicast]),
@@ -17,7 +19,7 @@ fn lavish() -> SessionConfig {
         role: Some(Role::Customer),
         graceful_restart: Some(GracefulRestart {
             restart_time: RestartTime::new(77).unwrap(),
-            long_lived_time: StaleTime::new(3600).unwrap(),
+            long_lived_time: PerFamily { ipv4: hour, ipv6: hour },
             ..GracefulRestart::default()
         }),
         ..config()

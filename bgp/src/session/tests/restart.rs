@@ -1,7 +1,10 @@
 //! Graceful restart: as the helper of a peer, and as the one that restarts.
 
 use super::*;
-use crate::config::{GracefulRestart, RestartTime, Restarted, StaleTime};
+use crate::{
+    config::{GracefulRestart, RestartTime, Restarted, StaleTime},
+    family::PerFamily,
+};
 
 const V4: Family = Family::Ipv4Unicast;
 const V6: Family = Family::Ipv6Unicast;
@@ -21,7 +24,8 @@ fn with(restart: GracefulRestart) -> SessionConfig {
 
 /// With long-lived stale routes of at most an hour.
 fn long_lived() -> SessionConfig {
-    with(GracefulRestart { long_lived_time: StaleTime::new(3600).unwrap(), ..restart() })
+    let hour = StaleTime::new(3600).unwrap();
+    with(GracefulRestart { long_lived_time: PerFamily { ipv4: hour, ipv6: hour }, ..restart() })
 }
 
 /// The peer's capability: restart time 60 s, N bit, and these F bits.
@@ -509,6 +513,22 @@ fn rfc9494_4_2_families_without_a_long_lived_time_end_with_the_restart_time() {
     bench.pass(secs(60));
     let expected = [Output::LongLived(families(&[V4])), expired(&[V6])];
     assert_eq!(bench.about_stale_routes(), expected);
+}
+
+#[test]
+fn rfc9494_5_each_family_is_wanted_by_itself() {
+    let ours = with(GracefulRestart {
+        long_lived_time: PerFamily { ipv4: StaleTime::OFF, ipv6: StaleTime::new(3600).unwrap() },
+        ..restart()
+    });
+    let (bench, conn) = Bench::open_sent(ours.clone());
+    let offered = Capability::LongLivedGracefulRestart(vec![(2, 1, false, 3600)]);
+    assert!(bench.offered(conn).capabilities.contains(&offered));
+    let theirs = open_with([theirs(false, &[(V4, false), (V6, false)]), lasting(false)]);
+    let mut bench = Bench::bereft(ours, &theirs);
+    bench.outputs.clear();
+    bench.pass(secs(60));
+    assert_eq!(bench.about_stale_routes(), [Output::LongLived(families(&[V6])), expired(&[V4])]);
 }
 
 #[test]

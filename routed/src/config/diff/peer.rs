@@ -140,7 +140,8 @@ fn of_restart(restart: Option<&GracefulRestart>) -> impl Iterator<Item = Field<'
             listed(families.iter()),
             notification.to_string(),
             stale_path_time.as_secs().to_string(),
-            long_lived_time.seconds().to_string(),
+            long_lived_time.ipv4.seconds().to_string(),
+            long_lived_time.ipv6.seconds().to_string(),
         ]
     });
     let keys = [
@@ -149,7 +150,8 @@ fn of_restart(restart: Option<&GracefulRestart>) -> impl Iterator<Item = Field<'
         ("graceful_restart.notification", Reset),
         // Looked at when the peer comes back.
         ("stale_path_time", Nothing),
-        ("long_lived_stale_time", Reset),
+        ("long_lived_stale_time.ipv4", Reset),
+        ("long_lived_stale_time.ipv6", Reset),
     ];
     keys.into_iter().enumerate().map(move |(i, (key, effect))| {
         Field::optional(key, effect, values.as_ref().map(|values| &values[i]))

@@ -71,7 +71,10 @@ fn each_setting_of_a_peer_has_its_own_effect() {
         ("role = \"customer\"", "peers[tor-a].role: none -> customer (reset)"),
         ("restart_time = 60", "peers[tor-a].restart_time: 120 -> 60 (reset)"),
         ("stale_path_time = 60", "peers[tor-a].stale_path_time: 360 -> 60 (none)"),
-        ("long_lived_stale_time = 9", "peers[tor-a].long_lived_stale_time: 0 -> 9 (reset)"),
+        (
+            "long_lived_stale_time = { ipv4 = 9 }",
+            "peers[tor-a].long_lived_stale_time.ipv4: 0 -> 9 (reset)",
+        ),
         ("add_path_receive = true", "peers[tor-a].add_path_receive: none -> ipv4, ipv6 (reset)"),
         ("drain = true", "peers[tor-a].drain: false -> true (soft)"),
         ("allow_own_as = 2", "peers[tor-a].allow_own_as: 0 -> 2 (soft)"),

@@ -9,7 +9,7 @@ use bgp::{
         AddPath, GracefulRestart, LocalAs, PeerAs, PrivateAs, RestartTime, RibPeerConfig,
         SessionConfig, StaleTime,
     },
-    family::FamilySet,
+    family::{FamilySet, PerFamily},
     role::Role,
 };
 
@@ -110,9 +110,13 @@ fn graceful_restart(section: &mut Section<'_, '_>) -> Option<GracefulRestart> {
         Ok(RestartTime::new(seconds).unwrap_or(usual.restart_time))
     });
     let stale_path_time = section.or("stale_path_time", usual.stale_path_time, value::seconds);
-    let long_lived_time = section.or("long_lived_stale_time", StaleTime::OFF, |value| {
+    let stale_time = |value: &toml::de::DeValue<'_>| {
         let seconds = value::number(0..=LONGEST_STALE)(value)?;
         Ok(StaleTime::new(seconds).unwrap_or(StaleTime::OFF))
+    };
+    let long_lived_time = section.section("long_lived_stale_time", |table| PerFamily {
+        ipv4: table.or("ipv4", StaleTime::OFF, stale_time),
+        ipv6: table.or("ipv6", StaleTime::OFF, stale_time),
     });
     if !wanted {
         for key in ["restart_time", "stale_path_time", "long_lived_stale_time"] {

@@ -4,7 +4,9 @@
 //! Takes the settings apart without `..`, so that a new one cannot be forgotten.
 
 use bgp::{
-    config::{AddPath, GracefulRestart, LocalAs, PrivateAs, RibPeerConfig, SessionConfig},
+    config::{
+        AddPath, GracefulRestart, LocalAs, PrivateAs, RibPeerConfig, SessionConfig, StaleTime,
+    },
     family::{Family, FamilySet},
 };
 
@@ -98,8 +100,9 @@ fn of_restart(restart: Option<&GracefulRestart>, all: &mut Words) {
     all.add(!notification, "no restart over notifications");
     let differs = *stale_path_time != usual.stale_path_time;
     all.value("stale path s", differs.then_some(stale_path_time.as_secs()));
-    let differs = *long_lived_time != usual.long_lived_time;
-    all.value("long-lived stale s", differs.then_some(long_lived_time.seconds()));
+    let long_lived = |time: StaleTime| (time != StaleTime::OFF).then_some(time.seconds());
+    all.value("long-lived stale s of ipv4", long_lived(long_lived_time.ipv4));
+    all.value("long-lived stale s of ipv6", long_lived(long_lived_time.ipv6));
 }
 
 fn of_rib(rib: &RibPeerConfig, all: &mut Words) {
