@@ -141,17 +141,17 @@ impl AsPath {
         if times == 0 {
             return self.clone();
         }
-        let mut path = self.clone();
         let added = std::iter::repeat_n(asn, times);
-        match path.segments.first_mut() {
-            Some(first) if first.kind == SegmentKind::Sequence => {
-                first.asns.splice(0..0, added);
-            }
-            _ => {
-                let segment = Segment { kind: SegmentKind::Sequence, asns: added.collect() };
-                path.segments.insert(0, segment);
-            }
-        }
+        let (first, rest) = match self.segments.split_first() {
+            Some((first, rest)) if first.kind == SegmentKind::Sequence => (&first.asns[..], rest),
+            Some(_) | None => (&[][..], &self.segments[..]),
+        };
+        // Kept for long: no room to spare.
+        let mut asns = Vec::with_capacity(times + first.len());
+        asns.extend(added.chain(first.iter().copied()));
+        let mut path = Self { segments: Vec::with_capacity(1 + rest.len()) };
+        path.segments.push(Segment { kind: SegmentKind::Sequence, asns });
+        path.segments.extend_from_slice(rest);
         path
     }
 }

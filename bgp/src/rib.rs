@@ -242,7 +242,7 @@ impl Rib {
     /// Whether and how a next hop can be reached.
     pub fn set_next_hop(&mut self, next_hop: NextHop, resolution: Resolution) {
         for id in self.next_hops.resolve(next_hop, resolution) {
-            let before = self.loc.get(id).best_paths();
+            let before = self.loc.get(id).used();
             self.settle(id, &before);
         }
     }
@@ -250,6 +250,11 @@ impl Rib {
     /// The next change of the Loc-RIB, each prefix once with its newest state.
     pub fn poll_best(&mut self) -> Option<BestChange> {
         self.loc.next_change()
+    }
+
+    /// Nobody will call [`Self::poll_best`]: changes are not kept from now on.
+    pub fn ignore_best(&mut self) {
+        self.loc.ignore_changes();
     }
 
     /// The next peer with something to pull by [`Self::poll_advertisements`]. It is not named

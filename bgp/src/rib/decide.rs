@@ -101,6 +101,10 @@ impl Contender {
 ///
 /// [`Judge::ranked`]: super::judge::Judge::ranked
 pub(super) fn decide(paths: &mut [Contender], multipath: usize) -> usize {
+    if let [only] = paths {
+        only.lost = None;
+        return 1;
+    }
     let mut left = paths.len();
     left = keep_lowest(&mut paths[..left], Step::LongLivedStale, |path| path.long_lived);
     left = keep_lowest(&mut paths[..left], Step::LocallyOriginated, |path| !path.local);

@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::{
     account::{Account, Standing},
     bandwidth,
@@ -30,6 +32,9 @@ pub struct BestPath {
     /// its link bandwidth, else 1.
     pub share: u32,
 }
+
+/// The paths that were in use at some time: whose, and with which attributes.
+pub(super) type Used = SmallVec<[(Option<PeerId>, Arc<Attrs>); 2]>;
 
 /// Which of a destination's paths: no two have the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -118,9 +123,10 @@ pub(super) struct Dest {
     /// Its prefix.
     pub(super) prefix: Prefix,
     /// Its paths: those in use, best first, then the other eligible ones, then the rest.
-    paths: Vec<Path>,
-    used: usize,
-    eligible: usize,
+    /// One for most, which then stands here.
+    paths: SmallVec<[Path; 1]>,
+    used: u32,
+    eligible: u32,
     /// How many Adj-RIBs-Out mention it: pending and told count one each.
     pub(super) claims: u32,
     /// It stands in the queue of changes.
@@ -134,7 +140,7 @@ impl Dest {
     pub(super) const fn new(prefix: Prefix) -> Self {
         Self {
             prefix,
-            paths: Vec::new(),
+            paths: SmallVec::new_const(),
             used: 0,
             eligible: 0,
             claims: 0,
@@ -150,12 +156,12 @@ impl Dest {
 
     /// The paths in use, best first.
     pub(super) fn in_use(&self) -> &[Path] {
-        &self.paths[..self.used]
+        &self.paths[..self.used as usize]
     }
 
     /// The paths in use, best first, and those that could be.
     pub(super) fn eligible(&self) -> &[Path] {
-        &self.paths[..self.eligible]
+        &self.paths[..self.eligible as usize]
     }
 
     /// The best path.
@@ -206,10 +212,15 @@ impl Dest {
         self.in_use().iter().filter_map(|path| path.imported.as_ref().ok())
     }
 
+    /// The paths in use, to be compared with those of later.
+    pub(super) fn used(&self) -> Used {
+        self.in_use().iter().zip(self.used_attrs()).map(|(p, a)| (p.key.from, a.clone())).collect()
+    }
+
     /// How many of the paths in use, from the best on, are those of `before`.
-    pub(super) fn unchanged_since(&self, before: &[BestPath]) -> usize {
-        let same = |(path, old): &(&Path, &BestPath)| {
-            path.key.from == old.peer && path.imported.as_ref().is_ok_and(|new| *new == old.attrs)
+    pub(super) fn unchanged_since(&self, before: &Used) -> usize {
+        let same = |(path, (from, attrs)): &(&Path, &(Option<PeerId>, Arc<Attrs>))| {
+            path.key.from == *from && path.imported.as_ref().is_ok_and(|new| new == attrs)
         };
         self.in_use().iter().zip(before).take_while(same).count()
     }
@@ -233,8 +244,8 @@ impl Dest {
     /// Takes a path out. The caller arranges the paths afterwards.
     pub(super) fn take(&mut self, key: PathKey) -> Option<Path> {
         let at = self.paths.iter().position(|path| path.key == key)?;
-        self.used -= usize::from(at < self.used);
-        self.eligible -= usize::from(at < self.eligible);
+        self.used -= u32::from(at < self.used as usize);
+        self.eligible -= u32::from(at < self.eligible as usize);
         Some(self.paths.remove(at))
     }
 
@@ -252,8 +263,8 @@ impl Dest {
             self.paths = decided.iter().filter_map(|path| old[path.index].take()).collect();
             self.paths.extend(old.into_iter().flatten());
         }
-        self.used = used;
-        self.eligible = decided.len();
+        let number = |count: usize| u32::try_from(count).expect("memory ends before 2^32 paths");
+        (self.used, self.eligible) = (number(used), number(decided.len()));
         for (at, path) in self.paths.iter_mut().enumerate() {
             let standing = if at < used {
                 Standing::InUse
@@ -293,7 +304,7 @@ impl Dest {
     }
 
     /// Is nothing left of it, and nobody interested?
-    pub(super) const fn is_unused(&self) -> bool {
+    pub(super) fn is_unused(&self) -> bool {
         self.paths.is_empty() && self.claims == 0 && !self.unread
     }
 }

@@ -6,9 +6,9 @@
 use std::sync::Arc;
 
 use super::{
-    BestPath, Freshness, PeerId, PeerUp, Rib, adj_in,
+    Freshness, PeerId, PeerUp, Rib, adj_in,
     dense::DestId,
-    dest::{Marks, Path, PathKey},
+    dest::{Marks, Path, PathKey, Used},
 };
 use crate::{attrs::Attrs, family::Family, prefix::Prefix, wire::Nlri};
 
@@ -152,7 +152,7 @@ impl Rib {
 
     /// Puts in, replaces or takes out a path, and settles what follows.
     pub(super) fn set_path(&mut self, id: DestId, key: PathKey, path: Option<Path>) {
-        let before = self.loc.get(id).best_paths();
+        let before = self.loc.get(id).used();
         let hop = path.as_ref().and_then(Path::next_hop);
         let dest = self.loc.get_mut(id);
         let new = path.as_ref().map(Path::account);
@@ -184,7 +184,7 @@ impl Rib {
     }
 
     /// Decides anew, and tells the readers if that changed what is used.
-    pub(super) fn settle(&mut self, id: DestId, before: &[BestPath]) {
+    pub(super) fn settle(&mut self, id: DestId, before: &Used) {
         let (decided, used) = self.judge().decide(self.loc.get(id));
         let dest = self.loc.get_mut(id);
         let family = dest.prefix.family();

@@ -5,6 +5,8 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use smallvec::SmallVec;
+
 use super::{
     decide::{self, Contender, Origination},
     dest::{Dest, Path, PathKey},
@@ -14,6 +16,9 @@ use super::{
     verdict::{Ineligible, PathView, Verdict},
 };
 use crate::attrs::Attrs;
+
+/// The eligible paths of one destination: mostly few.
+pub(super) type Contenders = SmallVec<[Contender; 2]>;
 
 /// Everything that a decision depends on besides the paths.
 #[derive(Clone, Copy)]
@@ -25,7 +30,7 @@ pub(super) struct Judge<'a> {
 
 impl<'a> Judge<'a> {
     /// The eligible paths in the order of the decision, and how many of them are used.
-    pub(super) fn decide(&self, dest: &Dest) -> (Vec<Contender>, usize) {
+    pub(super) fn decide(&self, dest: &Dest) -> (Contenders, usize) {
         let mut contenders = self.contenders(dest);
         let used = decide::decide(&mut contenders, self.config.multipath);
         (contenders, used)
@@ -78,7 +83,7 @@ impl<'a> Judge<'a> {
         Some(Candidate { from, attrs, bandwidth: None })
     }
 
-    fn contenders(&self, dest: &Dest) -> Vec<Contender> {
+    fn contenders(&self, dest: &Dest) -> Contenders {
         let paths = dest.paths().iter().enumerate();
         paths.filter_map(|(at, path)| self.contender(at, path).ok()).collect()
     }

@@ -4,10 +4,10 @@
 //! those whose use changed, each once until read. The paths of all Adj-RIBs-In stand with their
 //! destination: a decision finds all it compares in one place.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, hash::BuildHasher, net::IpAddr};
 
 use foldhash::fast::RandomState;
-use hashbrown::HashMap;
+use hashbrown::HashTable;
 
 use super::{
     dense::DestId,
@@ -30,58 +30,83 @@ pub struct BestChange {
 /// All destinations.
 #[derive(Debug, Default)]
 pub(super) struct Loc {
-    ids: HashMap<Prefix, DestId, RandomState>,
-    dests: Vec<Option<Dest>>,
+    /// By prefix, which stands with the destination.
+    ids: HashTable<Entry>,
+    hasher: RandomState,
+    /// In pages, so that growing moves nothing; all but the last are full.
+    pages: Vec<Vec<Option<Dest>>>,
     free: Vec<DestId>,
     changes: VecDeque<DestId>,
     in_use: PerFamily<usize>,
+    /// Nobody reads changes.
+    unwatched: bool,
 }
 
 impl Loc {
     /// The destination of this prefix, made if there is none.
     pub(super) fn open(&mut self, prefix: Prefix) -> DestId {
-        *self.ids.entry(prefix).or_insert_with(|| {
-            let dest = Dest::new(prefix);
-            if let Some(id) = self.free.pop() {
-                self.dests[id.index()] = Some(dest);
-                return id;
-            }
-            let id = u32::try_from(self.dests.len()).expect("memory ends before 2^32 prefixes");
-            self.dests.push(Some(dest));
-            DestId(id)
-        })
+        let hash = self.hash(prefix);
+        if let Some(id) = self.find_hashed(prefix, hash) {
+            return id;
+        }
+        let id = self.free.pop().unwrap_or_else(|| self.append());
+        *self.slot(id) = Some(Dest::new(prefix));
+        self.ids.insert_unique(spread(hash), Entry { id, hash }, |entry| spread(entry.hash));
+        id
     }
 
     /// The destination of this prefix.
     pub(super) fn find(&self, prefix: Prefix) -> Option<DestId> {
-        self.ids.get(&prefix).copied()
+        self.find_hashed(prefix, self.hash(prefix))
+    }
+
+    fn find_hashed(&self, prefix: Prefix, hash: u32) -> Option<DestId> {
+        let same = |entry: &Entry| {
+            entry.hash == hash && at(&self.pages, entry.id).is_some_and(|it| it.prefix == prefix)
+        };
+        self.ids.find(spread(hash), same).map(|entry| entry.id)
+    }
+
+    /// From a seed of this process, since peers choose the prefixes.
+    fn hash(&self, prefix: Prefix) -> u32 {
+        let hash = match prefix.addr() {
+            IpAddr::V4(addr) => {
+                self.hasher.hash_one(u64::from(addr.to_bits()) << 8 | u64::from(prefix.len()))
+            }
+            IpAddr::V6(addr) => self.hasher.hash_one((addr.to_bits(), prefix.len())),
+        };
+        #[expect(clippy::cast_possible_truncation, reason = "half of the hash")]
+        let half = hash as u32;
+        half
     }
 
     /// A destination by its number.
     pub(super) fn get(&self, id: DestId) -> &Dest {
-        self.dests[id.index()].as_ref().expect("numbers are held only while claimed")
+        at(&self.pages, id).expect("numbers are held only while claimed")
     }
 
     /// A destination by its number, to change.
     pub(super) fn get_mut(&mut self, id: DestId) -> &mut Dest {
-        self.dests[id.index()].as_mut().expect("numbers are held only while claimed")
+        self.slot(id).as_mut().expect("numbers are held only while claimed")
     }
 
     /// Every destination's number.
     pub(super) fn ids(&self) -> Vec<DestId> {
-        let numbers = (0..).map(DestId).zip(&self.dests);
+        let numbers = (0..).map(DestId).zip(self.pages.iter().flatten());
         numbers.filter(|(_, dest)| dest.is_some()).map(|(id, _)| id).collect()
     }
 
-    /// The destinations of at most `count` numbers, from this one on; none past the last.
+    /// Some destinations, at most `count`, from this number on; none past the last.
     pub(super) fn slice(&self, from: DestId, count: usize) -> &[Option<Dest>] {
-        let rest = self.dests.get(from.index()..).unwrap_or_default();
+        let page = self.pages.get(from.index() / PAGE).map_or(&[][..], Vec::as_slice);
+        let rest = page.get(from.index() % PAGE..).unwrap_or_default();
         &rest[..rest.len().min(count)]
     }
 
     /// Destinations of which `shown` holds, in prefix order.
     pub(super) fn sorted(&self, shown: impl Fn(&Dest) -> bool) -> Vec<&Dest> {
-        let mut dests: Vec<_> = self.dests.iter().flatten().filter(|dest| shown(dest)).collect();
+        let mut dests: Vec<_> =
+            self.pages.iter().flatten().flatten().filter(|dest| shown(dest)).collect();
         dests.sort_unstable_by_key(|dest| dest.prefix);
         dests
     }
@@ -102,16 +127,19 @@ impl Loc {
         let dest = self.get(id);
         if dest.is_unused() {
             let prefix = dest.prefix;
-            self.ids.remove(&prefix);
-            self.dests[id.index()] = None;
+            let hash = spread(self.hash(prefix));
+            let entry = self.ids.find_entry(hash, |entry| entry.id == id);
+            entry.expect("listed while it lives").remove();
+            *self.slot(id) = None;
             self.free.push(id);
         }
     }
 
     /// The use of the destination changed; `was_used` is whether there was any before.
     pub(super) fn changed(&mut self, id: DestId, was_used: bool) {
+        let unwatched = self.unwatched;
         let dest = self.get_mut(id);
-        let newly = !std::mem::replace(&mut dest.unread, true);
+        let newly = !unwatched && !std::mem::replace(&mut dest.unread, true);
         let (family, is_used) = (dest.prefix.family(), dest.is_used());
         if newly {
             self.changes.push_back(id);
@@ -140,6 +168,12 @@ impl Loc {
         None
     }
 
+    /// Changes are kept for nobody from now on.
+    pub(super) fn ignore_changes(&mut self) {
+        while self.next_change().is_some() {}
+        self.unwatched = true;
+    }
+
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.ids.len()
@@ -149,4 +183,40 @@ impl Loc {
     pub(super) const fn in_use(&self, family: Family) -> usize {
         *self.in_use.get(family)
     }
+
+    /// A new number, the last one.
+    fn append(&mut self) -> DestId {
+        if self.pages.last().is_none_or(|page| page.len() == PAGE) {
+            self.pages.push(Vec::with_capacity(if self.pages.is_empty() { 0 } else { PAGE }));
+        }
+        let before = (self.pages.len() - 1) * PAGE;
+        let page = self.pages.last_mut().expect("pushed above");
+        page.push(None);
+        let id = u32::try_from(before + page.len() - 1);
+        DestId(id.expect("memory ends before 2^32 prefixes"))
+    }
+
+    fn slot(&mut self, id: DestId) -> &mut Option<Dest> {
+        &mut self.pages[id.index() / PAGE][id.index() % PAGE]
+    }
 }
+
+/// Where a destination is, beside enough of its prefix's hash that searching and growing need not
+/// look at it.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    id: DestId,
+    hash: u32,
+}
+
+/// The table takes a place from the lowest bits of a hash and a tag from the highest.
+fn spread(hash: u32) -> u64 {
+    u64::from(hash) << 32 | u64::from(hash)
+}
+
+fn at(pages: &[Vec<Option<Dest>>], id: DestId) -> Option<&Dest> {
+    pages.get(id.index() / PAGE)?.get(id.index() % PAGE)?.as_ref()
+}
+
+/// Destinations in a page: some 100 KiB.
+const PAGE: usize = 1024;

@@ -78,7 +78,8 @@ pub(super) fn as4_path(value: Bytes) -> Result<AsPath, BadPath> {
 /// Every segment, sets refused.
 fn segments(value: Bytes, width: Width) -> Result<Vec<Segment>, BadPath> {
     let mut value = Reader::new(value);
-    let mut segments = Vec::new();
+    // Nearly every path is one sequence, and is kept for long: no room to spare.
+    let mut segments = Vec::with_capacity(1);
     while !value.is_empty() {
         let (Some(kind), Some(count)) = (value.u8(), value.u8()) else {
             return Err(BadPath::Malformed("segment header cut short"));
@@ -93,8 +94,11 @@ fn segments(value: Bytes, width: Width) -> Result<Vec<Segment>, BadPath> {
         if count == 0 {
             return Err(BadPath::Malformed("segment without AS numbers"));
         }
-        let asns: Option<Vec<_>> = (0..count).map(|_| width.read(&mut value)).collect();
-        let asns = asns.ok_or(BadPath::Malformed("segment overruns the attribute"))?;
+        let mut asns = Vec::with_capacity(count.into());
+        for _ in 0..count {
+            let asn = width.read(&mut value);
+            asns.push(asn.ok_or(BadPath::Malformed("segment overruns the attribute"))?);
+        }
         if asns.contains(&Asn(0)) {
             return Err(BadPath::Malformed("AS 0 in the path (RFC 7607)"));
         }
@@ -106,6 +110,9 @@ fn segments(value: Bytes, width: Width) -> Result<Vec<Segment>, BadPath> {
 /// The path with adjacent sequences made one, so that equal paths compare equal however their
 /// sender has cut them.
 fn joined(segments: Vec<Segment>) -> AsPath {
+    if segments.len() <= 1 {
+        return AsPath { segments };
+    }
     let mut path = AsPath::empty();
     for mut segment in segments {
         match path.segments.last_mut() {

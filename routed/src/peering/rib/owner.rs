@@ -169,7 +169,7 @@ impl RibOwner {
 
     fn answer_best(&mut self) {
         if self.best_reader.strong_count() == 0 {
-            while self.rib.poll_best().is_some() {}
+            self.rib.ignore_best();
         }
         let Some(pull) = self.best.take() else { return };
         if pull.answer.is_closed() {
