@@ -255,6 +255,13 @@ impl RibPeerConfig {
     }
 }
 
+impl RibPeerConfig {
+    /// Whether import may treat one prefix unlike another with the same attributes.
+    pub(crate) fn import_depends_on_prefix(&self) -> bool {
+        self.import.as_ref().is_some_and(|policy| policy.depends_on_prefix())
+    }
+}
+
 /// What RFCs ask of a peer about which nothing else is said: no policy, no special role.
 impl Default for RibPeerConfig {
     fn default() -> Self {

@@ -21,6 +21,7 @@ mod dense;
 mod dest;
 mod dump;
 mod export;
+mod group;
 mod imports;
 mod intake;
 mod judge;
@@ -48,6 +49,7 @@ pub use self::{
     aggregate::Aggregate,
     dest::BestPath,
     dump::{DumpCursor, Dumped, DumpedPath},
+    group::{SharedBatch, Unsendable},
     imports::ImportCounts,
     limit::{LimitEvent, LimitKind},
     loc::BestChange,
@@ -63,17 +65,18 @@ use self::{
     attrs::AttrTable,
     dest::PathKey,
     export::{Exporter, Us},
+    group::{Groups, Pulled},
     judge::Judge,
     loc::Loc,
     monitor::{Monitors, Tables},
     nexthop::NextHops,
-    peer::Peer,
+    peer::{Out, Peer},
     settings::Effects,
 };
 use crate::{
     attrs::{Attrs, NextHop},
     config::RibPeerConfig,
-    family::Family,
+    family::{Family, PerFamily},
     prefix::Prefix,
     timestamp::Timestamp,
     wire::Update,
@@ -86,11 +89,14 @@ pub struct Rib {
     attrs: AttrTable,
     loc: Loc,
     peers: BTreeMap<PeerId, Peer>,
+    groups: Groups,
     next_hops: NextHops,
     /// What this router originates by itself, aggregates aside.
     originated: BTreeMap<Prefix, Arc<Attrs>>,
     /// Peers to which it matters which paths there are besides the best.
     onlookers: usize,
+    /// Peers with an Adj-RIB-Out of their own.
+    loners: usize,
     /// Peers that may have something to pull, each once.
     ready: VecDeque<PeerId>,
     monitors: Monitors,
@@ -111,9 +117,11 @@ impl Rib {
             attrs: AttrTable::new(),
             loc: Loc::default(),
             peers: BTreeMap::new(),
+            groups: Groups::default(),
             next_hops: NextHops::default(),
             originated: BTreeMap::new(),
             onlookers: 0,
+            loners: 0,
             ready: VecDeque::new(),
             limit_events: BTreeMap::new(),
             deferred_for: BTreeSet::new(),
@@ -156,16 +164,19 @@ impl Rib {
     /// the answer is marked at its beginning and end, and comes after End-of-RIB (RFC 7313 §4).
     pub fn refresh(&mut self, peer: PeerId, family: Family) {
         let Some(state) = self.peers.get_mut(&peer) else { return };
-        if let Some(out) = &mut state.out {
-            out.refresh(&mut self.loc, family);
-            state.list(peer, &mut self.ready);
+        match &mut state.out {
+            Some(Out::Alone(out)) => out.refresh(&mut self.loc, family),
+            Some(Out::Member(group)) => self.groups.refresh(*group, peer, family, &mut self.loc),
+            None => return,
         }
+        state.list(peer, &mut self.ready);
     }
 
     /// New settings: what they concern is evaluated anew, without a session reset.
     pub fn set_policies(&mut self, peer: PeerId, config: RibPeerConfig) {
         let Some(state) = self.peers.get_mut(&peer) else { return };
         let effects = Effects::between(&state.up.config, &config);
+        state.import_depends_on_prefix = config.import_depends_on_prefix();
         state.up.config = config;
         if effects.limits {
             self.reset_limits(peer);
@@ -180,12 +191,7 @@ impl Rib {
             }
         });
         if effects.export {
-            if let Some(state) = self.peers.get_mut(&peer)
-                && let Some(out) = &mut state.out
-            {
-                out.set_limits(state.up.config.max_advertised);
-            }
-            self.offer_all(peer);
+            self.export_again(peer);
         }
         self.measure_all(peer);
         self.count_onlookers();
@@ -230,7 +236,7 @@ impl Rib {
     /// Is there something that the peer is still to be told?
     #[must_use]
     pub fn owes(&self, peer: PeerId) -> bool {
-        self.peers.get(&peer).is_some_and(Peer::has_work)
+        self.peers.get(&peer).is_some_and(|state| state.has_work(peer, &self.groups))
     }
 
     /// The next hop whose resolution is needed, or needed no more. Nothing is asked for unless
@@ -260,8 +266,14 @@ impl Rib {
     /// The next peer with something to pull by [`Self::poll_advertisements`]. It is not named
     /// again before it has pulled; after that, as soon as there is more.
     pub fn poll_ready(&mut self) -> Option<PeerId> {
+        for peer in self.groups.stirred() {
+            if let Some(state) = self.peers.get_mut(&peer) {
+                state.list(peer, &mut self.ready);
+            }
+        }
         while let Some(peer) = self.ready.pop_front() {
-            if self.peers.get_mut(&peer).is_some_and(Peer::name) {
+            let state = self.peers.get_mut(&peer);
+            if state.is_some_and(|state| state.name(peer, &self.groups)) {
                 return Some(peer);
             }
         }
@@ -271,29 +283,66 @@ impl Rib {
     /// What the peer must be told next, at most about `budget` paths, in this order; empty when it
     /// is up to date.
     pub fn poll_advertisements(&mut self, peer: PeerId, budget: usize) -> Vec<Advertisement> {
-        let state = self.peers.get_mut(&peer);
-        let Some(mut out) = state.and_then(|state| state.out.take()) else { return Vec::new() };
-        let deferring = self.is_deferring();
-        let Self { config, attrs, loc, peers, next_hops, .. } = self;
-        let judge = Judge { config, peers, next_hops };
-        let share = |new| attrs.intern(Arc::new(new));
-        let us = Us { config, deferring };
-        let mut exporter = Exporter::new(us, (peer, &peers[&peer].up), share);
-        let pulled = out.pull(loc, budget, |dest, wanted| exporter.tell(judge, dest, wanted));
-        let held_back = out.newly_held_back();
+        loop {
+            let news = self.poll_news(peer, budget).into_advertisements();
+            if !news.is_empty() || !self.owes(peer) {
+                return news;
+            }
+        }
+    }
+
+    /// The same in a form that peers who are told the same share, to be encoded once for all. It may
+    /// be empty although there is more: then [`Self::poll_ready`] names the peer again, after others
+    /// who shall have their turn first.
+    pub fn poll_news(&mut self, peer: PeerId, budget: usize) -> News {
+        let Some(state) = self.peers.get_mut(&peer) else { return News::NONE };
+        let mut held_back = PerFamily::default();
+        let deferring = !self.deferred_for.is_empty();
+        let news = match state.out.take() {
+            None => return News::NONE,
+            Some(Out::Alone(mut out)) => {
+                let Self { config, attrs, loc, peers, next_hops, .. } = self;
+                let judge = Judge { config, peers, next_hops };
+                let share = |new| attrs.intern(Arc::new(new));
+                let to = (peer, &peers[&peer].up);
+                let mut exporter = Exporter::new(Us { config, deferring }, to, share);
+                let own = out.pull(loc, budget, |dest, wanted| exporter.tell(judge, dest, wanted));
+                held_back = out.newly_held_back();
+                self.restore(peer, Out::Alone(out));
+                News::Own(own)
+            }
+            Some(Out::Member(group)) => {
+                let Self { config, attrs, loc, peers, groups, next_hops, .. } = self;
+                let Some(manner) = groups.manner(group) else { return News::NONE };
+                let judge = Judge { config, peers, next_hops };
+                let share = |new| attrs.intern(Arc::new(new));
+                let mut exporter = Exporter::for_group(Us { config, deferring }, &manner, share);
+                let pulled = groups.pull(group, peer, loc, budget, |dest, wanted| {
+                    exporter.tell(judge, dest, wanted);
+                });
+                self.restore(peer, Out::Member(group));
+                match pulled {
+                    Pulled::Own(own) => News::Own(own),
+                    Pulled::Shared(batch) => News::Shared { batch, to: peer },
+                }
+            }
+        };
+        self.note_held_back(peer, held_back);
+        self.monitors.advertised(&mut self.loc, peer, &news);
+        news
+    }
+
+    fn restore(&mut self, peer: PeerId, out: Out) {
         if let Some(state) = self.peers.get_mut(&peer) {
             state.out = Some(out);
-            state.pulled(peer, &mut self.ready);
+            state.pulled(peer, &self.groups, &mut self.ready);
         }
-        self.note_held_back(peer, held_back);
-        self.monitors.advertised(&mut self.loc, peer, &pulled);
-        pulled
     }
 
     /// A monitoring station begins: it is owed every session and route of these views, then
     /// End-of-RIB for each, then changes. One of the same number is forgotten.
     pub fn add_station(&mut self, station: StationId, views: ViewSet) {
-        self.monitors.add(station, views, &self.peers, &mut self.loc);
+        self.monitors.add(station, views, (&self.peers, &self.groups), &mut self.loc);
     }
 
     /// A monitoring station is gone.
@@ -311,7 +360,8 @@ impl Rib {
     /// prefixes; empty when it is up to date.
     pub fn poll_reports(&mut self, station: StationId, budget: usize) -> Vec<Report> {
         let us = Us { config: &self.config, deferring: self.is_deferring() };
-        let tables = Tables { us, peers: &self.peers, next_hops: &self.next_hops };
+        let Self { peers, groups, next_hops, .. } = self;
+        let tables = Tables { us, peers, groups, next_hops };
         self.monitors.pull(station, budget, tables, &mut self.loc, self.now)
     }
 
@@ -321,6 +371,42 @@ impl Rib {
 
     const fn judge(&self) -> Judge<'_> {
         Judge { config: &self.config, peers: &self.peers, next_hops: &self.next_hops }
+    }
+}
+
+/// What a peer is told next.
+#[derive(Clone, Debug)]
+pub enum News {
+    /// It alone.
+    Own(Vec<Advertisement>),
+    /// With others, who are told the same.
+    Shared {
+        /// What all are told.
+        batch: Arc<SharedBatch>,
+        /// The peer.
+        to: PeerId,
+    },
+}
+
+impl News {
+    const NONE: Self = Self::Own(Vec::new());
+
+    /// Is there nothing to tell?
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        match self {
+            Self::Own(own) => own.is_empty(),
+            Self::Shared { .. } => false,
+        }
+    }
+
+    /// As if it were for the peer alone.
+    #[must_use]
+    pub fn into_advertisements(self) -> Vec<Advertisement> {
+        match self {
+            Self::Own(own) => own,
+            Self::Shared { batch, to } => batch.advertisements(to),
+        }
     }
 }
 

@@ -25,8 +25,8 @@ use crate::{
     family::{Family, FamilySet},
     prefix::Prefix,
     rib::{
-        Advertisement, BestChange, LimitEvent, LimitKind, NextHopInterest, Opening, PeerId, PeerUp,
-        Resolution, Rib, RibConfig,
+        Advertisement, BestChange, LimitEvent, LimitKind, News, NextHopInterest, Opening, PeerId,
+        PeerUp, Resolution, Rib, RibConfig,
     },
     session::{Cause, Cease, ConnId, Established, Input, Output, Session, StateChange},
     timestamp::Timestamp,
@@ -220,10 +220,11 @@ impl Speaker {
         while let Some(change) = self.rib.poll_best() {
             self.actions.push_back(Action::Best(change));
         }
-        while let Some(id) = self.rib.poll_ready() {
+        let mut owed = self.owed.clone();
+        loop {
+            owed.extend(std::iter::from_fn(|| self.rib.poll_ready()));
+            let Some(id) = owed.pop_first() else { return };
             self.owed.insert(id);
-        }
-        for id in self.owed.clone() {
             self.advertise(id, now);
         }
     }
@@ -249,12 +250,25 @@ impl Speaker {
         while peer.backlog < HIGH_WATER {
             let Some((_, terms)) = peer.session.established() else { break };
             let codec = terms.codec;
-            let news = self.rib.poll_advertisements(id, BUDGET);
+            let news = self.rib.poll_news(id, BUDGET);
             if news.is_empty() {
+                // If there is more, it is named again.
                 break;
             }
-            for advertisement in &news {
-                peer.backlog += say(&mut peer.session, advertisement, &codec, now);
+            match news {
+                News::Own(own) => {
+                    for advertisement in &own {
+                        peer.backlog += say(&mut peer.session, advertisement, &codec, now);
+                    }
+                }
+                News::Shared { batch, to } => {
+                    // What cannot be told is withdrawn.
+                    let (pieces, _) = batch.encode(to, &codec);
+                    for (octets, updates) in pieces {
+                        peer.backlog += octets.len();
+                        peer.session.send_updates(octets, updates, now);
+                    }
+                }
             }
         }
         if peer.backlog < HIGH_WATER {

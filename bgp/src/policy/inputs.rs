@@ -12,16 +12,19 @@ pub struct Inputs {
     pub peer: bool,
     /// The peer that announced the path.
     pub from: bool,
+    /// It may set a next hop or keep the path's, which on export must not be the peer itself.
+    pub next_hop: bool,
 }
 
 impl Inputs {
-    const NONE: Self = Self { prefix: false, peer: false, from: false };
+    const NONE: Self = Self { prefix: false, peer: false, from: false, next_hop: false };
 
     const fn or(self, other: Self) -> Self {
         Self {
             prefix: self.prefix || other.prefix,
             peer: self.peer || other.peer,
             from: self.from || other.from,
+            next_hop: self.next_hop || other.next_hop,
         }
     }
 }
@@ -80,9 +83,10 @@ impl Action {
     const fn inputs(&self) -> Inputs {
         match self {
             Self::SetNextHop(NextHopAction::Peer) => Inputs { peer: true, ..Inputs::NONE },
-            Self::SetNextHop(
-                NextHopAction::Address { .. } | NextHopAction::Own | NextHopAction::Unchanged,
-            )
+            Self::SetNextHop(NextHopAction::Address { .. } | NextHopAction::Unchanged) => {
+                Inputs { next_hop: true, ..Inputs::NONE }
+            }
+            Self::SetNextHop(NextHopAction::Own)
             | Self::SetWeight(_)
             | Self::LocalPref(_)
             | Self::Med(_)

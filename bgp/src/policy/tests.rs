@@ -233,7 +233,7 @@ fn inputs_name_what_an_answer_depends_on() {
         (Condition::Policy(Arc::new(asking(Condition::Prefix(PrefixSet::default())))), yes, no, no),
     ] {
         let policy = asking(condition);
-        assert_eq!(policy.inputs(), Inputs { prefix, peer, from }, "{policy:?}");
+        assert_eq!(policy.inputs(), Inputs { prefix, peer, from, next_hop: false }, "{policy:?}");
         assert_eq!(policy.depends_on_prefix(), prefix);
     }
     let peer = Action::SetNextHop(NextHopAction::Peer);

@@ -5,15 +5,18 @@
 //! each destination that changed, however often it changed.
 
 mod batch;
+mod refreshes;
 mod told;
 
 use std::sync::Arc;
 
-use self::{batch::Batch, told::Told};
+use self::told::Told;
+pub(super) use self::{batch::Batch, refreshes::Refreshes};
 use super::{
     dense::{DestId, DestSet},
     dest::Dest,
     export::ToldPath,
+    group::Known,
     loc::Loc,
 };
 use crate::{
@@ -53,9 +56,6 @@ pub enum Advertisement {
 pub(super) struct AdjOut {
     /// Destinations to look at, each with one claim on it.
     pending: DestSet,
-    /// Of these, the ones to be told again even if nothing changed (RFC 2918).
-    repeat: DestSet,
-    repeat_left: PerFamily<usize>,
     /// What it was told, each destination with one claim on it.
     told: Told,
     /// Destinations of which something is kept from it since it was told as much as it may be,
@@ -70,22 +70,7 @@ pub(super) struct AdjOut {
     initial: FamilySet,
     /// It cannot be completed yet: some routes are held back.
     deferring: bool,
-    /// Whether answers to route refreshes are marked (RFC 7313).
-    marks_refreshes: bool,
-    refreshes: PerFamily<Refreshing>,
-}
-
-/// How far a marked answer to a route refresh has come (RFC 7313 §4).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Refreshing {
-    #[default]
-    No,
-    /// The initial transfer comes first.
-    Later,
-    /// The beginning is to be marked next.
-    Begins,
-    /// What is to be repeated goes out; then the end is marked.
-    Runs,
+    refreshes: Refreshes,
 }
 
 /// Whether a peer is told as much as it may be.
@@ -115,22 +100,30 @@ pub(super) struct Manner {
 }
 
 impl AdjOut {
-    /// For a peer that has just come up and is owed everything.
-    pub(super) fn new(manner: Manner) -> Self {
-        Self {
+    /// For a peer that knows this much; what it knows is looked at again.
+    pub(super) fn new(manner: &Manner, known: Known, loc: &mut Loc) -> Self {
+        let Known { told, initial, deferring, refreshes } = known;
+        let mut out = Self {
             pending: DestSet::default(),
-            repeat: DestSet::default(),
-            repeat_left: PerFamily::default(),
-            told: Told::new(manner.add_path),
+            told: Told::new(manner.add_path, told),
             held_back: PerFamily::default(),
             limits: manner.limits,
             at_limit: PerFamily::default(),
             cursor: DestId::FIRST,
-            initial: manner.families,
-            deferring: manner.deferring,
-            marks_refreshes: manner.marks_refreshes,
-            refreshes: PerFamily::default(),
-        }
+            initial,
+            deferring,
+            refreshes,
+        };
+        out.told().into_iter().for_each(|id| out.mark(loc, id));
+        out
+    }
+
+    /// What the peer knows, of those who are told of one path for each prefix.
+    pub(super) fn into_known(self, loc: &mut Loc) -> Known {
+        let Self { pending, told, held_back, initial, deferring, refreshes, .. } = self;
+        let held_back = Family::ALL.into_iter().flat_map(|of| held_back.get(of).iter());
+        pending.iter().chain(held_back).for_each(|id| loc.release(id));
+        Known { told: told.into_one(loc), initial, deferring, refreshes }
     }
 
     /// Nothing is held back any more. The caller marks everything that it may have been.
@@ -173,7 +166,7 @@ impl AdjOut {
         } else {
             // It came and went before the peer heard of it.
             let family = loc.get(id).prefix.family();
-            self.repeated(id, family);
+            self.refreshes.done(id, family);
             let held_back = self.held_back.get_mut(family).remove(id);
             let pending = self.pending.remove(id);
             (0..usize::from(held_back) + usize::from(pending)).for_each(|_| loc.release(id));
@@ -182,19 +175,11 @@ impl AdjOut {
 
     /// The peer wants to be told again all that it was told of a family (RFC 2918).
     pub(super) fn refresh(&mut self, loc: &mut Loc, family: Family) {
-        let refreshing = self.refreshes.get_mut(family);
-        if self.marks_refreshes && self.initial.contains(family) {
-            *refreshing = Refreshing::Later;
-            return;
-        }
-        if self.marks_refreshes {
-            *refreshing = Refreshing::Begins;
-        }
-        for id in self.told.destinations(family) {
-            if self.repeat.insert(id) {
-                *self.repeat_left.get_mut(family) += 1;
+        if self.refreshes.ask(family, self.initial) {
+            for id in self.told.destinations(family) {
+                self.refreshes.add(id, family);
+                self.mark(loc, id);
             }
-            self.mark(loc, id);
         }
     }
 
@@ -215,11 +200,8 @@ impl AdjOut {
 
     /// Is there anything to tell?
     pub(super) fn has_work(&self) -> bool {
-        let marks = Family::ALL.into_iter().any(|family| match self.refreshes.get(family) {
-            Refreshing::No | Refreshing::Later => false,
-            Refreshing::Begins | Refreshing::Runs => true,
-        });
         let held_back = Family::ALL.into_iter().any(|family| self.can_let_go(family));
+        let marks = self.refreshes.has_marks();
         !self.pending.is_empty() || self.may_complete() || marks || held_back
     }
 
@@ -240,7 +222,7 @@ impl AdjOut {
     ) -> Vec<Advertisement> {
         let mut batch = Batch::default();
         let mut wanted = Vec::new();
-        self.begin_refreshes(&mut batch);
+        self.refreshes.begin(&mut batch);
         while batch.paths() < budget.max(1) {
             let Some(id) = self.pending.next_from(self.cursor) else {
                 self.cursor = DestId::FIRST;
@@ -258,13 +240,15 @@ impl AdjOut {
             let dest = loc.get(id);
             let prefix = dest.prefix;
             export(dest, &mut wanted);
-            let again = self.repeated(id, prefix.family());
+            let again = self.refreshes.done(id, prefix.family());
             self.hold_back(loc, (id, prefix), &mut wanted);
             self.told.replace(loc, (id, prefix), &mut wanted, again, &mut batch);
             self.pending.remove(id);
             loc.release(id);
         }
-        self.end_refreshes(loc, &mut batch);
+        for family in self.refreshes.end(self.initial, &mut batch).iter() {
+            self.refresh(loc, family);
+        }
         batch.into_advertisements()
     }
 
@@ -311,37 +295,6 @@ impl AdjOut {
     /// How many paths of the family the peer may be told.
     fn room(&self, family: Family) -> usize {
         self.limits.get(family).map_or(usize::MAX, |max| max as usize)
-    }
-
-    fn begin_refreshes(&mut self, batch: &mut Batch) {
-        for family in Family::ALL {
-            let refreshing = self.refreshes.get_mut(family);
-            if *refreshing == Refreshing::Begins {
-                *refreshing = Refreshing::Runs;
-                batch.refresh_begins(family);
-            }
-        }
-    }
-
-    fn end_refreshes(&mut self, loc: &mut Loc, batch: &mut Batch) {
-        for family in Family::ALL {
-            let refreshing = self.refreshes.get_mut(family);
-            match refreshing {
-                Refreshing::Runs if *self.repeat_left.get(family) == 0 => {
-                    *refreshing = Refreshing::No;
-                    batch.refresh_ends(family);
-                }
-                Refreshing::Later if !self.initial.contains(family) => self.refresh(loc, family),
-                Refreshing::No | Refreshing::Later | Refreshing::Begins | Refreshing::Runs => {}
-            }
-        }
-    }
-
-    /// The destination needs to be repeated no more. True if it had to be.
-    fn repeated(&mut self, id: DestId, family: Family) -> bool {
-        let was_due = self.repeat.remove(id);
-        *self.repeat_left.get_mut(family) -= usize::from(was_due);
-        was_due
     }
 
     const fn may_complete(&self) -> bool {

@@ -6,7 +6,7 @@
 //! else's word could change them. So are the kernel's routes kept up to date: only peers would
 //! take a route for gone that is merely not there yet.
 
-use super::{PeerId, Rib};
+use super::{PeerId, Rib, peer::Out};
 
 impl Rib {
     /// This router has restarted, and these peers may not have told it everything yet: peers
@@ -22,10 +22,11 @@ impl Rib {
             return;
         }
         for state in self.peers.values_mut() {
-            if let Some(out) = &mut state.out {
+            if let Some(Out::Alone(out)) = &mut state.out {
                 out.end_deferral();
             }
         }
+        self.groups.end_deferral();
         self.offer_all_to_everybody();
     }
 

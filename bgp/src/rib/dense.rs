@@ -176,6 +176,23 @@ impl<T> DestMap<T> {
         )
     }
 
+    /// Destinations with their values, lowest first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (DestId, &T)> {
+        self.ids().filter_map(|id| Some((id, self.get(id)?)))
+    }
+
+    /// The same, to keep.
+    pub(super) fn into_entries(self) -> impl Iterator<Item = (DestId, T)> {
+        let pages = self.pages.into_iter().enumerate();
+        let pages = pages.filter_map(|(at, page)| Some((at, page?)));
+        pages.flat_map(|(at, page)| {
+            let slots = page.slots.into_iter().enumerate();
+            slots.filter_map(move |(slot, value)| {
+                Some((DestId::from_index(at * MAP_PAGE_SLOTS + slot), value?))
+            })
+        })
+    }
+
     const fn place(id: DestId) -> (usize, usize) {
         (id.index() / MAP_PAGE_SLOTS, id.index() % MAP_PAGE_SLOTS)
     }
@@ -211,7 +228,9 @@ mod tests {
                 prop_assert_eq!(set.is_empty(), set_model.is_empty());
             }
             prop_assert!(set.iter().eq(set_model));
-            prop_assert!(map.ids().eq(map_model.into_keys()));
+            prop_assert!(map.ids().eq(map_model.keys().copied()));
+            prop_assert!(map.iter().map(|(id, value)| (id, *value)).eq(map_model.clone()));
+            prop_assert!(map.into_entries().eq(map_model));
         }
     }
 

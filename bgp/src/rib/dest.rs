@@ -50,6 +50,9 @@ impl PathKey {
     pub(super) const OURS: Self = Self { from: None, path_id: 0 };
 }
 
+/// What import makes of a path: attributes after policy, or why it was not accepted.
+pub(super) type Imported = Result<Arc<Attrs>, Box<Ineligible>>;
+
 /// One way to a destination.
 #[derive(Debug)]
 pub(super) struct Path {
@@ -58,7 +61,7 @@ pub(super) struct Path {
     /// Attributes as received.
     pub(super) received: Arc<Attrs>,
     /// Attributes after import policy, or why it was not accepted.
-    pub(super) imported: Result<Arc<Attrs>, Box<Ineligible>>,
+    pub(super) imported: Imported,
     /// When it came, and whether its peer still stands by it.
     pub(super) marks: Marks,
     /// What came of it; kept by [`Dest::arrange`].
@@ -90,7 +93,7 @@ impl Path {
     pub(super) const fn new(
         key: PathKey,
         received: Arc<Attrs>,
-        imported: Result<Arc<Attrs>, Box<Ineligible>>,
+        imported: Imported,
         marks: Marks,
     ) -> Self {
         Self { key, received, imported, marks, standing: Standing::Ineligible, told_as: 0 }

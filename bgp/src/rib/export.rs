@@ -52,10 +52,24 @@ pub(super) struct Us<'a> {
 /// Export to one peer.
 pub(super) struct Exporter<'a, F> {
     us: Us<'a>,
-    to: (PeerId, &'a PeerUp),
+    /// Nobody in particular for a group, whose members are spared their own paths elsewhere.
+    to: (Option<PeerId>, &'a PeerUp),
     /// Turns new attributes into the shared set equal to them.
     share: F,
     last: Option<Rewritten>,
+    /// Whether the policy may treat prefixes with the same attributes differently.
+    by_prefix: bool,
+    /// What became of the last path of a peer.
+    known: Option<Exported>,
+}
+
+/// An outcome to use again for other prefixes.
+struct Exported {
+    family: Family,
+    from: PeerId,
+    bandwidth: Option<Rate>,
+    attrs: Arc<Attrs>,
+    outcome: Result<Arc<Attrs>, NotAdvertised>,
 }
 
 /// A result to use again: the rewrite depends on nothing else.
@@ -69,12 +83,49 @@ struct Rewritten {
 
 impl<'a, F: FnMut(Attrs) -> Arc<Attrs>> Exporter<'a, F> {
     /// `share` turns new attributes into the shared set equal to them.
-    pub(super) const fn new(us: Us<'a>, to: (PeerId, &'a PeerUp), share: F) -> Self {
-        Self { us, to, share, last: None }
+    pub(super) fn new(us: Us<'a>, (peer, to): (PeerId, &'a PeerUp), share: F) -> Self {
+        Self::made(us, (Some(peer), to), share)
+    }
+
+    /// The same for all members of a group.
+    pub(super) fn for_group(us: Us<'a>, manner: &'a PeerUp, share: F) -> Self {
+        Self::made(us, (None, manner), share)
+    }
+
+    fn made(us: Us<'a>, to: (Option<PeerId>, &'a PeerUp), share: F) -> Self {
+        let policy = to.1.config.export.as_ref();
+        let by_prefix = policy.is_some_and(|policy| policy.depends_on_prefix());
+        Self { us, to, share, last: None, by_prefix, known: None }
     }
 
     /// What the peer is told of this path.
     pub(super) fn export(
+        &mut self,
+        prefix: Prefix,
+        path: Candidate<'_>,
+    ) -> Result<Arc<Attrs>, NotAdvertised> {
+        let family = prefix.family();
+        let Some((from, _)) = path.from.filter(|_| !self.by_prefix) else {
+            return self.export_anew(prefix, path);
+        };
+        if let Some(known) = &self.known
+            && Arc::ptr_eq(&known.attrs, path.attrs)
+            && (known.family, known.from, known.bandwidth) == (family, from, path.bandwidth)
+        {
+            return known.outcome.clone();
+        }
+        let outcome = self.export_anew(prefix, path);
+        self.known = Some(Exported {
+            family,
+            from,
+            bandwidth: path.bandwidth,
+            attrs: Arc::clone(path.attrs),
+            outcome: outcome.clone(),
+        });
+        outcome
+    }
+
+    fn export_anew(
         &mut self,
         prefix: Prefix,
         path: Candidate<'_>,
@@ -94,7 +145,7 @@ impl<'a, F: FnMut(Attrs) -> Arc<Attrs>> Exporter<'a, F> {
             if self.us.deferring {
                 return Err(NotAdvertised::Deferred);
             }
-            if id == to_id {
+            if to_id == Some(id) {
                 return Err(NotAdvertised::SplitHorizon);
             }
             let reflected = from.config.route_reflector_client || to.config.route_reflector_client;

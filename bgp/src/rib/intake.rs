@@ -8,7 +8,8 @@ use std::sync::Arc;
 use super::{
     Freshness, PeerId, PeerUp, Rib, adj_in,
     dense::DestId,
-    dest::{Marks, Path, PathKey, Used},
+    dest::{Imported, Marks, Path, PathKey, Used},
+    peer::{Out, Peer},
 };
 use crate::{attrs::Attrs, family::Family, prefix::Prefix, wire::Nlri};
 
@@ -18,6 +19,10 @@ impl Rib {
         let Some(state) = self.peers.get_mut(&peer) else { return };
         let mut counts = state.imports;
         counts.screened(&adj_in::screen(&self.config, &state.up, attrs));
+        let by_prefix = state.import_depends_on_prefix;
+        let marks = Marks::new(self.now);
+        // What import makes of the attributes, once for all prefixes where these do not matter.
+        let mut made = None;
         for nlri in prefixes {
             let key = PathKey { from: Some(peer), path_id: nlri.path_id };
             let id = self.loc.open(nlri.prefix);
@@ -26,12 +31,15 @@ impl Rib {
                 let repeated = known.marks == Marks::new(known.marks.learned);
                 counts.duplicate_announcements += u64::from(repeated);
                 self.confirm(id, key);
-            } else {
-                if self.import(id, key, Arc::clone(attrs), Marks::new(self.now)) {
-                    let path = self.loc.get(id).path(key);
-                    let ineligible = path.and_then(|path| path.imported.as_ref().err());
-                    counts.imported(ineligible.map(|why| &**why));
-                }
+                continue;
+            }
+            if made.is_none() || by_prefix {
+                made = self.imported(peer, nlri.prefix, attrs, marks.freshness);
+            }
+            let Some(imported) = &made else { continue };
+            let path = Path::new(key, Arc::clone(attrs), imported.clone(), marks);
+            if self.take_in(id, path) {
+                counts.imported(imported.as_ref().err().map(|why| &**why));
             }
         }
         if let Some(state) = self.peers.get_mut(&peer) {
@@ -78,8 +86,10 @@ impl Rib {
     pub(super) fn import_again(&mut self, id: DestId, key: PathKey) {
         let Some(path) = self.loc.get(id).path(key) else { return };
         let (received, marks) = (Arc::clone(&path.received), path.marks);
-        let path = self.imported(id, key, received, marks);
-        self.set_path(id, key, path);
+        let Some(peer) = key.from else { return };
+        let prefix = self.loc.get(id).prefix;
+        let made = self.imported(peer, prefix, &received, marks.freshness);
+        self.set_path(id, key, made.map(|made| Path::new(key, received, made, marks)));
     }
 
     /// Marks a path, which has no meaning to the decision.
@@ -108,15 +118,19 @@ impl Rib {
             Freshness::Current | Freshness::Stale => self.mark(id, key, |old| *old = marks),
             // Import had left its mark.
             Freshness::LongLived => {
-                self.import(id, key, Arc::clone(&path.received), marks);
+                let (received, prefix) = (Arc::clone(&path.received), dest.prefix);
+                let Some(peer) = key.from else { return };
+                if let Some(made) = self.imported(peer, prefix, &received, marks.freshness) {
+                    self.take_in(id, Path::new(key, received, made, marks));
+                }
             }
         }
     }
 
-    /// Takes a path that a peer announced through import into its destination. False if there is
-    /// no room for it; the destination may be gone then.
-    fn import(&mut self, id: DestId, key: PathKey, received: Arc<Attrs>, marks: Marks) -> bool {
-        let Some(path) = self.imported(id, key, received, marks) else { return false };
+    /// Takes a path that has passed import into its destination. False if there is no room for it;
+    /// the destination may be gone then.
+    fn take_in(&mut self, id: DestId, path: Path) -> bool {
+        let key = path.key;
         let dest = self.loc.get(id);
         let known = dest.path(key).map(Path::account);
         let admitted = self.admit(key, dest.prefix.family(), known, path.account());
@@ -130,24 +144,22 @@ impl Rib {
         admitted
     }
 
-    /// The path as import makes it; `None` if its peer is unknown.
+    /// What import makes of a path; `None` if its peer is unknown.
     fn imported(
         &mut self,
-        id: DestId,
-        key: PathKey,
-        received: Arc<Attrs>,
-        marks: Marks,
-    ) -> Option<Path> {
-        let up = &self.peers.get(&key.from?)?.up;
-        let (us, prefix) = (&self.config, self.loc.get(id).prefix);
-        let imported = adj_in::screen(us, up, &received)
-            .and_then(|()| adj_in::import(us, up, prefix, &received, marks.freshness));
-        let imported = match imported {
-            Ok(changed) if Arc::ptr_eq(&changed, &received) => Ok(changed),
+        peer: PeerId,
+        prefix: Prefix,
+        received: &Arc<Attrs>,
+        freshness: Freshness,
+    ) -> Option<Imported> {
+        let (us, up) = (&self.config, &self.peers.get(&peer)?.up);
+        let imported = adj_in::screen(us, up, received)
+            .and_then(|()| adj_in::import(us, up, prefix, received, freshness));
+        Some(match imported {
+            Ok(changed) if Arc::ptr_eq(&changed, received) => Ok(changed),
             Ok(changed) => Ok(self.attrs.intern(changed)),
             Err(reason) => Err(Box::new(reason)),
-        };
-        Some(Path::new(key, received, imported, marks))
+        })
     }
 
     /// Puts in, replaces or takes out a path, and settles what follows.
@@ -214,15 +226,20 @@ impl Rib {
 
     fn offer_to(&mut self, id: DestId, concerned: impl Fn(&PeerUp) -> bool) {
         let family = self.loc.get(id).prefix.family();
+        let concerned = |up: &PeerUp| up.families.contains(family) && concerned(up);
+        self.groups.mark(&mut self.loc, id, concerned);
+        if self.loners == 0 && self.monitors.is_empty() {
+            return;
+        }
         for (peer, state) in &mut self.peers {
-            if let Some(out) = &mut state.out
-                && state.up.families.contains(family)
-                && concerned(&state.up)
-            {
+            if !concerned(&state.up) || state.out.is_none() {
+                continue;
+            }
+            if let Some(Out::Alone(out)) = &mut state.out {
                 out.mark(&mut self.loc, id);
                 state.list(*peer, &mut self.ready);
-                self.monitors.offered(&mut self.loc, *peer, id);
             }
+            self.monitors.offered(&mut self.loc, *peer, id);
         }
     }
 
@@ -230,21 +247,27 @@ impl Rib {
     pub(super) fn count_onlookers(&mut self) {
         let up = self.peers.values().filter(|state| state.is_up());
         self.onlookers = up.filter(|state| state.up.looks_beyond_best()).count();
+        let alone = |state: &&Peer| matches!(state.out, Some(Out::Alone(_)));
+        self.loners = self.peers.values().filter(alone).count();
     }
 
     /// Has every peer look at every destination.
     pub(super) fn offer_all_to_everybody(&mut self) {
+        self.groups.mark_everything(&mut self.loc);
         let peers: Vec<_> = self.peers.keys().copied().collect();
         peers.into_iter().for_each(|peer| self.offer_all(peer));
     }
 
-    /// Has one peer look at every destination.
+    /// Has one peer look at every destination, unless it has a group that does.
     pub(super) fn offer_all(&mut self, peer: PeerId) {
         let Some(state) = self.peers.get_mut(&peer) else { return };
         let Some(out) = &mut state.out else { return };
-        for id in self.loc.ids() {
+        let all = matches!(out, Out::Alone(_)) || !self.monitors.is_empty();
+        for id in all.then(|| self.loc.ids()).into_iter().flatten() {
             if state.up.families.contains(self.loc.get(id).prefix.family()) {
-                out.mark(&mut self.loc, id);
+                if let Out::Alone(out) = out {
+                    out.mark(&mut self.loc, id);
+                }
                 self.monitors.offered(&mut self.loc, peer, id);
             }
         }

@@ -9,10 +9,11 @@ use std::collections::btree_map::Entry;
 
 use super::{
     Freshness, PeerId, PeerUp, Rib,
-    adj_out::{AdjOut, Manner},
+    adj_out::AdjOut,
     dense::DestId,
     dest::PathKey,
-    peer::Peer,
+    group::{self, Known},
+    peer::{Out, Peer},
 };
 use crate::{
     community::Community,
@@ -31,27 +32,34 @@ impl Rib {
             self.peer_down(peer, FamilySet::NONE, &Cause::Handshake, up.opening.at);
         }
         let families = up.families;
-        let out = AdjOut::new(Manner {
-            families,
-            add_path: up.options.add_path_send,
-            marks_refreshes: up.options.enhanced_refresh,
-            deferring: self.is_deferring(),
-            limits: up.config.max_advertised,
-        });
         let state = match self.peers.entry(peer) {
             Entry::Occupied(entry) => {
                 let state = entry.into_mut();
-                state.resume(peer, up, out);
+                state.resume(peer, up);
                 state
             }
-            Entry::Vacant(entry) => entry.insert(Peer::new(peer, up, out)),
+            Entry::Vacant(entry) => entry.insert(Peer::new(peer, up)),
         };
+        let known = Known::nothing(&state.manner(!self.deferred_for.is_empty()));
         self.monitors.peer_up(&state.monitored, &mut self.loc, &state.received);
+        self.admit_to_told(peer, known);
         self.remove_all(peer, |family, _| !families.contains(family));
         // It may be another than before, and so may its paths be to others.
         self.for_each_path(peer, |rib, id, key| {
             rib.import_again(id, key);
             rib.offer(id);
+        });
+    }
+
+    /// Decides with whom the peer is told what it is told, and has it look at everything.
+    pub(super) fn admit_to_told(&mut self, peer: PeerId, known: Known) {
+        let Some(state) = self.peers.get_mut(&peer) else { return };
+        state.out = Some(match group::manner(&state.up) {
+            Some(manner) => Out::Member(self.groups.join(peer, manner, known, &mut self.loc)),
+            None => {
+                let manner = state.manner(!self.deferred_for.is_empty());
+                Out::Alone(Box::new(AdjOut::new(&manner, known, &mut self.loc)))
+            }
         });
         self.count_onlookers();
         self.offer_all(peer);
@@ -63,8 +71,11 @@ impl Rib {
     /// Cause and time are for the stations.
     pub fn peer_down(&mut self, peer: PeerId, retain: FamilySet, why: &Cause, at: Timestamp) {
         let Some(state) = self.peers.get_mut(&peer) else { return };
-        let Some(out) = state.suspend() else { return };
-        out.clear(&mut self.loc);
+        match state.suspend() {
+            Some(Out::Alone(out)) => out.clear(&mut self.loc),
+            Some(Out::Member(group)) => self.groups.leave(group, peer, &mut self.loc),
+            None => return,
+        }
         self.monitors.peer_down(&mut self.loc, peer, why, at);
         self.ready.retain(|other| *other != peer);
         self.count_onlookers();

@@ -16,12 +16,13 @@ use std::{
 use super::{
     dense::{DestId, DestSet},
     dest::{Path, PathKey},
+    group::Groups,
     loc::Loc,
     peer::{Peer, PeerId},
 };
 use crate::{
     family::FamilySet,
-    rib::{Advertisement, ViewSet},
+    rib::{Advertisement, News, ViewSet},
     session::Cause,
     timestamp::Timestamp,
 };
@@ -67,16 +68,17 @@ impl Monitors {
         &mut self,
         id: StationId,
         views: ViewSet,
-        peers: &BTreeMap<PeerId, Peer>,
+        of: (&BTreeMap<PeerId, Peer>, &Groups),
         loc: &mut Loc,
     ) {
+        let (peers, _) = of;
         self.remove(id, loc);
         let mut station = Station::new(views);
         for peer in peers.values().filter(|peer| peer.is_up()) {
             station.peer_up(&peer.monitored);
         }
         for (source, feed) in &mut station.feeds {
-            for id in source.destinations(peers, loc) {
+            for id in source.destinations(of, loc) {
                 feed.mark(loc, id, true);
             }
         }
@@ -140,12 +142,13 @@ impl Monitors {
     }
 
     /// The peer was told this.
-    pub(super) fn advertised(&mut self, loc: &mut Loc, peer: PeerId, news: &[Advertisement]) {
+    pub(super) fn advertised(&mut self, loc: &mut Loc, peer: PeerId, news: &News) {
         let source = Source::AdjRibOut(peer);
         if !self.stations.values().any(|station| station.feeds.contains_key(&source)) {
             return;
         }
-        for advertisement in news {
+        let news = news.clone().into_advertisements();
+        for advertisement in &news {
             let prefixes = match advertisement {
                 Advertisement::Reach { prefixes, .. } | Advertisement::Withdraw(prefixes) => {
                     prefixes
@@ -162,6 +165,11 @@ impl Monitors {
                 }
             }
         }
+    }
+
+    /// Is there nobody?
+    pub(super) fn is_empty(&self) -> bool {
+        self.stations.is_empty()
     }
 
     /// What the peer may be told of a destination may be something else.

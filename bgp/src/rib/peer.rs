@@ -12,11 +12,14 @@ use bytes::Bytes;
 
 use super::{
     account::{Account, PeerCounts, Tally},
-    adj_out::AdjOut,
+    adj_out::{AdjOut, Manner},
     aggregate::Aggregate,
     dense::{DestId, DestSet},
     dest::Path,
+    export::ToldPath,
+    group::{GroupId, Groups},
     imports::ImportCounts,
+    loc::Loc,
     monitor::Monitored,
 };
 use crate::{
@@ -212,13 +215,69 @@ pub(super) struct Peer {
     /// Destinations in its Adj-RIB-In. The paths themselves stand with the destinations.
     pub(super) received: DestSet,
     /// Its Adj-RIB-Out; `None` once its session has ended.
-    pub(super) out: Option<AdjOut>,
+    pub(super) out: Option<Out>,
     /// What it has told of its routes as a whole.
     pub(super) inbound: PerFamily<Inbound>,
     /// What became of what it announced.
     pub(super) imports: ImportCounts,
+    /// Whether what import makes of attributes may differ from prefix to prefix.
+    pub(super) import_depends_on_prefix: bool,
     tallies: PerFamily<Tally>,
     readiness: Readiness,
+}
+
+/// What a peer is told: kept for it alone, or with others.
+#[derive(Debug)]
+pub(super) enum Out {
+    Alone(Box<AdjOut>),
+    Member(GroupId),
+}
+
+impl Out {
+    /// What the peer was told of a destination.
+    pub(super) fn told_of(
+        &self,
+        peer: PeerId,
+        groups: &Groups,
+        (family, id): (Family, DestId),
+    ) -> Vec<ToldPath> {
+        match self {
+            Self::Alone(out) => out.told_of(family, id).collect(),
+            Self::Member(group) => {
+                groups.told_of(*group, peer, id).map(|attrs| (0, attrs)).into_iter().collect()
+            }
+        }
+    }
+
+    /// Destinations that the peer was told of.
+    pub(super) fn told(&self, peer: PeerId, groups: &Groups) -> Vec<DestId> {
+        match self {
+            Self::Alone(out) => out.told(),
+            Self::Member(group) => groups.told(*group, peer),
+        }
+    }
+
+    /// Is something kept from it since it was told as much as it may be?
+    pub(super) fn is_held_back(&self, family: Family, id: DestId) -> bool {
+        match self {
+            Self::Alone(out) => out.is_held_back(family, id),
+            Self::Member(_) => false,
+        }
+    }
+
+    fn told_count(&self, peer: PeerId, groups: &Groups, loc: &Loc, family: Family) -> usize {
+        match self {
+            Self::Alone(out) => out.told_count(family),
+            Self::Member(group) => groups.told_count(*group, peer, family, loc),
+        }
+    }
+
+    fn has_work(&self, peer: PeerId, groups: &Groups) -> bool {
+        match self {
+            Self::Alone(out) => out.has_work(),
+            Self::Member(group) => groups.has_work(*group, peer),
+        }
+    }
 }
 
 /// How far a session has come with one family of the peer's routes.
@@ -247,10 +306,11 @@ enum Readiness {
 
 impl Peer {
     /// A peer that has just come up.
-    pub(super) fn new(id: PeerId, up: PeerUp, out: AdjOut) -> Self {
+    pub(super) fn new(id: PeerId, up: PeerUp) -> Self {
         Self {
             monitored: Arc::new(Monitored::new(id, &up)),
-            out: Some(out),
+            out: None,
+            import_depends_on_prefix: up.config.import_depends_on_prefix(),
             up,
             received: DestSet::default(),
             inbound: PerFamily::default(),
@@ -261,15 +321,26 @@ impl Peer {
     }
 
     /// It is up again, and paths of before are still there.
-    pub(super) fn resume(&mut self, id: PeerId, up: PeerUp, out: AdjOut) {
+    pub(super) fn resume(&mut self, id: PeerId, up: PeerUp) {
         self.monitored = Arc::new(Monitored::new(id, &up));
-        self.out = Some(out);
         self.imports = ImportCounts::default();
+        self.import_depends_on_prefix = up.config.import_depends_on_prefix();
         self.up = up;
     }
 
+    /// What its Adj-RIB-Out depends on besides its routes.
+    pub(super) const fn manner(&self, deferring: bool) -> Manner {
+        Manner {
+            families: self.up.families,
+            add_path: self.up.options.add_path_send,
+            marks_refreshes: self.up.options.enhanced_refresh,
+            deferring,
+            limits: self.up.config.max_advertised,
+        }
+    }
+
     /// Its session has ended. Gives what it had been told.
-    pub(super) fn suspend(&mut self) -> Option<AdjOut> {
+    pub(super) fn suspend(&mut self) -> Option<Out> {
         self.inbound = PerFamily::default();
         self.readiness = Readiness::Idle;
         self.out.take()
@@ -298,8 +369,13 @@ impl Peer {
     }
 
     /// What it accounts for.
-    pub(super) fn counts(&self, family: Family) -> PeerCounts {
-        let advertised = self.out.as_ref().map_or(0, |out| out.told_count(family));
+    pub(super) fn counts(
+        &self,
+        id: PeerId,
+        (groups, loc): (&Groups, &Loc),
+        family: Family,
+    ) -> PeerCounts {
+        let advertised = self.out.as_ref().map_or(0, |out| out.told_count(id, groups, loc, family));
         PeerCounts { advertised, ..self.tallies.get(family).counts }
     }
 
@@ -321,18 +397,18 @@ impl Peer {
     }
 
     /// Taken from the queue; true if there is something to pull indeed.
-    pub(super) fn name(&mut self) -> bool {
-        let work = self.has_work();
+    pub(super) fn name(&mut self, id: PeerId, groups: &Groups) -> bool {
+        let work = self.has_work(id, groups);
         self.readiness = if work { Readiness::Named } else { Readiness::Idle };
         work
     }
 
     /// It has pulled: from now on it is named again when there is more.
-    pub(super) fn pulled(&mut self, id: PeerId, ready: &mut VecDeque<PeerId>) {
+    pub(super) fn pulled(&mut self, id: PeerId, groups: &Groups, ready: &mut VecDeque<PeerId>) {
         if self.readiness == Readiness::Named {
             self.readiness = Readiness::Idle;
         }
-        if self.has_work() {
+        if self.has_work(id, groups) {
             self.list(id, ready);
         }
     }
@@ -343,7 +419,7 @@ impl Peer {
     }
 
     /// Is there anything to tell it?
-    pub(super) fn has_work(&self) -> bool {
-        self.out.as_ref().is_some_and(AdjOut::has_work)
+    pub(super) fn has_work(&self, id: PeerId, groups: &Groups) -> bool {
+        self.out.as_ref().is_some_and(|out| out.has_work(id, groups))
     }
 }

@@ -3,6 +3,7 @@
 //! In: the settings before and after. Out: the directions that the difference concerns. Every
 //! setting is named here, so that a new one cannot be forgotten.
 
+use super::{PeerId, Rib, group, peer::Out};
 use crate::config::{LocalAs, RibPeerConfig};
 
 /// What a change of a peer's settings makes necessary.
@@ -73,5 +74,31 @@ impl Effects {
             limits: *max_prefixes != new.max_prefixes,
             reflection: reflection || identity,
         }
+    }
+}
+
+impl Rib {
+    /// What the peer is told is another now: it looks at everything again, alone or with others.
+    pub(super) fn export_again(&mut self, peer: PeerId) {
+        let Some(state) = self.peers.get_mut(&peer) else { return };
+        let manner = group::manner(&state.up);
+        let known = match state.out.take() {
+            None => return,
+            Some(Out::Alone(mut out)) if manner.is_none() => {
+                out.set_limits(state.up.config.max_advertised);
+                state.out = Some(Out::Alone(out));
+                return self.offer_all(peer);
+            }
+            Some(Out::Member(group)) if self.groups.manner(group).as_deref() == manner.as_ref() => {
+                state.out = Some(Out::Member(group));
+                return;
+            }
+            Some(Out::Alone(out)) => out.into_known(&mut self.loc),
+            Some(Out::Member(group)) => match self.groups.move_out(group, peer, &mut self.loc) {
+                Some(known) => known,
+                None => return,
+            },
+        };
+        self.admit_to_told(peer, known);
     }
 }

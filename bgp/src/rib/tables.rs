@@ -11,7 +11,7 @@ use super::{
     export::Exporter,
     peer::Peer,
 };
-use crate::{attrs::Attrs, family::Family, prefix::Prefix};
+use crate::{attrs::Attrs, config::Counted, family::Family, prefix::Prefix};
 
 /// How much a RIB holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -92,7 +92,8 @@ impl Rib {
         // A limit is the one thing that depends on what it was told already.
         let held_back = self.loc.find(dest.prefix).and_then(|id| {
             let out = state.out.as_ref().filter(|out| out.is_held_back(family, id))?;
-            Some(out.told_of(family, id).map(|(number, _)| number).collect::<Vec<_>>())
+            let told = out.told_of(state.monitored.id, &self.groups, (family, id));
+            Some(told.into_iter().map(|(number, _)| number).collect::<Vec<_>>())
         });
         let shown = exporter.shown(self.judge(), dest).into_iter();
         let shown = shown.map(|(path, outcome)| {
@@ -110,14 +111,15 @@ impl Rib {
     /// Counts of a peer for one family.
     #[must_use]
     pub fn peer_counts(&self, peer: PeerId, family: Family) -> PeerCounts {
-        self.peers.get(&peer).map(|state| state.counts(family)).unwrap_or_default()
+        let state = self.peers.get(&peer);
+        state.map(|state| state.counts(peer, (&self.groups, &self.loc), family)).unwrap_or_default()
     }
 
     /// How much it holds at this moment.
     #[must_use]
     pub fn sizes(&self) -> RibSizes {
         let received = |peer: &Peer| {
-            let counts = Family::ALL.map(|family| peer.counts(family).received);
+            let counts = Family::ALL.map(|family| peer.counted(family, Counted::Received));
             counts.into_iter().sum::<usize>()
         };
         RibSizes {

@@ -55,7 +55,7 @@ pub enum Input {
 pub enum Output {
     /// Open a connection to the peer.
     Connect(ConnId),
-    /// Send octets after those already given.
+    /// Send octets, one or more whole messages, after those already given.
     Send(ConnId, Bytes),
     /// Close the connection (or give up opening it) once what was given before is sent, or
     /// soon if it cannot be sent: a second is plenty. No [`Input::Closed`] needs to follow.

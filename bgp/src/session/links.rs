@@ -130,8 +130,15 @@ impl Links {
         }
     }
 
-    pub(super) fn send_update(&mut self, conn: ConnId, octets: Bytes, now: Instant) {
-        self.sent.updates += 1;
+    /// `octets` are so many whole UPDATEs.
+    pub(super) fn send_updates(
+        &mut self,
+        conn: ConnId,
+        octets: Bytes,
+        updates: usize,
+        now: Instant,
+    ) {
+        self.sent.updates += updates as u64;
         self.send(conn, octets, now);
         self.schedule_keepalive(conn, now);
     }

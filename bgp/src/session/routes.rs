@@ -18,8 +18,14 @@ impl Session {
     /// Sends one UPDATE as [`Update`] encodes it for this session's codec.
     /// Does nothing unless established.
     pub fn send_update(&mut self, octets: Bytes, now: Instant) {
+        self.send_updates(octets, 1, now);
+    }
+
+    /// Sends so many UPDATEs, one behind the other in `octets`.
+    /// Does nothing unless established.
+    pub fn send_updates(&mut self, octets: Bytes, updates: usize, now: Instant) {
         if let Some((conn, _)) = self.established() {
-            self.links.send_update(conn, octets, now);
+            self.links.send_updates(conn, octets, updates, now);
         }
     }
 

@@ -101,6 +101,21 @@ pub(super) fn message(kind: Kind, body: &[u8]) -> Bytes {
     octets.freeze()
 }
 
+/// Begins a message whose body follows in `out`; what it gives goes to [`end`].
+pub(super) fn begin(kind: Kind, out: &mut BytesMut) -> usize {
+    let begin = out.len();
+    out.put_slice(&MARKER);
+    out.put_u16(0);
+    out.put_u8(kind.code());
+    begin
+}
+
+/// Ends it. The caller keeps the body within 65,516 octets.
+pub(super) fn end(begin: usize, out: &mut BytesMut) {
+    let len = u16::try_from(out.len() - begin).expect("the caller keeps to MAX_EXTENDED_LEN");
+    out[begin + 16..begin + 18].copy_from_slice(&len.to_be_bytes());
+}
+
 const MARKER: [u8; 16] = [0xFF; 16];
 
 #[cfg(test)]

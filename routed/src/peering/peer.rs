@@ -16,7 +16,7 @@ use std::{
 };
 
 use bgp::{
-    rib::{Advertisement, PeerId},
+    rib::{News, PeerId},
     session::{Cause, Cease, ConnId, Input, Output, Session},
 };
 use bytes::Bytes;
@@ -109,7 +109,7 @@ enum Event {
     Accepted(TcpStream),
     Dialled(Result<TcpStream, SocketError>),
     Ready(Ready),
-    News(Vec<Advertisement>),
+    News(News),
     /// The session has come to a limit.
     Limit,
     /// The RIB took some of the backlog.
@@ -220,7 +220,7 @@ impl PeerTask {
             Event::Dialled(result) => self.dialled(result),
             Event::Ready(Ready::Read(conn)) => self.read(conn, Conn::read),
             Event::Ready(Ready::Write(_)) => self.carry_out(),
-            Event::News(news) => self.advertise(&news),
+            Event::News(news) => self.advertise(news),
             Event::Limit => self.note_limits(),
             Event::Room => (),
             Event::Deadline => self.deadline(),

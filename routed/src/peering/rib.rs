@@ -20,8 +20,8 @@ use bgp::{
     family::{Family, FamilySet},
     prefix::Prefix,
     rib::{
-        Advertisement, BestChange, ImportCounts, LimitKind, PathView, PeerCounts, PeerId, PeerUp,
-        Report, Resolution, Rib, RibConfig, RibSizes, StationId, ToldView, Why,
+        BestChange, ImportCounts, LimitKind, News, PathView, PeerCounts, PeerId, PeerUp, Report,
+        Resolution, Rib, RibConfig, RibSizes, StationId, ToldView, Why,
     },
     session::Cause,
     timestamp::Timestamp,
@@ -100,7 +100,7 @@ pub(crate) enum Command {
     Peer(PeerId, PeerEvent),
     /// A peer has room for about `budget` prefixes. Answered once there is something to tell;
     /// void when the session goes down or the receiver is dropped.
-    Pull { peer: PeerId, budget: usize, answer: oneshot::Sender<Vec<Advertisement>> },
+    Pull { peer: PeerId, budget: usize, answer: oneshot::Sender<News> },
     /// The kernel's side has room for `budget` changes. Answered once there are some.
     PullBest { budget: usize, answer: oneshot::Sender<Vec<BestChange>> },
     /// See [`RibHandle::monitor`].

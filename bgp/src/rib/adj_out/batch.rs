@@ -15,7 +15,7 @@ use crate::{
 
 /// See the module.
 #[derive(Default)]
-pub(super) struct Batch {
+pub(in crate::rib) struct Batch {
     paths: usize,
     begun: FamilySet,
     withdrawn: PerFamily<Vec<Nlri>>,
@@ -28,18 +28,18 @@ pub(super) struct Batch {
 
 impl Batch {
     /// Paths announced and withdrawn so far.
-    pub(super) const fn paths(&self) -> usize {
+    pub(in crate::rib) const fn paths(&self) -> usize {
         self.paths
     }
 
     /// The path is gone.
-    pub(super) fn withdraw(&mut self, nlri: Nlri) {
+    pub(in crate::rib) fn withdraw(&mut self, nlri: Nlri) {
         self.withdrawn.get_mut(nlri.family()).push(nlri);
         self.paths += 1;
     }
 
     /// The path now has these attributes.
-    pub(super) fn reach(&mut self, nlri: Nlri, attrs: Arc<Attrs>) {
+    pub(in crate::rib) fn reach(&mut self, nlri: Nlri, attrs: Arc<Attrs>) {
         let group = (nlri.family(), Arc::as_ptr(&attrs));
         let at = *self.groups.entry(group).or_insert_with(|| {
             self.reach.push((attrs, Vec::new()));
@@ -50,22 +50,22 @@ impl Batch {
     }
 
     /// The initial transfer of these families is complete.
-    pub(super) const fn complete(&mut self, families: FamilySet) {
+    pub(in crate::rib) const fn complete(&mut self, families: FamilySet) {
         self.complete = families;
     }
 
     /// The answer to a route refresh begins.
-    pub(super) const fn refresh_begins(&mut self, family: Family) {
+    pub(in crate::rib) const fn refresh_begins(&mut self, family: Family) {
         self.begun.insert(family);
     }
 
     /// It is complete.
-    pub(super) const fn refresh_ends(&mut self, family: Family) {
+    pub(in crate::rib) const fn refresh_ends(&mut self, family: Family) {
         self.ended.insert(family);
     }
 
     /// All of it: marks around the routes that they are about, withdrawals first.
-    pub(super) fn into_advertisements(mut self) -> Vec<Advertisement> {
+    pub(in crate::rib) fn into_advertisements(mut self) -> Vec<Advertisement> {
         let mut all: Vec<_> = self.begun.iter().map(Advertisement::RefreshBegin).collect();
         for family in Family::ALL {
             let prefixes = std::mem::take(self.withdrawn.get_mut(family));

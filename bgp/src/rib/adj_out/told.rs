@@ -31,14 +31,20 @@ pub(super) struct Told {
 }
 
 impl Told {
-    /// Nothing yet.
-    pub(super) fn new(add_path: FamilySet) -> Self {
-        Self {
-            add_path,
-            one: PerFamily::default(),
-            several: PerFamily::default(),
-            counts: PerFamily::default(),
+    /// This much. Who can be told of several paths has been told nothing before.
+    pub(super) fn new(add_path: FamilySet, one: PerFamily<DestMap<Arc<Attrs>>>) -> Self {
+        let mut counts = PerFamily::default();
+        for family in Family::ALL {
+            *counts.get_mut(family) = one.get(family).ids().count();
         }
+        Self { add_path, one, several: PerFamily::default(), counts }
+    }
+
+    /// All of families with one path; the others are let go.
+    pub(super) fn into_one(self, loc: &mut Loc) -> PerFamily<DestMap<Arc<Attrs>>> {
+        let several = Family::ALL.into_iter().flat_map(|family| self.several.get(family).ids());
+        several.for_each(|id| loc.release(id));
+        self.one
     }
 
     /// Does the peer know of the destination?

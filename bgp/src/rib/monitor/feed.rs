@@ -13,10 +13,10 @@ use crate::{
     family::{Family, FamilySet},
     rib::{
         View,
-        adj_out::AdjOut,
         dense::{DestId, DestMap, DestSet},
         dest::Path,
         export::{Exporter, Us},
+        group::Groups,
         judge::Judge,
         loc::Loc,
         nexthop::NextHops,
@@ -68,19 +68,25 @@ impl Source {
     }
 
     /// Destinations of which it may have something.
-    pub(super) fn destinations(self, peers: &BTreeMap<PeerId, Peer>, loc: &Loc) -> Vec<DestId> {
+    pub(super) fn destinations(
+        self,
+        (peers, groups): (&BTreeMap<PeerId, Peer>, &Groups),
+        loc: &Loc,
+    ) -> Vec<DestId> {
         match self {
             Self::PrePolicy(peer) | Self::PostPolicy(peer) => {
                 peers[&peer].received.iter().collect()
             }
             Self::LocRib | Self::AdjRibOutPrePolicy(_) => loc.ids(),
-            Self::AdjRibOut(peer) => peers[&peer].out.iter().flat_map(AdjOut::told).collect(),
+            Self::AdjRibOut(peer) => {
+                peers[&peer].out.iter().flat_map(|out| out.told(peer, groups)).collect()
+            }
         }
     }
 
     /// What it has of a destination.
     fn routes(self, id: DestId, tables: Tables<'_>, loc: &Loc) -> Vec<Route> {
-        let Tables { us, peers, next_hops } = tables;
+        let Tables { us, peers, groups, next_hops } = tables;
         let dest = loc.get(id);
         let received = |path: &Path, attrs: &Arc<Attrs>| Route {
             path_id: path.key.path_id,
@@ -111,7 +117,8 @@ impl Source {
             }
             Self::AdjRibOut(peer) => {
                 let family = dest.prefix.family();
-                let told = peers[&peer].out.iter().flat_map(|out| out.told_of(family, id));
+                let told =
+                    peers[&peer].out.iter().flat_map(|out| out.told_of(peer, groups, (family, id)));
                 told.map(|(path_id, attrs)| Route { path_id, attrs, learned: None }).collect()
             }
         }
@@ -123,6 +130,7 @@ impl Source {
 pub(in crate::rib) struct Tables<'a> {
     pub(in crate::rib) us: Us<'a>,
     pub(in crate::rib) peers: &'a BTreeMap<PeerId, Peer>,
+    pub(in crate::rib) groups: &'a Groups,
     pub(in crate::rib) next_hops: &'a NextHops,
 }
 

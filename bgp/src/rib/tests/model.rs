@@ -20,8 +20,10 @@ use crate::role::Role;
 /// 0 and 1: eBGP, a customer with our AS allowed in once, and a provider that sees a local AS;
 /// 2: iBGP; 3: reflector client; 4 and 5: route server clients; 6: iBGP with next-hop-self, IPv4
 /// only; 7: reflector client with several paths in both directions; 8: eBGP, told of several
-/// paths, with graceful restart, long-lived stale routes and enhanced refresh.
-const PEERS: u8 = 9;
+/// paths, with graceful restart, long-lived stale routes and enhanced refresh; 9 to 11: eBGP and
+/// alike, so that they share an Adj-RIB-Out while their policies are the same, the last one with
+/// enhanced refresh.
+const PEERS: u8 = 12;
 const PREFIXES: [&str; 5] =
     ["10.1.0.0/16", "10.2.0.0/16", "10.2.128.0/17", "fd00:1::/64", "fd00:2::/64"];
 
@@ -29,7 +31,7 @@ const LOCAL_AS: Asn = Asn(64999);
 
 fn peer_of(n: u8) -> PeerUp {
     let asn = match n {
-        0 | 1 | 4 | 5 | 8 => 65001 + u32::from(n),
+        0 | 1 | 4 | 5 | 8..=11 => 65001 + u32::from(n),
         _ => US.0,
     };
     let mut up = peer(n + 1, asn);
@@ -55,6 +57,7 @@ fn peer_of(n: u8) -> PeerUp {
             up.options.long_lived = FamilySet::ALL;
             up.options.enhanced_refresh = true;
         }
+        11 => up.options.enhanced_refresh = true,
         _ => {}
     }
     up
@@ -72,7 +75,7 @@ proptest! {
         second in prop::collection::vec(any_move(), 0..80),
     ) {
         let mut trial = Trial::new(resolve, restarted);
-        for peer in [0, 1, 2, 3, 4, 7, 8] {
+        for peer in [0, 1, 2, 3, 4, 7, 8, 9, 10, 11] {
             trial.make(Move::Up { peer, narrow: false });
         }
         for step in first {

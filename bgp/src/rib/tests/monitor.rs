@@ -450,9 +450,9 @@ fn truth(rib: &Rib) -> BTreeMap<(Option<PeerId>, View), BTreeMap<Nlri, Attrs>> {
                 offered.insert(nlri, Attrs::clone(&attrs));
             }
         }
-        for dest in out.told() {
+        for dest in out.told(*id, &rib.groups) {
             let prefix = rib.loc.get(dest).prefix;
-            for (path_id, attrs) in out.told_of(prefix.family(), dest) {
+            for (path_id, attrs) in out.told_of(*id, &rib.groups, (prefix.family(), dest)) {
                 let nlri = Nlri { prefix, path_id };
                 let told = all.entry((Some(*id), View::AdjRibOut)).or_default();
                 told.insert(nlri, Attrs::clone(&attrs));

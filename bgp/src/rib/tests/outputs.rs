@@ -136,7 +136,8 @@ fn a_slow_peer_costs_the_newest_state_of_each_prefix_and_no_more() {
         rib.update(PeerId(1), &announce(&["10.1.0.0/16", "10.2.0.0/16"], attrs));
         rib.update(PeerId(1), &withdraw(&["10.2.0.0/16"]));
     }
-    assert_eq!(rib.ready.iter().filter(|peer| **peer == PeerId(2)).count(), 1);
+    let named: Vec<_> = std::iter::from_fn(|| rib.poll_ready()).collect();
+    assert_eq!(named.iter().filter(|peer| **peer == PeerId(2)).count(), 1);
     assert_eq!(told(&mut rib, 2).as_path, AsPath::sequence([US.0, 65001, 1 + 999 % 7]));
     assert_eq!(drain_best(&mut rib), [("10.1.0.0/16".to_owned(), vec![Some(1)])]);
 }

@@ -63,6 +63,12 @@ pub(crate) fn put(code: AttrCode, value: &[u8], out: &mut BytesMut) -> Result<()
     put_with_flags(code, code.flags().unwrap_or(TRANSITIVE), value, out)
 }
 
+/// Writes what stands in front of an attribute's value of so many octets, with a long length field
+/// only where it is needed.
+pub(crate) fn head(code: AttrCode, octets: usize, out: &mut BytesMut) -> Result<(), EncodeError> {
+    put_head(code, code.flags().unwrap_or(TRANSITIVE), octets, out)
+}
+
 /// AS4_PATH and AS4_AGGREGATOR, where the peer reads two-octet numbers and they say more than
 /// AS_PATH and AGGREGATOR could (RFC 6793 §4.2.2).
 fn put_four_octet(attrs: &Attrs, width: Width, field: &mut Field<'_>) -> Result<(), EncodeError> {
@@ -169,18 +175,27 @@ fn put_with_flags(
     value: &[u8],
     out: &mut BytesMut,
 ) -> Result<(), EncodeError> {
-    match (u8::try_from(value.len()), u16::try_from(value.len())) {
+    put_head(code, flags, value.len(), out)?;
+    out.put_slice(value);
+    Ok(())
+}
+
+fn put_head(
+    code: AttrCode,
+    flags: u8,
+    octets: usize,
+    out: &mut BytesMut,
+) -> Result<(), EncodeError> {
+    match (u8::try_from(octets), u16::try_from(octets)) {
         (Ok(len), _) => out.put_slice(&[flags, code.0, len]),
         (Err(_), Ok(len)) => {
             out.put_slice(&[flags | EXTENDED_LENGTH, code.0]);
             out.put_u16(len);
         }
         (Err(_), Err(_)) => {
-            let octets = value.len();
             return Err(EncodeError::AttributeTooLong { attribute: code, octets });
         }
     }
-    out.put_slice(value);
     Ok(())
 }
 

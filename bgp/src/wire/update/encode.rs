@@ -73,13 +73,40 @@ impl Update {
         prefixes: &[Nlri],
         codec: &Codec,
     ) -> Result<Vec<Bytes>, EncodeError> {
-        let mut messages = Vec::new();
+        let mut octets = BytesMut::new();
+        Self::write_reach(attrs, prefixes, codec, &mut octets)?;
+        Ok(split(octets))
+    }
+
+    /// The same, appended to octets; how many messages it is.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeError`]; then nothing was written.
+    pub fn write_reach(
+        attrs: &Attrs,
+        prefixes: &[Nlri],
+        codec: &Codec,
+        out: &mut BytesMut,
+    ) -> Result<usize, EncodeError> {
+        let begin = out.len();
+        Self::try_write_reach(attrs, prefixes, codec, out).inspect_err(|_| out.truncate(begin))
+    }
+
+    fn try_write_reach(
+        attrs: &Attrs,
+        prefixes: &[Nlri],
+        codec: &Codec,
+        out: &mut BytesMut,
+    ) -> Result<usize, EncodeError> {
+        let mut messages = 0;
         for prefixes in prefixes.chunk_by(|a, b| a.family() == b.family()) {
             let Some(family) = prefixes.first().map(|nlri| nlri.family()) else { continue };
             let place = Place::of(family, attrs.next_hop, codec)?;
             let attributes = write::attributes(attrs, place.classic_next_hop(), codec)?;
             for run in runs(prefixes, place.overhead() + attributes.len(), codec)? {
-                messages.push(reach_message(place, &attributes, &octets(run, codec))?);
+                reach_message(place, &attributes, run, codec, out)?;
+                messages += 1;
             }
         }
         Ok(messages)
@@ -88,7 +115,14 @@ impl Update {
     /// Withdraws prefixes, in as few messages as they fit in.
     #[must_use]
     pub fn encode_withdraw(prefixes: &[Nlri], codec: &Codec) -> Vec<Bytes> {
-        let mut messages = Vec::new();
+        let mut octets = BytesMut::new();
+        Self::write_withdraw(prefixes, codec, &mut octets);
+        split(octets)
+    }
+
+    /// The same, appended to octets; how many messages it is.
+    pub fn write_withdraw(prefixes: &[Nlri], codec: &Codec, out: &mut BytesMut) -> usize {
+        let mut messages = 0;
         for prefixes in prefixes.chunk_by(|a, b| a.family() == b.family()) {
             let Some(family) = prefixes.first().map(|nlri| nlri.family()) else { continue };
             let overhead = match family {
@@ -96,8 +130,10 @@ impl Update {
                 Family::Ipv6Unicast => LONG_ATTRIBUTE + 3,
             };
             let runs = runs(prefixes, overhead, codec).expect("every peer takes 4096 octets");
-            let octets = runs.into_iter().map(|run| octets(run, codec));
-            messages.extend(octets.map(|octets| withdraw_message(family, &octets)));
+            for run in runs {
+                withdraw_message(family, run, codec, out);
+                messages += 1;
+            }
         }
         messages
     }
@@ -106,7 +142,9 @@ impl Update {
     /// withdraws nothing.
     #[must_use]
     pub fn encode_end_of_rib(family: Family) -> Bytes {
-        withdraw_message(family, &[])
+        let mut octets = BytesMut::new();
+        withdraw_message(family, &[], &Codec::PLAIN, &mut octets);
+        octets.freeze()
     }
 }
 
@@ -131,64 +169,92 @@ fn adds_path(prefixes: &[Nlri], codec: &Codec) -> bool {
     prefixes.first().is_some_and(|nlri| codec.add_path_send.contains(nlri.family()))
 }
 
-fn reach_message(place: Place, attributes: &[u8], prefixes: &[u8]) -> Result<Bytes, EncodeError> {
-    Ok(match place {
-        Place::Nlri(_) => message(&[], &[attributes], prefixes),
+fn reach_message(
+    place: Place,
+    attributes: &[u8],
+    prefixes: &[Nlri],
+    codec: &Codec,
+    out: &mut BytesMut,
+) -> Result<(), EncodeError> {
+    let begin = header::begin(Kind::Update, out);
+    out.put_u16(0);
+    match place {
+        Place::Nlri(_) => {
+            out.put_u16(length(attributes.len()));
+            out.put_slice(attributes);
+            put(prefixes, codec, out);
+        }
         Place::MpReach(family, addr, link_local) => {
-            let mut value = BytesMut::with_capacity(prefixes.len() + 37);
-            value.put_u16(family.afi());
-            value.put_u8(family.safi());
-            value.put_u8(if link_local.is_some() { 32 } else { 16 });
-            value.put_slice(&addr.octets());
+            let next_hop = if link_local.is_some() { 32 } else { 16 };
+            let value = 5 + usize::from(next_hop) + size(prefixes, codec);
+            let mut head = BytesMut::with_capacity(LONG_ATTRIBUTE);
+            write::head(AttrCode::MP_REACH_NLRI, value, &mut head)?;
+            out.put_u16(length(head.len() + value + attributes.len()));
+            out.put_slice(&head);
+            out.put_u16(family.afi());
+            out.put_u8(family.safi());
+            out.put_u8(next_hop);
+            out.put_slice(&addr.octets());
             if let Some(link_local) = link_local {
-                value.put_slice(&link_local.octets());
+                out.put_slice(&link_local.octets());
             }
-            value.put_u8(0);
-            value.put_slice(prefixes);
-            let mut mp_reach = BytesMut::with_capacity(LONG_ATTRIBUTE + value.len());
-            write::put(AttrCode::MP_REACH_NLRI, &value, &mut mp_reach)?;
-            message(&[], &[&mp_reach, attributes], &[])
+            out.put_u8(0);
+            put(prefixes, codec, out);
+            out.put_slice(attributes);
         }
-    })
+    }
+    header::end(begin, out);
+    Ok(())
 }
 
-fn withdraw_message(family: Family, prefixes: &[u8]) -> Bytes {
+fn withdraw_message(family: Family, prefixes: &[Nlri], codec: &Codec, out: &mut BytesMut) {
+    let begin = header::begin(Kind::Update, out);
     match family {
-        Family::Ipv4Unicast => message(prefixes, &[], &[]),
+        Family::Ipv4Unicast => {
+            out.put_u16(length(size(prefixes, codec)));
+            put(prefixes, codec, out);
+            out.put_u16(0);
+        }
         Family::Ipv6Unicast => {
-            let mut value = BytesMut::with_capacity(3 + prefixes.len());
-            value.put_u16(family.afi());
-            value.put_u8(family.safi());
-            value.put_slice(prefixes);
-            let mut mp_unreach = BytesMut::with_capacity(LONG_ATTRIBUTE + value.len());
-            write::put(AttrCode::MP_UNREACH_NLRI, &value, &mut mp_unreach)
+            let value = 3 + size(prefixes, codec);
+            let mut head = BytesMut::with_capacity(LONG_ATTRIBUTE);
+            write::head(AttrCode::MP_UNREACH_NLRI, value, &mut head)
                 .expect("runs keep the value far below 65535 octets");
-            message(&[], &[&mp_unreach], &[])
+            out.put_u16(0);
+            out.put_u16(length(head.len() + value));
+            out.put_slice(&head);
+            out.put_u16(family.afi());
+            out.put_u8(family.safi());
+            put(prefixes, codec, out);
         }
     }
+    header::end(begin, out);
 }
 
-fn octets(prefixes: &[Nlri], codec: &Codec) -> BytesMut {
+fn put(prefixes: &[Nlri], codec: &Codec, out: &mut BytesMut) {
     let add_path = adds_path(prefixes, codec);
-    let size = prefixes.iter().map(|nlri| nlri::size(*nlri, add_path)).sum();
-    let mut out = BytesMut::with_capacity(size);
-    for nlri in prefixes {
-        nlri::put(*nlri, add_path, &mut out);
-    }
-    out
+    prefixes.iter().for_each(|nlri| nlri::put(*nlri, add_path, out));
 }
 
-/// The whole message. Its parts fit together, since the runs were cut so.
-fn message(withdrawn: &[u8], attributes: &[&[u8]], nlri: &[u8]) -> Bytes {
-    let attributes = attributes.concat();
-    let mut body = BytesMut::with_capacity(4 + withdrawn.len() + attributes.len() + nlri.len());
-    let len = |field: &[u8]| u16::try_from(field.len()).expect("runs fit the message");
-    body.put_u16(len(withdrawn));
-    body.put_slice(withdrawn);
-    body.put_u16(len(&attributes));
-    body.put_slice(&attributes);
-    body.put_slice(nlri);
-    header::message(Kind::Update, &body)
+/// Octets of prefixes.
+fn size(prefixes: &[Nlri], codec: &Codec) -> usize {
+    let add_path = adds_path(prefixes, codec);
+    prefixes.iter().map(|nlri| nlri::size(*nlri, add_path)).sum()
+}
+
+/// The parts of a message fit together, since the runs were cut so.
+fn length(octets: usize) -> u16 {
+    u16::try_from(octets).expect("runs fit the message")
+}
+
+/// Messages one by one.
+fn split(octets: BytesMut) -> Vec<Bytes> {
+    let mut rest = octets.freeze();
+    let mut messages = Vec::new();
+    while let Some([high, low]) = rest.get(16..18) {
+        messages.push(rest.split_to(u16::from_be_bytes([*high, *low]).into()));
+    }
+    messages
 }
 
 /// Header and both length fields.

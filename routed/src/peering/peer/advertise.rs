@@ -8,9 +8,9 @@ use std::{
 use bgp::{
     config::RibPeerConfig,
     family::Family,
-    rib::{Advertisement, Opening, PeerUp},
+    rib::{Advertisement, News, Opening, PeerUp, Unsendable},
     session::Established,
-    wire::{Codec, Refresh, Update},
+    wire::{Codec, EncodeError, Nlri, Refresh, Update},
 };
 use bytes::Bytes;
 
@@ -97,12 +97,29 @@ impl PeerTask {
     }
 
     /// Turns news of the RIB into UPDATEs.
-    pub(super) fn advertise(&mut self, news: &[Advertisement]) {
+    pub(super) fn advertise(&mut self, news: News) {
         let Some((_, established)) = self.session.established() else { return };
         let codec = established.codec;
+        match news {
+            News::Own(own) => self.advertise_own(&own, &codec),
+            News::Shared { batch, to } => {
+                let (pieces, unsendable) = batch.encode(to, &codec);
+                for Unsendable { first, prefixes, error } in unsendable {
+                    self.note_unsendable(first.as_ref(), prefixes, &error);
+                }
+                let now = Instant::now();
+                for (octets, updates) in pieces {
+                    self.session.send_updates(octets, updates, now);
+                }
+            }
+        }
+        self.carry_out();
+    }
+
+    fn advertise_own(&mut self, own: &[Advertisement], codec: &Codec) {
         let now = Instant::now();
-        for advertisement in news {
-            for octets in self.updates(advertisement, &codec) {
+        for advertisement in own {
+            for octets in self.updates(advertisement, codec) {
                 self.session.send_update(octets, now);
             }
             match advertisement {
@@ -117,7 +134,15 @@ impl PeerTask {
                 | Advertisement::EndOfRib(_) => (),
             }
         }
-        self.carry_out();
+    }
+
+    fn note_unsendable(&self, first: Option<&Nlri>, prefixes: usize, error: &EncodeError) {
+        let peer = &self.settings.name;
+        let prefix = first.map(tracing::field::display);
+        tracing::error!(
+            %peer, prefix, prefixes, %error,
+            "routes cannot be announced to this peer and are withdrawn from it",
+        );
     }
 
     /// The UPDATEs that an advertisement comes to.
@@ -125,12 +150,7 @@ impl PeerTask {
         match advertisement {
             Advertisement::Reach { attrs, prefixes } => {
                 Update::encode_reach(attrs, prefixes, codec).unwrap_or_else(|error| {
-                    let (peer, first) = (&self.settings.name, prefixes.first());
-                    let prefix = first.map(tracing::field::display);
-                    tracing::error!(
-                        %peer, prefix, prefixes = prefixes.len(), %error,
-                        "routes cannot be announced to this peer and are withdrawn from it",
-                    );
+                    self.note_unsendable(prefixes.first(), prefixes.len(), &error);
                     Update::encode_withdraw(prefixes, codec)
                 })
             }

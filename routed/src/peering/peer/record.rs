@@ -11,7 +11,7 @@ use bgp::{
     config::PeerAs,
     mrt::{Conversation, Said},
     session::{ConnId, Established, StateChange},
-    wire::Codec,
+    wire::{self, Codec, MAX_EXTENDED_LEN},
 };
 
 use super::PeerTask;
@@ -74,14 +74,19 @@ impl PeerTask {
         }
     }
 
-    /// We have said this.
-    pub(super) fn record_told(&self, conn: ConnId, message: &[u8]) {
+    /// We have said this: one message, or several.
+    pub(super) fn record_told(&self, conn: ConnId, mut octets: &[u8]) {
         if self.tape.wanted.sent
             && let Some(conversation) = self.conversation(Some(conn))
         {
-            let said = Said::by_us(message, &self.tape.codec);
-            let record = conversation.told(message, said, SystemTime::now().into());
-            self.tape.recorder.push(record);
+            while let Ok(Some(len)) = wire::frame_len(octets, MAX_EXTENDED_LEN)
+                && let Some((message, rest)) = octets.split_at_checked(len)
+            {
+                octets = rest;
+                let said = Said::by_us(message, &self.tape.codec);
+                let record = conversation.told(message, said, SystemTime::now().into());
+                self.tape.recorder.push(record);
+            }
         }
     }
 

@@ -10,7 +10,7 @@ use std::{collections::VecDeque, time::SystemTime};
 
 use bgp::{
     family::FamilySet,
-    rib::{Advertisement, PeerId, PeerUp},
+    rib::{News, PeerId, PeerUp},
     session::Cause,
 };
 use tokio::sync::{oneshot, watch};
@@ -24,7 +24,7 @@ pub(super) struct RibPort {
     /// What had no room yet, oldest first.
     backlog: VecDeque<Command>,
     /// The standing request for news, while a session is up.
-    pull: Option<oneshot::Receiver<Vec<Advertisement>>>,
+    pull: Option<oneshot::Receiver<News>>,
     up: bool,
     stopped: bool,
 }
@@ -70,7 +70,7 @@ impl RibPort {
     }
 
     /// Waits for the news asked for; forever, if none were. May be dropped at any point.
-    pub(super) async fn news(&mut self) -> Result<Vec<Advertisement>, RibStopped> {
+    pub(super) async fn news(&mut self) -> Result<News, RibStopped> {
         let Some(pull) = &mut self.pull else { return std::future::pending().await };
         let news = pull.await;
         self.pull = None;

@@ -9,7 +9,7 @@ use std::{
 
 use bgp::{
     attrs::NextHop,
-    rib::{Advertisement, BestChange, LimitEvent, NextHopInterest, PeerId, Rib},
+    rib::{BestChange, LimitEvent, News, NextHopInterest, PeerId, Rib},
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -18,17 +18,18 @@ use super::{Command, LimitsReached, PeerEvent, reports::Stations};
 /// A reader that has room.
 struct Pull<T> {
     budget: usize,
-    answer: oneshot::Sender<Vec<T>>,
+    answer: oneshot::Sender<T>,
 }
 
 /// The RIB with those who wait for it.
 pub(super) struct RibOwner {
     rib: Rib,
     /// Peers with room that had nothing to be told when last looked at, or have asked since.
-    pulls: BTreeMap<PeerId, Pull<Advertisement>>,
-    /// Peers that have news, or have asked since the last round.
+    pulls: BTreeMap<PeerId, Pull<News>>,
+    /// Peers that have news, or have asked since the last round. Between rounds only such as wait
+    /// and can be told more.
     ready: BTreeSet<PeerId>,
-    best: Option<Pull<BestChange>>,
+    best: Option<Pull<Vec<BestChange>>>,
     best_reader: Weak<()>,
     stations: Stations,
     next_hops: watch::Sender<BTreeSet<NextHop>>,
@@ -57,7 +58,7 @@ impl RibOwner {
     /// Runs until told to stop or until every handle is dropped.
     pub(super) fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
         let mut batch = Vec::with_capacity(BATCH);
-        while inbox.blocking_recv_many(&mut batch, BATCH) > 0 {
+        while self.receive(&mut inbox, &mut batch) {
             self.rib.set_time(SystemTime::now().into());
             for command in batch.drain(..) {
                 if self.take(command).is_break() {
@@ -70,6 +71,21 @@ impl RibOwner {
             self.stations.answer(&mut self.rib);
             self.publish_next_hops();
         }
+    }
+
+    /// Waits for commands, unless peers who wait can be told more without any. False at the end.
+    fn receive(&self, inbox: &mut mpsc::Receiver<Command>, batch: &mut Vec<Command>) -> bool {
+        if self.ready.is_empty() {
+            return inbox.blocking_recv_many(batch, BATCH) > 0;
+        }
+        while batch.len() < BATCH {
+            match inbox.try_recv() {
+                Ok(command) => batch.push(command),
+                Err(mpsc::error::TryRecvError::Empty) => break,
+                Err(mpsc::error::TryRecvError::Disconnected) => return false,
+            }
+        }
+        true
     }
 
     fn take(&mut self, command: Command) -> ControlFlow<()> {
@@ -145,13 +161,19 @@ impl RibOwner {
             if pull.answer.is_closed() {
                 continue;
             }
-            let news = self.rib.poll_advertisements(peer, pull.budget);
+            let news = self.rib.poll_news(peer, pull.budget);
             if news.is_empty() {
                 self.pulls.insert(peer, pull);
             } else {
                 // If the reader goes in this very moment, so does its session, and with it
                 // everything that it was told.
                 let _ = pull.answer.send(news);
+            }
+        }
+        // What one was told may be news to others, who have their turn after the next commands.
+        while let Some(peer) = self.rib.poll_ready() {
+            if self.pulls.contains_key(&peer) {
+                self.ready.insert(peer);
             }
         }
     }

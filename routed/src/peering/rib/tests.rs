@@ -9,7 +9,7 @@ use bgp::{
     aspath::Asn,
     family::FamilySet,
     policy::Policy,
-    rib::{NotAdvertised, Opening, SessionOptions, Verdict, View},
+    rib::{Advertisement, NotAdvertised, Opening, SessionOptions, Verdict, View},
 };
 
 use super::*;
@@ -78,7 +78,7 @@ impl Fixture {
         self.rib.send(Command::Peer(PEER, event)).await.unwrap();
     }
 
-    async fn pull(&self, budget: usize) -> oneshot::Receiver<Vec<Advertisement>> {
+    async fn pull(&self, budget: usize) -> oneshot::Receiver<News> {
         let (answer, pull) = oneshot::channel();
         self.rib.send(Command::Pull { peer: PEER, budget, answer }).await.unwrap();
         pull
@@ -86,7 +86,8 @@ impl Fixture {
 }
 
 /// Prefixes announced or withdrawn.
-fn told(news: &[Advertisement]) -> Vec<Prefix> {
+fn told(news: &News) -> Vec<Prefix> {
+    let news = news.clone().into_advertisements();
     let prefixes = news.iter().flat_map(|advertisement| match advertisement {
         Advertisement::Reach { prefixes, .. } | Advertisement::Withdraw(prefixes) => {
             prefixes.iter().map(|nlri| nlri.prefix).collect()
@@ -122,6 +123,7 @@ async fn a_request_of_an_earlier_session_takes_nothing_from_the_next() {
         .await
         .await
         .unwrap()
+        .into_advertisements()
         .contains(&Advertisement::EndOfRib(Family::Ipv6Unicast))
     {}
     let stale = rib.pull(100).await;

@@ -1,0 +1,271 @@
+//! A batch of changes that all members of a group share: worked out once, encoded once.
+//!
+//! Nobody is told its own path. So each part says whom it leaves out, and where a best path went
+//! from one member to another these two are told apart from the rest.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::{Bytes, BytesMut};
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+
+use super::Told;
+use crate::{
+    attrs::Attrs,
+    family::Family,
+    prefix::Prefix,
+    rib::{Advertisement, dense::DestId, peer::PeerId},
+    wire::{Codec, EncodeError, Nlri, Update},
+};
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct SharedBatch {
+    /// What the group was told before. Each destination has a claim on it.
+    before: Vec<(DestId, Option<Told>)>,
+    parts: Vec<Part>,
+    /// To whom something else is told of these prefixes: new attributes, or that it is gone.
+    apart: Vec<(PeerId, Prefix, Option<Arc<Attrs>>)>,
+    /// For the codec that asked first; all of a group are mostly alike in this too.
+    wire: OnceLock<(Codec, Wire)>,
+}
+
+/// Prefixes that are announced with the same attributes, or withdrawn.
+#[derive(Debug)]
+struct Part {
+    /// Whom it does not concern.
+    except: Option<PeerId>,
+    attrs: Option<Arc<Attrs>>,
+    prefixes: Vec<Nlri>,
+}
+
+/// Messages for one member, or for all.
+#[derive(Clone, Debug, Default)]
+struct Wire {
+    octets: Bytes,
+    /// Consecutive stretches: whom they leave out, where they end, how many messages they are.
+    stretches: Vec<(Option<PeerId>, usize, usize)>,
+    /// Routes that no message can hold. They are withdrawn instead.
+    unsendable: Vec<Unsendable>,
+}
+
+/// Routes that cannot be told.
+#[derive(Clone, Debug)]
+pub struct Unsendable {
+    /// The first of the prefixes.
+    pub first: Option<Nlri>,
+    /// How many they are.
+    pub prefixes: usize,
+    /// Why.
+    pub error: EncodeError,
+}
+
+impl SharedBatch {
+    /// What the group was told before.
+    pub(super) fn before(&self) -> impl Iterator<Item = (DestId, Option<&Told>)> {
+        self.before.iter().map(|(id, told)| (*id, told.as_ref()))
+    }
+
+    /// The destinations on which it has a claim.
+    pub(super) fn ids(&self) -> impl Iterator<Item = DestId> {
+        self.before.iter().map(|(id, _)| *id)
+    }
+
+    /// Is there anything in it for this member?
+    pub(super) fn concerns(&self, peer: PeerId) -> bool {
+        self.parts.iter().any(|part| part.except != Some(peer))
+            || self.apart.iter().any(|(to, ..)| *to == peer)
+    }
+
+    /// As a member is told it.
+    #[must_use]
+    pub fn advertisements(&self, to: PeerId) -> Vec<Advertisement> {
+        let parts = self.parts.iter().filter(|part| part.except != Some(to));
+        let shared = parts.map(|Part { attrs, prefixes, .. }| match attrs {
+            Some(attrs) => {
+                Advertisement::Reach { attrs: Arc::clone(attrs), prefixes: prefixes.clone() }
+            }
+            None => Advertisement::Withdraw(prefixes.clone()),
+        });
+        shared.chain(self.apart(to)).collect()
+    }
+
+    fn apart(&self, to: PeerId) -> impl Iterator<Item = Advertisement> {
+        self.apart.iter().filter(move |(peer, ..)| *peer == to).map(|(_, prefix, attrs)| {
+            let prefixes = vec![Nlri::from(*prefix)];
+            match attrs {
+                Some(attrs) => Advertisement::Reach { attrs: Arc::clone(attrs), prefixes },
+                None => Advertisement::Withdraw(prefixes),
+            }
+        })
+    }
+
+    /// The UPDATEs for a member: stretches of whole messages with the number of messages in each,
+    /// and what cannot be told. Encoded once for all whose codec is that of the first.
+    #[must_use]
+    pub fn encode(&self, to: PeerId, codec: &Codec) -> (Vec<(Bytes, usize)>, Vec<Unsendable>) {
+        let (of, wire) = self.wire.get_or_init(|| (*codec, self.encode_parts(codec)));
+        let own;
+        let wire = if of == codec {
+            wire
+        } else {
+            own = self.encode_parts(codec);
+            &own
+        };
+        let mut stretches = wire.without(to);
+        let mut unsendable = wire.unsendable.clone();
+        let apart: Vec<_> = self.apart(to).collect();
+        if !apart.is_empty() {
+            let mut more = Wire::default();
+            let mut octets = BytesMut::new();
+            for advertisement in &apart {
+                match advertisement {
+                    Advertisement::Reach { attrs, prefixes } => {
+                        more.put(None, Some(attrs), prefixes, codec, &mut octets);
+                    }
+                    Advertisement::Withdraw(prefixes) => {
+                        more.put(None, None, prefixes, codec, &mut octets);
+                    }
+                    Advertisement::EndOfRib(_)
+                    | Advertisement::RefreshBegin(_)
+                    | Advertisement::RefreshEnd(_) => {}
+                }
+            }
+            more.octets = octets.freeze();
+            stretches.extend(more.without(to));
+            unsendable.extend(more.unsendable);
+        }
+        (stretches, unsendable)
+    }
+
+    fn encode_parts(&self, codec: &Codec) -> Wire {
+        let mut wire = Wire::default();
+        let mut octets = BytesMut::new();
+        for Part { except, attrs, prefixes } in &self.parts {
+            wire.put(*except, attrs.as_ref(), prefixes, codec, &mut octets);
+        }
+        wire.octets = octets.freeze();
+        wire
+    }
+}
+
+impl Wire {
+    fn put(
+        &mut self,
+        except: Option<PeerId>,
+        attrs: Option<&Arc<Attrs>>,
+        prefixes: &[Nlri],
+        codec: &Codec,
+        octets: &mut BytesMut,
+    ) {
+        let reach = attrs.map(|attrs| Update::write_reach(attrs, prefixes, codec, octets));
+        let messages = match reach {
+            Some(Ok(messages)) => messages,
+            Some(Err(error)) => {
+                let (first, count) = (prefixes.first().copied(), prefixes.len());
+                self.unsendable.push(Unsendable { first, prefixes: count, error });
+                Update::write_withdraw(prefixes, codec, octets)
+            }
+            None => Update::write_withdraw(prefixes, codec, octets),
+        };
+        match self.stretches.last_mut() {
+            Some((other, end, count)) if *other == except => {
+                (*end, *count) = (octets.len(), *count + messages);
+            }
+            Some(_) | None => self.stretches.push((except, octets.len(), messages)),
+        }
+    }
+
+    /// All but what leaves out this member, in as few pieces as can be.
+    fn without(&self, to: PeerId) -> Vec<(Bytes, usize)> {
+        let mut pieces = Vec::new();
+        let (mut start, mut begin, mut messages) = (0, 0, 0);
+        for (except, end, count) in &self.stretches {
+            if *except == Some(to) {
+                if start > begin {
+                    pieces.push((self.octets.slice(begin..start), messages));
+                }
+                (begin, messages) = (*end, 0);
+            } else {
+                messages += count;
+            }
+            start = *end;
+        }
+        if start > begin {
+            pieces.push((self.octets.slice(begin..start), messages));
+        }
+        pieces
+    }
+}
+
+/// A batch being made.
+#[derive(Default)]
+pub(super) struct Builder {
+    batch: SharedBatch,
+    /// Where in `parts` those of the same attributes (by address: the part keeps it alive) stand.
+    index: HashMap<Key, usize, RandomState>,
+    /// The last one: neighbours mostly have the same.
+    last: Option<(Key, usize)>,
+}
+
+type Key = (Option<*const Attrs>, Option<PeerId>, Family);
+
+impl Builder {
+    /// Destinations so far.
+    pub(super) const fn len(&self) -> usize {
+        self.batch.before.len()
+    }
+
+    /// At this destination the group is told something else than before.
+    pub(super) fn add(
+        &mut self,
+        id: DestId,
+        prefix: Prefix,
+        old: Option<Told>,
+        new: Option<&Told>,
+    ) {
+        match (&old, new) {
+            (Some(old), Some(new)) if old.from != new.from => {
+                // Whose path it is now is told nothing more; whose it was hears of it.
+                let was_told = |peer: &PeerId| old.from != Some(*peer);
+                if let Some(now) = new.from.filter(was_told) {
+                    self.batch.apart.push((now, prefix, None));
+                }
+                if old.attrs != new.attrs {
+                    self.put(new.from, Some(&new.attrs), prefix);
+                } else if let Some(was) = old.from {
+                    self.batch.apart.push((was, prefix, Some(Arc::clone(&new.attrs))));
+                }
+            }
+            (_, Some(new)) => self.put(new.from, Some(&new.attrs), prefix),
+            (Some(old), None) => self.put(old.from, None, prefix),
+            (None, None) => {}
+        }
+        self.batch.before.push((id, old));
+    }
+
+    /// The batch, unless it is empty.
+    pub(super) fn finish(mut self) -> Option<SharedBatch> {
+        if self.batch.before.is_empty() {
+            return None;
+        }
+        // Those of one member side by side: the others are then told few long stretches.
+        self.batch.parts.sort_by_key(|part| (part.attrs.is_some(), part.except));
+        self.batch.before.shrink_to_fit();
+        Some(self.batch)
+    }
+
+    fn put(&mut self, except: Option<PeerId>, attrs: Option<&Arc<Attrs>>, prefix: Prefix) {
+        let parts = &mut self.batch.parts;
+        let key = (attrs.map(Arc::as_ptr), except, prefix.family());
+        let at = match self.last {
+            Some((last, at)) if last == key => at,
+            _ => *self.index.entry(key).or_insert_with(|| {
+                parts.push(Part { except, attrs: attrs.cloned(), prefixes: Vec::new() });
+                parts.len() - 1
+            }),
+        };
+        self.last = Some((key, at));
+        parts[at].prefixes.push(prefix.into());
+    }
+}
