@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, mem, time::Instant};
 
 use super::{
-    Command, Memory, Notice, Pods, RETRY,
+    Command, Memory, Notice, Pods, RETRY, Record,
     adopt::{self, Found},
     check::LinkSeen,
     slot::{Phase, Then},
@@ -156,8 +156,14 @@ impl Pods {
         }
         let lost = |(id, _): &(AttachmentId, Lease)| self.ipam.get(id).is_none();
         let lost: Vec<_> = leases.into_iter().filter(lost).collect();
-        for address in lost.into_iter().flat_map(|(_, lease)| lease.iter()) {
-            self.ipam.idle_since(address, now);
+        for (_, lease) in lost {
+            for address in lease.iter() {
+                self.ipam.idle_since(address, now);
+            }
+            // So that the journal says so as well, unless somebody has them again.
+            if lease.iter().all(|address| self.ipam.holder(address).is_none()) {
+                self.commands.push_back(Command::Record(Record::Released(lease, now)));
+            }
         }
     }
 
