@@ -1,6 +1,6 @@
 //! What is there at the start, and what goes without a word: pods adopted, leftovers cleared away.
 
-use std::{collections::BTreeSet, mem, time::Instant};
+use std::{collections::BTreeSet, mem, net::IpAddr, time::Instant};
 
 use super::{
     Command, Memory, Notice, Pods, RETRY, Record,
@@ -160,9 +160,14 @@ impl Pods {
             for address in lease.iter() {
                 self.ipam.idle_since(address, now);
             }
-            // So that the journal says so as well, unless somebody has them again.
-            if lease.iter().all(|address| self.ipam.holder(address).is_none()) {
-                self.commands.push_back(Command::Record(Record::Released(lease, now)));
+            // So that the journal says so as well, of those that nobody has again.
+            let is_free = |address: IpAddr| self.ipam.holder(address).is_none();
+            let free = Lease {
+                ipv4: lease.ipv4.filter(|address| is_free((*address).into())),
+                ipv6: lease.ipv6.filter(|address| is_free((*address).into())),
+            };
+            if free != Lease::default() {
+                self.commands.push_back(Command::Record(Record::Released(free, now)));
             }
         }
     }
