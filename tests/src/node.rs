@@ -91,7 +91,10 @@ impl Node {
             .spawn();
         self.daemon = Some(daemon.expect("start routed"));
         let deadline = Instant::now() + PATIENCE;
-        while std::os::unix::net::UnixStream::connect(self.path("cni.sock")).is_err() {
+        // The administrator's socket comes after the plugin's.
+        let is_deaf =
+            |socket: &str| std::os::unix::net::UnixStream::connect(self.path(socket)).is_err();
+        while is_deaf("cni.sock") || is_deaf("routed.sock") {
             assert!(Instant::now() < deadline, "routed does not answer:\n{}", self.log());
             thread::sleep(Duration::from_millis(5));
         }
