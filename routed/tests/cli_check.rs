@@ -48,7 +48,7 @@ reflector  10.0.0.250                 internal  any         90  ipv4 ipv6  all  
 rack       10.9.0.0/16  4200000021, 4200000022  on link     90  ipv4 ipv6  all       originated
 
 PEER       OPTIONS
-tor-a      from 10.1.1.1; group tors; ipv4: 12000 received, warn from 9000, then stop and restart after 300 s; ipv6: 4000 received, warn from 3000, then stop and restart after 300 s; keepalive s 3; connect retry s 2; IPv4 next hop 10.1.1.1; IPv6 next hop fd00:1:1::1
+tor-a      from 10.1.1.1; bfd 300/300 ms x 3; group tors; ipv4: 12000 received, warn from 9000, then stop and restart after 300 s; ipv6: 4000 received, warn from 3000, then stop and restart after 300 s; keepalive s 3; connect retry s 2; IPv4 next hop 10.1.1.1; IPv6 next hop fd00:1:1::1
 tor-b      group tors; keepalive s 30; connect retry s 2
 eth1       keepalive s 30
 reflector  keepalive s 30
@@ -161,6 +161,7 @@ fn the_example_names_every_key_that_there_is() {
         "[node]",
         "[bgp]",
         "[[peers]]",
+        "[[peers]]\n[peers.bfd]",
         "[[peer_groups]]",
         "[pods]",
         "[kernel]",
