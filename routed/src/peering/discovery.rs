@@ -126,12 +126,14 @@ impl Discovery {
         let deadline = [self.machine.poll_timeout(), self.reopen_at].into_iter().flatten().min();
         let Self { link, socket, found, leave, .. } = self;
         tokio::select! {
+            // Who leaves has stopped listening as well, and the link is to hear the last word.
+            biased;
             left = leave => if left.is_ok() { Event::Leave } else { Event::End },
             () = found.closed() => Event::End,
+            () = until(deadline) => Event::Deadline,
             Ok(()) = link.links.changed() => Event::Links,
             Ok(()) = link.status.changed() => Event::Status,
             heard = hear(socket.as_ref()) => Event::Heard(heard),
-            () = until(deadline) => Event::Deadline,
         }
     }
 
