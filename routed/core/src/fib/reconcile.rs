@@ -298,6 +298,9 @@ impl Reconciler {
             flight.disturbed = true;
         }
         self.foreign_hand_found(key, have);
+        // The report may be older than what we have written since. Where there is something to do
+        // the kernel's answer tells; where whatever is there shall stay, nobody would ask.
+        self.doubt |= self.entries.get(&key).is_some_and(|entry| entry.want == Want::Keep);
     }
 
     /// Somebody else's change, whenever it was.

@@ -427,3 +427,21 @@ fn own_ranges_that_come_and_go_move_blackholes_and_what_is_learned_inside() {
     assert_eq!(world.ours("10.244.2.0/25"), None);
     assert_eq!(world.ours("10.244.3.0/24"), Some(Target::Blackhole));
 }
+
+/// What is reported late may be older than what we have written since.
+#[test]
+fn late_reports_of_another_hand_hide_no_route_whose_next_hop_is_lost() {
+    let mut world = running();
+    let forged = route("fd99:3::/64", PROTO_FABRIC, via(&["fd00:2::1"]));
+    world.carrier(1, false);
+    world.replace_by_hand(forged);
+    world.delete_by_hand("fd99:3::/64");
+    world.learn("fd99:3::/64", &["fd00:1::1"]);
+    while world.poll() || world.execute() || world.answer_next() {}
+    assert_eq!(world.ours("fd99:3::/64"), Some(via(&["fd00:1::1"])));
+    // Only now it hears of the carrier, and of the other hand's route that came and went.
+    world.settle_down();
+    world.learn("fd99:3::/64", &[]);
+    world.settle_down();
+    assert_eq!(world.ours("fd99:3::/64"), None, "nobody wants it any more");
+}
