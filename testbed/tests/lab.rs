@@ -197,6 +197,8 @@ fn a_cut_router_loses_its_neighbours_until_it_is_mended() {
     let shown = home.ok(&["show"]);
     assert!(shown.contains("switched off") && shown.contains("cut at the other end"), "{shown}");
     home.ok(&["mend", "tor1"]);
+    // After its carrier an IPv6 link looks for its neighbour anew, which takes seconds at worst.
+    wait("the neighbour to be found again", || home.run(&neighbour).status.success());
     home.ok(&neighbour);
     home.ok(&["link", "node1", "tor1", "down"]);
     assert_eq!(home.run(&neighbour).status.code(), Some(1));
