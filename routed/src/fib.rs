@@ -11,13 +11,11 @@ use std::{future::Future, pin::Pin, time::Instant};
 
 use bgp::{prefix::Prefix, session::State};
 use routed_core::fib::{Command, Event, Fib, FibConfig, GRACE};
-use tokio::{
-    sync::{mpsc, watch},
-    time::sleep_until,
-};
+use tokio::sync::{mpsc, watch};
 
 use crate::{
     config::Config,
+    deadline::until,
     kernel::{
         routes::{self, Job, RouteWriter, StartError},
         watch::{self as kernel_watch, Links, RouteSink},
@@ -98,7 +96,7 @@ impl FibTask {
                 ranges = changed(&mut self.ranges) => Input::One(Event::OwnRanges(ranges)),
                 () = ready(&mut complete) => Input::One(Event::Complete),
                 Some(look) = self.looks.recv() => Input::Look(look),
-                () = sleep(deadline) => Input::One(Event::Timeout),
+                () = until(deadline) => Input::One(Event::Timeout),
             };
             match input {
                 Input::One(event) => self.fib.handle(event, Instant::now()),
@@ -166,13 +164,6 @@ async fn changed(ranges: &mut Option<watch::Receiver<Vec<Prefix>>>) -> Vec<Prefi
         return ranges.borrow_and_update().clone();
     }
     std::future::pending().await
-}
-
-async fn sleep(deadline: Option<Instant>) {
-    match deadline {
-        Some(at) => sleep_until(at.into()).await,
-        None => std::future::pending().await,
-    }
 }
 
 /// Batches of kernel news that may wait: each is at most a few hundred; what does not fit waits in

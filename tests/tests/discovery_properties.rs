@@ -1,9 +1,8 @@
 //! What holds for the search for the peer on an unnumbered link whatever happens on it: made-up
 //! lives, and the seeds of the fuzz target replayed.
 
-use std::{fs, path::Path};
-
 use proptest::{collection::vec, prelude::*};
+use tests::corpus;
 
 #[path = "../../bgp/fuzz/discovery.rs"]
 mod discovery;
@@ -25,15 +24,7 @@ proptest! {
 
 #[test]
 fn a_link_lives_through_the_corpus() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../bgp/fuzz/corpus/discovery");
-    let entries = fs::read_dir(&folder).expect("the corpus is part of the source");
-    let mut seeds: Vec<_> = entries.map(|entry| entry.expect("readable").path()).collect();
-    seeds.sort();
-    assert!(seeds.len() >= 10, "too few seeds in {}", folder.display());
-    for seed in seeds {
-        println!("{}", seed.display());
-        discovery::lives_through(&fs::read(&seed).expect("readable"));
-    }
+    corpus::replay("discovery", 10, discovery::lives_through);
 }
 
 /// One of three routers with a lifetime, the session, time; now and then the link itself.

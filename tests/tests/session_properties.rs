@@ -1,9 +1,8 @@
 //! What holds for a session whatever happens to it: made-up lives, and the seeds of the fuzz
 //! target replayed.
 
-use std::{fs, path::Path};
-
 use proptest::{collection::vec, prelude::*};
+use tests::corpus;
 
 #[path = "../../bgp/fuzz/session.rs"]
 mod session;
@@ -33,15 +32,7 @@ proptest! {
 
 #[test]
 fn a_session_lives_through_the_corpus() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../bgp/fuzz/corpus/session");
-    let entries = fs::read_dir(&folder).expect("the corpus is part of the source");
-    let mut seeds: Vec<_> = entries.map(|entry| entry.expect("readable").path()).collect();
-    seeds.sort();
-    assert!(seeds.len() >= 5, "too few seeds in {}", folder.display());
-    for seed in seeds {
-        println!("{}", seed.display());
-        session::lives_through(&fs::read(&seed).expect("readable"));
-    }
+    corpus::replay("session", 5, session::lives_through);
 }
 
 /// An OPEN that is not refused.

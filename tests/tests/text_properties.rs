@@ -1,10 +1,11 @@
 //! What holds for every text that an operator may write: values of BGP, whole configurations.
 //! Nothing panics, what is read is shown as it was meant, and what is refused has its place.
 
-use std::{fmt::Write, fs, path::Path};
+use std::{fmt::Write, path::Path};
 
 use proptest::{collection::vec, prelude::*, sample::Index};
 use routed::config::{Config, Place};
+use tests::corpus;
 
 #[path = "../../bgp/fuzz/text.rs"]
 mod text;
@@ -47,15 +48,9 @@ proptest! {
 
 #[test]
 fn every_text_of_the_corpus_keeps_the_promises() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../bgp/fuzz/corpus/text");
-    let entries = fs::read_dir(&folder).expect("the corpus is part of the source");
-    let mut seeds: Vec<_> = entries.map(|entry| entry.expect("readable").path()).collect();
-    seeds.sort();
-    assert!(seeds.len() >= 10, "too few seeds in {}", folder.display());
-    for seed in seeds {
-        println!("{}", seed.display());
-        text::reads(&fs::read_to_string(&seed).expect("readable"));
-    }
+    corpus::replay("text", 10, |seed| {
+        text::reads(str::from_utf8(seed).expect("readable"));
+    });
 }
 
 /// Reads a configuration. Every fault and warning has words, and a place inside the text.

@@ -14,7 +14,10 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 
 use super::StationError;
-use crate::peering::conn::{Conn, Read, Ready, Write};
+use crate::{
+    deadline::until,
+    peering::conn::{Conn, Read, Ready, Write},
+};
 
 /// See the module.
 pub(super) struct Link {
@@ -106,13 +109,5 @@ impl Link {
         let _ = socket.set_tcp_keepalive(&probes);
         // Longer than ours, so that a station that is there and does not read is told as such.
         let _ = socket.set_tcp_user_timeout(Some(2 * self.send_hold_time));
-    }
-}
-
-/// Sleeps until then; forever if there is no deadline.
-pub(super) async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
-        None => std::future::pending().await,
     }
 }

@@ -25,13 +25,10 @@ use tokio::{
     sync::{mpsc, watch},
 };
 
-use super::{
-    Messages, Phase, Router, StationError, StationStatus,
-    link::{Link, until},
-    statistics,
-};
+use super::{Messages, Phase, Router, StationError, StationStatus, link::Link, statistics};
 use crate::{
     config::Station,
+    deadline::until,
     peering::{Reports, RibHandle, RibStopped, socket::Dial},
 };
 

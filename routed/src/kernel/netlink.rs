@@ -20,7 +20,7 @@ use netlink_packet_core::{
     NetlinkBuffer, NetlinkDeserializable, NetlinkHeader, NetlinkSerializable, NlasIterator,
     Parseable,
 };
-use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::{RouteNetlinkMessage, link::LinkMessage};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use nix::{
     errno::Errno,
@@ -206,6 +206,20 @@ impl Netlink {
             })) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// The interface of this index; `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`dump`](Self::dump).
+    pub fn link(&mut self, index: u32) -> Result<Option<LinkMessage>, NetlinkError> {
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        Ok(match self.get(&RouteNetlinkMessage::GetLink(message))? {
+            Some(RouteNetlinkMessage::NewLink(link)) => Some(link),
+            Some(_) | None => None,
+        })
     }
 
     fn apply_batch(

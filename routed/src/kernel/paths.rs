@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
-    link::{LinkAttribute, LinkMessage},
+    link::LinkAttribute,
     route::{RouteAddress, RouteAttribute, RouteMessage, RouteMetric, RouteType},
 };
 
@@ -69,13 +69,7 @@ fn path(netlink: &mut Netlink, to: &SocketAddr) -> Result<Option<Path>, NetlinkE
         }
     }
     let Some(index) = index else { return Ok(None) };
-    let mut message = LinkMessage::default();
-    message.header.index = index;
-    let Some(RouteNetlinkMessage::NewLink(link)) =
-        netlink.get(&RouteNetlinkMessage::GetLink(message))?
-    else {
-        return Ok(None);
-    };
+    let Some(link) = netlink.link(index)? else { return Ok(None) };
     let (mut ifname, mut mtu) = (None, own);
     for attribute in link.attributes {
         match attribute {

@@ -14,16 +14,16 @@ use routed_core::pod::{
     Command, Event, Notice, Pods, Settings,
     verb::{OpId, PodError, Reply, Request},
 };
-use tokio::{
-    sync::{
-        mpsc::{self, error::TrySendError},
-        oneshot, watch,
-    },
-    time,
+use tokio::sync::{
+    mpsc::{self, error::TrySendError},
+    oneshot, watch,
 };
 
 use super::{Stopped, journal::Journal};
-use crate::kernel::pods::{Job, Removal, Worker};
+use crate::{
+    deadline::until,
+    kernel::pods::{Job, Removal, Worker},
+};
 
 /// What comes in from the rest of the daemon.
 pub(super) enum Input {
@@ -98,7 +98,7 @@ impl Pump {
                 }
                 continue;
             }
-            let due = self.pods.poll_timeout().map(time::Instant::from_std);
+            let due = self.pods.poll_timeout();
             tokio::select! {
                 input = queues.inputs.recv() => match input {
                     Some(input) => self.input(input),
@@ -235,13 +235,6 @@ impl<T> Outbox<T> {
 /// One of the kernel's threads has ended, which only a bug can do; what they did for pods cannot go on.
 fn ended() {
     tracing::error!("a thread that serves pods has ended; please report it");
-}
-
-async fn until(due: Option<time::Instant>) {
-    match due {
-        Some(due) => time::sleep_until(due).await,
-        None => std::future::pending().await,
-    }
 }
 
 fn log(notice: &Notice) {

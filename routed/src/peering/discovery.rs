@@ -20,7 +20,7 @@ use routed_core::{
 use tokio::sync::{oneshot, watch};
 
 use super::{PeerStatus, SocketError};
-use crate::kernel::sysctl;
+use crate::{deadline::until, kernel::sysctl};
 use socket::{Heard, LinkSocket};
 
 mod socket;
@@ -285,14 +285,6 @@ fn interface(links: &Links, name: &str) -> Interface {
 async fn hear(socket: Option<&LinkSocket>) -> Heard {
     match socket {
         Some(socket) => socket.hear().await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Sleeps until then; forever if there is no deadline.
-async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
         None => std::future::pending().await,
     }
 }

@@ -53,7 +53,7 @@ use super::{
     socket::{self, Dial, SocketError},
     status::PeerStatus,
 };
-use crate::{config::Peer, mrt::Recorder};
+use crate::{config::Peer, deadline::until, mrt::Recorder};
 
 /// The ends of a peer's channels that belong to its task.
 pub(super) struct Inbox {
@@ -427,11 +427,3 @@ fn patience(connect_retry: Duration) -> Duration {
 
 /// See [`patience`]. The kernel sends four SYNs in this time.
 const LONGEST_DIAL: Duration = Duration::from_secs(10);
-
-/// Sleeps until then; forever if there is no deadline.
-async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
-        None => std::future::pending().await,
-    }
-}

@@ -37,6 +37,7 @@ use super::{
 };
 use crate::{
     config::{Config, Mode, Peer, PeerAddress, diff},
+    deadline::until,
     kernel::watch::Links,
     mrt::Recorder,
 };
@@ -282,14 +283,6 @@ impl Roster {
         self.doors.send_replace(Arc::new(self.hall.open(doors)));
         self.published
             .send_replace(self.members.iter().map(|member| member.handle.clone()).collect());
-    }
-}
-
-/// Sleeps until then; forever if there is no deadline.
-async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
-        None => std::future::pending().await,
     }
 }
 

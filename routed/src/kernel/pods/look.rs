@@ -79,13 +79,7 @@ pub(super) fn counters(
     netlink: &mut Netlink,
     index: u32,
 ) -> Result<Option<Counters>, NetlinkError> {
-    let mut message = LinkMessage::default();
-    message.header.index = index;
-    let Some(RouteNetlinkMessage::NewLink(link)) =
-        netlink.get(&RouteNetlinkMessage::GetLink(message))?
-    else {
-        return Ok(None);
-    };
+    let Some(link) = netlink.link(index)? else { return Ok(None) };
     Ok(link.attributes.iter().find_map(|attribute| match attribute {
         LinkAttribute::Stats64(stats) => Some(Counters {
             received: stats.rx_packets,
@@ -143,12 +137,7 @@ fn all_neighbours(netlink: &mut Netlink, index: u32) -> Result<Vec<NeighbourSeen
 }
 
 fn link(netlink: &mut Netlink, index: u32) -> Result<Option<LinkSeen>, NetlinkError> {
-    let mut message = LinkMessage::default();
-    message.header.index = index;
-    Ok(match netlink.get(&RouteNetlinkMessage::GetLink(message))? {
-        Some(RouteNetlinkMessage::NewLink(message)) => Some(seen::link(message)),
-        Some(_) | None => None,
-    })
+    Ok(netlink.link(index)?.map(seen::link))
 }
 
 /// The table's entry (not the result of a look-up) that traffic to the address would use.

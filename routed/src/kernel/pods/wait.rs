@@ -12,7 +12,7 @@ use std::{
 
 use netlink_packet_route::{
     RouteNetlinkMessage,
-    link::{LinkAttribute, LinkMessage},
+    link::LinkAttribute,
     route::{RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteType},
 };
 use routed_core::pod::step::Step;
@@ -64,13 +64,7 @@ fn done(inside: &mut Netlink, step: &Step) -> Result<bool, NetlinkError> {
 /// Has the interface the queueing discipline that it gets with its carrier? Until then it is one
 /// that drops. Kernels from 6.8 on do the work when they are asked; others need a moment.
 fn sends(netlink: &mut Netlink, index: u32) -> Result<bool, NetlinkError> {
-    let mut message = LinkMessage::default();
-    message.header.index = index;
-    let Some(RouteNetlinkMessage::NewLink(link)) =
-        netlink.get(&RouteNetlinkMessage::GetLink(message))?
-    else {
-        return Ok(false);
-    };
+    let Some(link) = netlink.link(index)? else { return Ok(false) };
     let drops = |attribute: &LinkAttribute| matches!(attribute, LinkAttribute::Qdisc(name) if name == "noop");
     Ok(!link.attributes.iter().any(drops))
 }

@@ -13,14 +13,13 @@ use routed_core::bfd::{Cause, Change, Flaw, Input, Output, Packet, Session, Stat
 use tokio::{
     net::UdpSocket,
     sync::{mpsc, watch},
-    time::sleep_until,
 };
 
 use super::{
     BfdStatus, Command, Failure, Path,
     sockets::{self, Datagram, FIRST_PORT},
 };
-use crate::{config::Reach, peering::roster::seed};
+use crate::{config::Reach, deadline::until, peering::roster::seed};
 
 /// See the module.
 pub(super) struct Driver {
@@ -108,13 +107,7 @@ impl Driver {
 
     async fn next_event(&mut self, give_up: Option<Instant>) -> Event {
         let next = self.deadlines.first().map(|(at, _)| *at);
-        let deadline = next.into_iter().chain(give_up).min();
-        let deadline = async {
-            match deadline {
-                Some(at) => sleep_until(at.into()).await,
-                None => std::future::pending().await,
-            }
-        };
+        let deadline = until(next.into_iter().chain(give_up).min());
         let [one, two, three, four] = &self.ears.sockets;
         tokio::select! {
             biased;
@@ -191,7 +184,7 @@ impl Driver {
                 entry.deadline = None;
             }
             // What has arrived and waits to be read shows life: a deadline that we come late to is
-            // our fault and not the peer's.
+            // our fault and not the peer's. Read for each, since a read takes so many at most.
             for ear in 0..self.ears.sockets.len() {
                 self.read(ear);
             }
