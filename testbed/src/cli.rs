@@ -13,6 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::enter::Place;
 use crate::topology::Runs;
 
+mod fault;
 mod inside;
 mod labs;
 
@@ -115,6 +116,9 @@ enum Command {
         /// The router
         router: String,
     },
+    /// Make something go wrong: links that lose packets, daemons that hang, clocks that jump
+    #[command(subcommand)]
+    Fault(fault::Fault),
     /// Measure, beside others in the same run
     Bench {
         #[command(subcommand)]
@@ -253,6 +257,7 @@ fn run(Arguments { name, command }: Arguments) -> Result<i32> {
         Command::Stop { router } => inside::daemons(name, router, TERM, false),
         Command::Kill { router } => inside::daemons(name, router, KILL, false),
         Command::Restart { router } => inside::daemons(name, router, TERM, true),
+        Command::Fault(fault) => fault::run(name, fault),
         Command::Bench { what: Bench::Cni(options) } => crate::bench::cni::run(&options),
         Command::Bench { what: Bench::Bgp(options) } => crate::bench::bgp::run(&options),
         Command::Bench { what: Bench::Relay } => crate::bench::bgp::relay::run().map(|()| 0),

@@ -16,6 +16,7 @@ use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
 
 use crate::enter::command;
+use crate::fault;
 use crate::speaker::{Program, Ready, Setup};
 
 /// Starts all programs of a router and waits until each answers.
@@ -30,6 +31,16 @@ pub(crate) fn start(setup: &Setup, bin_dir: &Path) -> Result<()> {
         Some(program) => load(program, bin_dir),
         None => Ok(()),
     }
+}
+
+/// Starts those programs of a router that do not run.
+pub(crate) fn start_missing(setup: &Setup, bin_dir: &Path) -> Result<()> {
+    let gone = |program: &&Program| running(program).is_none() && !program.optional;
+    let programs: Vec<Program> = setup.programs.iter().filter(gone).cloned().collect();
+    if programs.is_empty() {
+        return Ok(());
+    }
+    start(&Setup { programs, ..setup.clone() }, bin_dir)
 }
 
 /// Ends the programs, last started first, with that signal; what ignores it is killed after 5 s.
@@ -67,6 +78,7 @@ fn start_one(program: &Program, bin_dir: &Path) -> Result<()> {
         let _ = fs::remove_file(stale);
     }
     without_blocked_signals(&mut command);
+    command.envs(fault::environment());
     let log = File::options().create(true).append(true).open(log_file(program))?;
     let mut child = command
         .stdin(Stdio::null())

@@ -46,6 +46,8 @@ fn own_file_system(dir: &Path) -> Result<()> {
     // So that /sys/class/net shows the router's interfaces. A container may forbid it; then only
     // that view is missing.
     let _ = mount(Some("sysfs"), "/sys", Some("sysfs"), MsFlags::empty(), NOTHING);
+    // So that what a killed program shares is gone with its router.
+    let _ = mount(Some("tmpfs"), "/dev/shm", Some("tmpfs"), MsFlags::empty(), NOTHING);
     for (host, own) in ROUTER_DIRS {
         if !Path::new(host).is_dir() {
             continue;

@@ -258,6 +258,36 @@ impl Lab {
         self.do_testbed(&["restart", router]).map(drop)
     }
 
+    /// Makes something go wrong, as `testbed fault` with these words does: `["loss", "tor1", "node1",
+    /// "10"]`. Ends with [`Lab::clear_faults`], or with the lab.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such router, link or daemon, or the machine cannot do it.
+    pub fn fault(&self, words: &[&str]) -> Result<String> {
+        self.do_testbed(&[&["fault"], words].concat())
+    }
+
+    /// Everything that is wrong in the lab, a line each.
+    ///
+    /// # Errors
+    ///
+    /// If a router cannot be looked into.
+    pub fn faults(&self) -> Result<String> {
+        let routers = self.topology().routers.iter();
+        routers.map(|router| self.fault(&["show", &router.name])).collect()
+    }
+
+    /// Undoes every fault: daemons run, links are on, nothing is lost or late, clocks are right.
+    ///
+    /// # Errors
+    ///
+    /// If a daemon cannot be started.
+    pub fn clear_faults(&self) -> Result<()> {
+        let mut routers = self.topology().routers.iter();
+        routers.try_for_each(|router| self.fault(&["clear", &router.name]).map(drop))
+    }
+
     /// Tries every 50 ms until `done` is true.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ pub mod cli;
 mod daemon;
 mod demo;
 mod enter;
+mod fault;
 mod holder;
 mod lab;
 mod netlink;

@@ -249,5 +249,7 @@ fn split_message(octets: &[u8]) -> Option<(u16, u32, &[u8], &[u8])> {
     Some((kind, sequence, payload, next))
 }
 
+/// Flag of an interface that is switched on (linux/if.h).
+pub(crate) const IFF_UP: u32 = 1;
 /// Octets of `struct nlmsghdr`.
 const NETLINK_HEADER: usize = 16;

@@ -6,7 +6,9 @@ use std::fmt::Write;
 
 use anyhow::Result;
 
+use crate::fault::FROZEN;
 use crate::lab::Lab;
+use crate::netlink::IFF_UP;
 use crate::pod;
 use crate::registry::LabDir;
 use crate::speaker;
@@ -37,10 +39,11 @@ pub(crate) fn lab(lab: &Lab) -> Result<String> {
     let mut text =
         format!("lab {} of {}, in {}\n\n", lab.name(), topology.source, lab.dir().display());
     let mut rows = vec![row(["ROUTER", "ROLE", "RUNS", "PID", "AS", "ROUTER ID", "SESSIONS"])];
+    let faults = lab.faults()?;
     for router in &topology.routers {
         let mut row = described(router);
         row.insert(3, lab.pid(&router.name).map_or("dead".into(), |pid| pid.to_string()));
-        row.push(sessions(lab, router));
+        row.push(sessions(lab, router, &faults));
         rows.push(row);
     }
     text.push_str(&table(&rows));
@@ -56,6 +59,9 @@ pub(crate) fn lab(lab: &Lab) -> Result<String> {
     if rows.len() > 1 {
         text.push('\n');
         text.push_str(&table(&rows));
+    }
+    if !faults.is_empty() {
+        writeln!(text, "\nFAULTS (undone by `fault clear`)\n{faults}").expect("String takes all");
     }
     Ok(text)
 }
@@ -101,9 +107,14 @@ fn links(topology: &Topology, state: impl Fn(&str, &str) -> String) -> Vec<Vec<S
     rows
 }
 
-fn sessions(lab: &Lab, router: &Router) -> String {
+fn sessions(lab: &Lab, router: &Router, faults: &str) -> String {
     if router.runs == Runs::None {
         return "-".into();
+    }
+    let of_router = |line: &&str| line.starts_with(&format!("{}: ", router.name));
+    if faults.lines().filter(of_router).any(|line| line.ends_with(FROZEN)) {
+        // It would never answer.
+        return "frozen".into();
     }
     match lab.sessions(&router.name) {
         Ok(sessions) => {
@@ -163,6 +174,3 @@ fn table(rows: &[Vec<String>]) -> String {
     }
     text
 }
-
-/// linux/if.h
-const IFF_UP: u32 = 1;

@@ -143,11 +143,15 @@ pub(super) fn boot(dir: &Path, router: &str, holder: i32) -> Result<i32> {
     Ok(0)
 }
 
-fn in_router(lab: &LabDir, router: String, work: impl FnOnce() -> Result<i32>) -> Result<i32> {
+pub(super) fn in_router(
+    lab: &LabDir,
+    router: String,
+    work: impl FnOnce() -> Result<i32>,
+) -> Result<i32> {
     enter::run_in(lab, &Place { router, pod: None }, work)
 }
 
-fn router_of<'a>(plan: &'a Plan, router: &str) -> Result<&'a Router> {
+pub(super) fn router_of<'a>(plan: &'a Plan, router: &str) -> Result<&'a Router> {
     plan.topology.router(router).with_context(|| format!("no router {router:?} in this lab"))
 }
 
