@@ -33,6 +33,19 @@ pub struct Topology {
     /// Segments that join more than two routers.
     #[serde(default)]
     pub lans: Vec<Lan>,
+    /// How neighbours watch each other, if they do.
+    #[serde(default)]
+    pub bfd: Option<Bfd>,
+}
+
+/// BFD between all neighbours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bfd {
+    /// Milliseconds between packets, both ways; at least 50, which is what FRR takes.
+    pub interval: u16,
+    /// Packets that may be lost in a row.
+    pub multiplier: u8,
 }
 
 /// One router: a node, a top-of-rack router or a spine.
@@ -59,6 +72,9 @@ pub struct Router {
     pub config: Option<String>,
     /// Appended to the generated main configuration, word for word.
     pub extra_config: Option<String>,
+    /// It asks its neighbours to keep its routes while it restarts (RFC 4724), as `routed` always does.
+    #[serde(default)]
+    pub graceful_restart: bool,
     /// With `runs = "none"`: a program of one's own to start.
     pub command: Vec<String>,
     /// Further files, by absolute path inside the router.

@@ -5,12 +5,15 @@ use std::fmt::Write;
 use ipnetwork::IpNetwork;
 
 use super::{Client, File, HOLD_TIME, KEEPALIVE_TIME, Program, Session, Setup, client, own_words};
-use crate::topology::{Neighbour, Role, Router, Topology};
+use crate::topology::{Bfd, Neighbour, Role, Router, Topology};
 
 pub(super) fn setup(topology: &Topology, router: &Router) -> Setup {
     let text = own_words(router, text(topology, router));
     // In the foreground and as root: inside of an ordinary user's lab there is no other user.
-    let run = Program::new("bird", &["bird", "-f", "-c", CONFIG, "-s", CONTROL]);
+    // -R: a start is a restart, which waits for its neighbours before it changes kernel routes.
+    let argv = ["bird", "-f", "-c", CONFIG, "-s", CONTROL, "-R"];
+    let argv = if router.graceful_restart { &argv[..] } else { &argv[..6] };
+    let run = Program::new("bird", argv);
     Setup {
         files: vec![File { path: CONFIG.into(), text }],
         // It makes its socket before it reads its configuration, so the socket tells nothing.
@@ -44,11 +47,11 @@ router id {router_id};
 protocol device {{ }}
 
 # Best routes into the kernel, all equal ones of them (ECMP).
-protocol kernel kernel4 {{
+protocol kernel kernel4 {{{persist}
     merge paths on limit 16;
     ipv4 {{ import none; export where source = RTS_BGP; }};
 }}
-protocol kernel kernel6 {{
+protocol kernel kernel6 {{{persist}
     merge paths on limit 16;
     ipv6 {{ import none; export where source = RTS_BGP; }};
 }}
@@ -56,7 +59,16 @@ protocol kernel kernel6 {{
         name = router.name,
         source = topology.source,
         router_id = router.router_id,
+        // Routes stay while it is away.
+        persist = if router.graceful_restart { "\n    persist;" } else { "" },
     );
+    if let Some(Bfd { interval, multiplier }) = topology.bfd {
+        write!(
+            text,
+            "\nprotocol bfd {{\n    interface \"*\" {{ interval {interval} ms; multiplier {multiplier}; }};\n}}\n"
+        )
+        .expect("String takes all");
+    }
     originated(&mut text, "ipv4", router.originates().filter(IpNetwork::is_ipv4));
     originated(&mut text, "ipv6", router.originates().filter(IpNetwork::is_ipv6));
     let template = format!(
@@ -69,12 +81,17 @@ template bgp fabric {{
     connect retry time 1;
     error wait time 1, 4;
     # A cut cable ends the session at once, not only after the hold time.
-    check link on;
+    check link on;{more}
     ipv4 {{ import all; export where source ~ [RTS_BGP, RTS_STATIC]; next hop {next_hop}; }};
     ipv6 {{ import all; export where source ~ [RTS_BGP, RTS_STATIC]; next hop {next_hop}; }};
 }}
 "#,
         asn = router.asn,
+        more = [
+            if topology.bfd.is_some() { "\n    bfd on;" } else { "" },
+            if router.graceful_restart { "\n    graceful restart on;" } else { "" },
+        ]
+        .concat(),
         // Who forwards nothing must not attract traffic.
         next_hop = if router.role == Role::Speaker { "keep" } else { "self" },
     );

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use ipnetwork::IpNetwork;
 
 use super::{Client, File, HOLD_TIME, KEEPALIVE_TIME, Program, Session, Setup, client, own_words};
-use crate::topology::{Neighbour, Router, Topology};
+use crate::topology::{Bfd, Neighbour, Router, Topology};
 
 pub(super) fn setup(topology: &Topology, router: &Router) -> Setup {
     let conf = own_words(router, text(topology, router));
@@ -17,7 +17,12 @@ pub(super) fn setup(topology: &Topology, router: &Router) -> Setup {
     };
     // Only where it is asked for: it is one more process for each router.
     let bfdd = conf.contains("bfd").then(|| daemon("bfdd"));
-    let first = [daemon("mgmtd").optional(), daemon("zebra")];
+    let mut zebra = daemon("zebra");
+    if router.graceful_restart {
+        // Kernel routes stay when it ends, and for two minutes after it has started again.
+        zebra.argv.extend(["-r", "-K", "120"].map(str::to_owned));
+    }
+    let first = [daemon("mgmtd").optional(), zebra];
     let daemons =
         if bfdd.is_some() { "zebra=yes\nbgpd=yes\nbfdd=yes\n" } else { "zebra=yes\nbgpd=yes\n" };
     Setup {
@@ -69,16 +74,27 @@ fn text(topology: &Topology, router: &Router) -> String {
         asn = router.asn,
         router_id = router.router_id,
     );
+    if router.graceful_restart {
+        text.push_str(" bgp graceful-restart\n bgp graceful-restart preserve-fw-state\n");
+    }
     for neighbour in &neighbours {
-        peer(&mut text, neighbour);
+        peer(&mut text, neighbour, topology.bfd.is_some());
     }
     family(&mut text, "ipv4", router, &neighbours, router.originates().filter(IpNetwork::is_ipv4));
     family(&mut text, "ipv6", router, &neighbours, router.originates().filter(IpNetwork::is_ipv6));
     text.push_str("exit\n");
+    if let Some(Bfd { interval, multiplier }) = topology.bfd {
+        write!(
+            text,
+            "bfd\n profile fabric\n  detect-multiplier {multiplier}\n  receive-interval {interval}\n  \
+             transmit-interval {interval}\n exit\nexit\n"
+        )
+        .expect("String takes all");
+    }
     text
 }
 
-fn peer(text: &mut String, neighbour: &Neighbour<'_>) {
+fn peer(text: &mut String, neighbour: &Neighbour<'_>, bfd: bool) {
     let (name, router) = (name(neighbour), neighbour.router);
     let mut line =
         |rest: String| writeln!(text, " neighbor {name} {rest}").expect("String takes all");
@@ -87,6 +103,9 @@ fn peer(text: &mut String, neighbour: &Neighbour<'_>) {
     line(format!("{by}remote-as {}", router.asn));
     line(format!("description {}", router.name));
     line("timers connect 1".into());
+    if bfd {
+        line("bfd profile fabric".into());
+    }
     if let Some(password) = neighbour.password {
         line(format!("password {password}"));
     }

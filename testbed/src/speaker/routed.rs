@@ -5,7 +5,7 @@ use std::fmt::Write;
 use ipnetwork::IpNetwork;
 
 use super::{Client, File, HOLD_TIME, KEEPALIVE_TIME, Program, Session, Setup, client, own_words};
-use crate::topology::{Neighbour, Role, Router, Topology};
+use crate::topology::{Bfd, Neighbour, Role, Router, Topology};
 
 pub(super) fn setup(topology: &Topology, router: &Router) -> Setup {
     let neighbours: Vec<Neighbour<'_>> = topology.neighbours(&router.name).collect();
@@ -69,7 +69,7 @@ export = "{export}"
         router_id = router.router_id,
     );
     for neighbour in topology.neighbours(&router.name) {
-        peer(&mut text, router, &neighbour);
+        peer(&mut text, router, &neighbour, topology.bfd);
     }
     let originated: Vec<IpNetwork> = router.originates().collect();
     if !originated.is_empty() {
@@ -83,7 +83,7 @@ export = "{export}"
     text
 }
 
-fn peer(text: &mut String, own: &Router, neighbour: &Neighbour<'_>) {
+fn peer(text: &mut String, own: &Router, neighbour: &Neighbour<'_>, bfd: Option<Bfd>) {
     let router = neighbour.router;
     let place = match neighbour.address() {
         Some(address) => format!("address = \"{address}\""),
@@ -104,6 +104,13 @@ fn peer(text: &mut String, own: &Router, neighbour: &Neighbour<'_>) {
     }
     if neighbour.password.is_some() {
         writeln!(text, "password_file = \"{}\"", key_file(neighbour)).expect("String takes all");
+    }
+    if let Some(Bfd { interval, multiplier }) = bfd {
+        let lines = format!(
+            "[peers.bfd]\ntransmit_interval = {interval}\nreceive_interval = {interval}\n\
+             detect_multiplier = {multiplier}\n"
+        );
+        text.push_str(&lines);
     }
 }
 

@@ -176,3 +176,33 @@ fn sessions_are_read_from_each_daemons_own_words() {
 
     assert_eq!(sessions(Runs::Frr, "% not running"), []);
 }
+
+#[test]
+fn all_daemons_watch_their_neighbours_and_restart_gracefully_where_the_topology_says_so() {
+    let text = |runs, path| {
+        let mut topology = lab();
+        topology.bfd = Some(crate::topology::Bfd { interval: 50, multiplier: 4 });
+        topology.set_fabric(runs);
+        let spine = topology.routers.iter_mut().find(|router| router.name == "spine1").unwrap();
+        spine.graceful_restart = true;
+        let setup = setup(&topology, topology.router("spine1").unwrap());
+        let argv: Vec<_> = setup.programs.iter().flat_map(|program| program.argv.clone()).collect();
+        file_of(&setup, path) + &argv.join(" ")
+    };
+    let has = |text: String, parts: &[&str]| {
+        parts.iter().for_each(|part| assert!(text.contains(part), "no {part:?} in {text}"));
+    };
+    let routed = ["[peers.bfd]\n", "transmit_interval = 50\n", "detect_multiplier = 4\n"];
+    has(text(Runs::Routed, "/etc/slash32/routed.toml"), &routed);
+    let bird =
+        ["interval 50 ms; multiplier 4;", "bfd on;", "graceful restart on;", "persist;", " -R"];
+    has(text(Runs::Bird, "/etc/bird/bird.conf"), &bird);
+    let frr = [
+        "detect-multiplier 4\n  receive-interval 50",
+        "bfd profile fabric",
+        "bgp graceful-restart\n",
+        "zebra -u root -g root --log stdout -r -K 120",
+        "bfdd",
+    ];
+    has(text(Runs::Frr, "/etc/frr/frr.conf"), &frr);
+}

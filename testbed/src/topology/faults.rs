@@ -85,6 +85,9 @@ pub enum Problem {
     /// Everyone's peer must be there.
     #[error("{0:?} is no member; add it to `members`, or leave `hub` out for a full mesh")]
     HubElsewhere(String),
+    /// Out of what all daemons can do.
+    #[error("use an interval of at least 50 ms and a multiplier of at least 2")]
+    BfdTooQuick,
     /// A router that nothing leads to.
     #[error("{0:?} has no link; add one to `links`, or make it a member of a LAN")]
     NoLink(String),

@@ -11,7 +11,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::Runs;
+use super::{Bfd, Runs};
 
 /// The whole file.
 #[derive(Debug, Deserialize)]
@@ -27,6 +27,7 @@ pub(super) struct RawTopology {
     pub(super) loopback_ipv4: Ipv4Network,
     #[serde(default = "default_loopback_ipv6")]
     pub(super) loopback_ipv6: Ipv6Network,
+    pub(super) bfd: Option<Bfd>,
     #[serde(default)]
     pub(super) links: Vec<RawLink>,
     #[serde(default)]
@@ -68,6 +69,8 @@ pub(super) struct RawRouter {
     pub(super) networks: Vec<IpNetwork>,
     pub(super) config: Option<String>,
     pub(super) extra_config: Option<String>,
+    #[serde(default)]
+    pub(super) graceful_restart: bool,
     #[serde(default)]
     pub(super) command: Vec<String>,
     #[serde(default)]

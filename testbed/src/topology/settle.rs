@@ -33,6 +33,9 @@ pub(super) fn settle(source: &str, raw: RawTopology) -> Result<Topology, Vec<Fau
     }
     let links = desk.links(&raw.links, &routers, pools);
     let lans = desk.lans(raw.lans, &routers);
+    if raw.bfd.is_some_and(|bfd| bfd.interval < 50 || bfd.multiplier < 2) {
+        desk.fault("bfd", Problem::BfdTooQuick);
+    }
     for router in &routers {
         let ends = links.iter().flat_map(|link| &link.ends);
         let mut ends = ends.chain(lans.iter().flat_map(|lan| &lan.members));
@@ -41,7 +44,7 @@ pub(super) fn settle(source: &str, raw: RawTopology) -> Result<Topology, Vec<Fau
         }
     }
     if desk.faults.is_empty() {
-        Ok(Topology { source: source.into(), routers, links, lans })
+        Ok(Topology { source: source.into(), routers, links, lans, bfd: raw.bfd })
     } else {
         Err(desk.faults)
     }

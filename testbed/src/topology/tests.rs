@@ -270,3 +270,13 @@ fn a_link_of_three_names_is_refused() {
     };
     assert!(error.to_string().contains("two router names"), "{error}");
 }
+
+#[test]
+fn bfd_is_no_quicker_than_all_daemons_can() {
+    let bfd = |bfd: &str| pair_with("links", &format!("bfd = {{ {bfd} }}\nlinks"));
+    assert_eq!(parse(&bfd("interval = 50, multiplier = 3")).unwrap().bfd.unwrap().interval, 50);
+    for wrong in ["interval = 49, multiplier = 3", "interval = 50, multiplier = 1"] {
+        let told = faults(&bfd(wrong));
+        assert_eq!(told, ["bfd: use an interval of at least 50 ms and a multiplier of at least 2"]);
+    }
+}

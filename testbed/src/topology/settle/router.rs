@@ -51,6 +51,7 @@ impl Desk {
             networks: raw.networks,
             config: raw.config,
             extra_config: raw.extra_config,
+            graceful_restart: raw.graceful_restart,
             command: raw.command,
             files: raw.files,
         }
