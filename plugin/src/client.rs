@@ -137,14 +137,10 @@ pub fn owe_detach(socket: &Path, id: &AttachmentId) -> io::Result<()> {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
         Ok(()) | Err(_) => {}
     }
-    // Written aside and renamed, so that the daemon never reads half a note.
-    let name = note_name(id);
-    let draft = folder.join(format!(".{name}.{}", std::process::id()));
-    match fs::write(&draft, serde_json::to_vec(id)?) {
-        Err(error) if error.kind() == ErrorKind::InvalidFilename => return Ok(()),
-        outcome => outcome?,
+    match fs::File::create(folder.join(note_name(id))) {
+        Err(error) if error.kind() != ErrorKind::InvalidFilename => Err(error),
+        Ok(_) | Err(_) => Ok(()),
     }
-    fs::rename(&draft, folder.join(name))
 }
 
 /// Removes the note of a DEL that could be delivered after all.
@@ -162,15 +158,13 @@ pub fn forgive_detach(socket: &Path, id: &AttachmentId) -> io::Result<()> {
     }
 }
 
-/// The DELs that are owed, each with the note to remove once it is settled. Notes that cannot
-/// be read are left for a person to see and returned as errors.
+/// The DELs that are owed, each with the note to remove once it is settled; `None` for what is no
+/// note, which is left for a person to see.
 ///
 /// # Errors
 ///
 /// If the folder exists and cannot be listed.
-pub fn owed_detaches(
-    socket: &Path,
-) -> io::Result<Vec<(PathBuf, Result<AttachmentId, serde_json::Error>)>> {
+pub fn owed_detaches(socket: &Path) -> io::Result<Vec<(PathBuf, Option<AttachmentId>)>> {
     let Some(parent) = socket.parent() else { return Ok(Vec::new()) };
     let entries = match fs::read_dir(parent.join(OWED)) {
         Ok(entries) => entries,
@@ -180,18 +174,24 @@ pub fn owed_detaches(
     let mut owed = Vec::new();
     for entry in entries {
         let path = entry?.path();
-        if !path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".")) {
-            let id = serde_json::from_slice(&fs::read(&path)?);
-            owed.push((path, id));
-        }
+        let id = path.file_name().and_then(|name| noted(name.to_str()?));
+        owed.push((path, id));
     }
     owed.sort_by(|(a, _), (b, _)| a.cmp(b));
     Ok(owed)
 }
 
-/// Unique: none of the three can contain a colon.
+/// A note is its name, so that there is no half of one. Unique: none of the three can contain a colon.
 fn note_name(id: &AttachmentId) -> String {
     format!("{}:{}:{}", id.network, id.container_id, id.ifname)
+}
+
+/// What a note of that name is of.
+fn noted(name: &str) -> Option<AttachmentId> {
+    let mut parts = name.split(':').map(str::to_owned);
+    let id =
+        AttachmentId { network: parts.next()?, container_id: parts.next()?, ifname: parts.next()? };
+    parts.next().is_none().then_some(id)
 }
 
 /// Folder beside the socket that holds a note for each owed DEL.

@@ -30,10 +30,10 @@ pub async fn settle(socket: &Path, node: &NodeHandle) {
     let all = async {
         for (note, id) in owed {
             match id {
-                Ok(id) => settle_one(&note, id, node).await,
-                Err(error) => {
+                Some(id) => settle_one(&note, id, node).await,
+                None => {
                     let note = note.display();
-                    tracing::warn!(%note, %error, "not a note of a DEL; look at it and remove it");
+                    tracing::warn!(%note, "not a note of a DEL; look at it and remove it");
                 }
             }
         }
