@@ -23,7 +23,8 @@ type Ways = BTreeMap<Arc<str>, Path>;
 /// what does not fit is told.
 pub(crate) async fn follow(mut links: watch::Receiver<Links>, peers: Peers, node: NodeHandle) {
     let mut peers = peers.follow();
-    let mut known = (Ways::new(), None);
+    let mut ways = Ways::new();
+    let mut told = None;
     loop {
         links.borrow_and_update();
         let asked: Vec<_> = peers.statuses().into_iter().filter(|peer| peer.wanted).collect();
@@ -32,26 +33,25 @@ pub(crate) async fn follow(mut links: watch::Receiver<Links>, peers: Peers, node
             Some((peer.name, address))
         });
         let asked: Vec<_> = asked.collect();
-        let ways = match task::spawn_blocking(move || paths::towards(&asked)).await {
-            Ok(Ok(ways)) => ways.into_iter().collect::<Ways>(),
+        match task::spawn_blocking(move || paths::towards(&asked)).await {
+            Ok(Ok(found)) => ways = found.into_iter().collect(),
             Ok(Err(error)) => {
                 tracing::warn!(%error, "the ways to the peers cannot be looked at; trying again");
-                known.0.clone()
             }
-            Err(_) => known.0.clone(),
-        };
+            Err(_) => {}
+        }
         let Ok(fixed) = node.fixed_mtu().await else { return };
-        let now = (ways, fixed);
-        if now != known {
-            let ways = &now.0;
-            if let Some(misfit) = misfit(ways, fixed) {
+        // After the first look in any case: the first pods wait for it.
+        let now = Some((ways.clone(), fixed));
+        if now != told {
+            if let Some(misfit) = misfit(&ways, fixed) {
                 tracing::warn!("{misfit}");
             }
             let least = ways.values().map(|way| way.mtu).min();
             if node.path_mtu(least).await.is_err() {
                 return;
             }
-            known = now;
+            told = now;
         }
         // Not more often than that: pods come and go by the hundred.
         time::sleep(AT_LEAST).await;

@@ -78,5 +78,10 @@ fn new_pods_get_the_smallest_mtu_of_the_ways_to_the_peers() {
         node.run("ip link set up2 mtu 9000");
         node.run("ip route add 10.2.0.1/32 dev up2 mtu 8000");
         becomes(node, &network, 8000);
+
+        // The first pod after a start as well.
+        node.kill();
+        node.start();
+        assert_eq!(of_a_new_pod(node, &network), 8000);
     });
 }

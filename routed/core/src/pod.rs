@@ -28,6 +28,7 @@ pub mod verb;
 pub mod wiring;
 
 mod collection;
+mod held;
 mod plan;
 mod removal;
 mod slot;
@@ -39,6 +40,7 @@ pub use slot::PodState;
 
 use check::{Difference, Expected, Picture, differences};
 use collection::Collections;
+use held::Held;
 use plan::{Indexes, contradiction, plan};
 use slot::{Errand, Phase, Slots, Then, Why, Work};
 use step::Step;
@@ -55,6 +57,7 @@ pub struct Pods {
     indexes: Indexes,
     slots: Slots,
     collections: Collections,
+    held: Held,
     survey: Survey,
     /// When to try again to put the rules in force, after a failure.
     enforce_again: Option<Instant>,
@@ -63,8 +66,8 @@ pub struct Pods {
     gone: BTreeSet<u32>,
     look: Look,
     isolated: bool,
-    /// Of the ways to the peers, as far as known.
-    path_mtu: Option<u32>,
+    /// Of the ways to the peers, if they have been looked at and there are any.
+    path_mtu: Option<Option<u32>>,
     commands: VecDeque<Command>,
 }
 
@@ -78,6 +81,7 @@ impl Pods {
             indexes: Indexes::new(),
             slots: Slots::default(),
             collections: Collections::default(),
+            held: Held::default(),
             survey: Survey::Waiting { early: Vec::new() },
             look: Look { asked: true, again: false, due: None },
             enforce_again: None,
@@ -104,7 +108,10 @@ impl Pods {
             Event::Sessions { configured, established } => {
                 self.isolated = configured > 0 && established == 0;
             }
-            Event::PathMtu(mtu) => self.path_mtu = mtu,
+            Event::PathMtu(mtu) => {
+                self.path_mtu = Some(mtu);
+                self.serve(now);
+            }
             Event::LinkGone(index) => self.link_gone(index),
             Event::Doubt => self.doubt(),
             Event::Discarded(name) => self.discarded(&name, now),
@@ -112,6 +119,7 @@ impl Pods {
                 self.ipam.reconfigure(settings.ipam.clone());
                 self.settings = *settings;
                 self.enforce();
+                self.serve(now);
             }
             Event::Due => self.due(now),
         }
@@ -233,10 +241,9 @@ impl Pods {
                 }
                 let index = self.indexes.take(id);
                 let first = !self.has_default_route(id);
-                let wiring = plan(attach, lease, index, first, self.path_mtu, &self.settings);
-                let steps = step::attach(&wiring, self.permits(&wiring));
-                self.commands.push_back(Command::Attach(op, id.clone(), steps));
-                self.slots.set(id, Phase::Working(wiring, Work::Attaching(op)));
+                let wiring =
+                    plan(attach, lease, index, first, self.path_mtu.flatten(), &self.settings);
+                self.send_attach(op, wiring);
             }
             Err(error) => {
                 // There is one if this was to make an existing pod anew.
@@ -323,10 +330,17 @@ impl Pods {
         outcome: Result<(), AttachFailure>,
         now: Instant,
     ) {
+        let retried = self.held.remove(&wiring.id);
         match outcome {
             Ok(()) => {
                 self.reply(op, Reply::Attached(Box::new(wiring.clone())));
                 self.ready(wiring);
+            }
+            Err(AttachFailure { error: PodError::IfnameTaken(_), reached: 0 })
+                if !retried && self.hold(&wiring) =>
+            {
+                let id = wiring.id.clone();
+                self.slots.set(&id, Phase::Working(wiring, Work::Attaching(op)));
             }
             Err(AttachFailure { error, reached: 0 }) => {
                 self.was_swept(wiring, Then::Fail { op, error }, now);

@@ -60,6 +60,7 @@ impl Pods {
     pub(super) fn was_swept(&mut self, wiring: Wiring, then: Then, now: Instant) {
         self.indexes.put_back(wiring.host.index);
         self.gone.remove(&wiring.host.index);
+        self.left(&wiring.id);
         if let Then::Rebuild { op, attach } = then {
             let attach = Attach {
                 mac: Some(wiring.inside.mac),
@@ -96,6 +97,7 @@ impl Pods {
         now: Instant,
     ) {
         let id = wiring.id.clone();
+        self.left(&id);
         match then {
             Then::Forget => {}
             Then::Answer(op) | Then::Rebuild { op, .. } => self.fail(op, error.clone()),

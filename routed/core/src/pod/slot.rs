@@ -123,6 +123,17 @@ impl Slots {
         slots.filter_map(|slot| slot.phase.living())
     }
 
+    /// Those that are being removed and have an interface of this name in their pod.
+    pub(super) fn leaving<'a>(&'a self, ifname: &'a str) -> impl Iterator<Item = &'a AttachmentId> {
+        let leaving = move |slot: &Slot| match &slot.phase {
+            Phase::Working(wiring, Work::Cutting(_) | Work::Sweeping(_)) => {
+                wiring.inside.name == ifname
+            }
+            Phase::Vacant | Phase::Ready(_) | Phase::Working(..) => false,
+        };
+        self.all.iter().filter(move |(_, slot)| leaving(slot)).map(|(id, _)| id)
+    }
+
     fn slot(&mut self, id: &AttachmentId) -> &mut Slot {
         if !self.all.contains_key(id) {
             let container = id.container_id().to_owned();

@@ -17,7 +17,8 @@ use crate::{attachment::AttachmentId, ipam::Lease};
 pub(super) enum Survey {
     /// No. What was asked so far waits.
     Waiting { early: Vec<(OpId, Request)> },
-    /// Yes, but what a daemon left half made is being deleted.
+    /// Yes, but what a daemon left half made is being deleted, or it is not known yet which MTU pods
+    /// get.
     Clearing { early: Vec<(OpId, Request)>, leftovers: BTreeSet<String> },
     /// Yes, and requests are served.
     Done,
@@ -97,10 +98,12 @@ impl Pods {
         self.serve(now);
     }
 
-    /// Begins with what was asked for early, once nothing is left to clear away.
+    /// Begins with what was asked for early, once nothing is left to clear away and the ways to the
+    /// peers have been looked at.
     pub(super) fn serve(&mut self, now: Instant) {
+        let mtu_known = self.settings.mtu.is_some() || self.path_mtu.is_some();
         match mem::replace(&mut self.survey, Survey::Done) {
-            Survey::Clearing { early, leftovers } if leftovers.is_empty() => {
+            Survey::Clearing { early, leftovers } if leftovers.is_empty() && mtu_known => {
                 for (op, request) in early {
                     self.asked(op, request, now);
                 }

@@ -15,7 +15,9 @@ use crate::ipam::{IpamSettings, Lease, LeaseError, PoolSettings, Wish};
 /// Of the host's end of the first pod.
 const FIRST_INDEX_IN_TESTS: u32 = 1 << 24;
 
+mod held;
 mod kernel;
+mod start;
 
 use kernel::{EEXIST, Fault, Kernel};
 

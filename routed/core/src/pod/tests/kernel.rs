@@ -96,7 +96,12 @@ impl Kernel {
                 }
             }
             if let Some((step, errno)) = refused {
-                let error = refusal(step, errno);
+                let error = match step {
+                    Step::CreatePair { inside, .. } if self.has(netns, &inside.name) => {
+                        PodError::IfnameTaken(inside.name.clone())
+                    }
+                    step => refusal(step, errno),
+                };
                 let reached = if step.stage() == Stage::Pair { 0 } else { done };
                 return Err(AttachFailure { error, reached });
             }
@@ -144,6 +149,10 @@ impl Kernel {
             }
         }
         self.pods[netns] = Self::new(1).host;
+    }
+
+    fn has(&self, netns: usize, name: &str) -> bool {
+        self.pods[netns].links.contains_key(name)
     }
 
     pub(super) fn survey(&self) -> Vec<LinkSeen> {
