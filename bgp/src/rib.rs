@@ -67,7 +67,7 @@ use self::{
     export::{Exporter, Us},
     group::{Groups, Pulled},
     judge::Judge,
-    loc::Loc,
+    loc::{Loc, TOUCHED},
     monitor::{Monitors, Tables},
     nexthop::NextHops,
     peer::{Out, Peer},
@@ -142,9 +142,12 @@ impl Rib {
         let (families, link) = (state.up.families, state.up.link);
         let wished = state.imports.arrived(update);
         let mut missing = 0;
-        for nlri in &update.withdrawn {
-            let key = PathKey { from: Some(peer), path_id: nlri.path_id };
-            missing += u64::from(!self.remove(key, nlri.prefix));
+        for some in update.withdrawn.chunks(TOUCHED) {
+            self.loc.touch(some.iter().map(|nlri| nlri.prefix));
+            for nlri in some {
+                let key = PathKey { from: Some(peer), path_id: nlri.path_id };
+                missing += u64::from(!self.remove(key, nlri.prefix));
+            }
         }
         if let Some(state) = self.peers.get_mut(&peer).filter(|_| wished) {
             state.imports.duplicate_withdrawals += missing;

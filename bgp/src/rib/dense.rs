@@ -65,7 +65,7 @@ impl DestSet {
         words[word] &= !bit;
         if removed {
             self.len -= 1;
-            if words.iter().all(|word| *word == 0) {
+            if words[word] == 0 && words.iter().all(|word| *word == 0) {
                 self.pages[page] = None;
             }
         }

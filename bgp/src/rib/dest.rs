@@ -252,35 +252,37 @@ impl Dest {
         Some(self.paths.remove(at))
     }
 
-    /// Puts the paths into the order of a decision, of which the first `used` are used.
-    /// `moved` hears of each path that its peer accounts for differently: of whom, from what, to
-    /// what.
-    pub(super) fn arrange(
-        &mut self,
-        decided: &[Contender],
-        used: usize,
-        mut moved: impl FnMut(Option<PeerId>, Account, Account),
-    ) {
+    /// Puts the paths into the order of a decision. The caller has them [`Self::stand`] afterwards.
+    pub(super) fn arrange(&mut self, decided: &[Contender]) {
         if decided.iter().enumerate().any(|(at, contender)| contender.index != at) {
             let mut old: Vec<_> = std::mem::take(&mut self.paths).into_iter().map(Some).collect();
             self.paths = decided.iter().filter_map(|path| old[path.index].take()).collect();
             self.paths.extend(old.into_iter().flatten());
         }
+    }
+
+    /// The first `used` of the paths are in use, the first `eligible` could be. `moved` hears of
+    /// each path that its peer accounts for differently: of whom, from what, to what.
+    pub(super) fn stand(
+        &mut self,
+        used: usize,
+        eligible: usize,
+        mut moved: impl FnMut(Option<PeerId>, Account, Account),
+    ) {
         let number = |count: usize| u32::try_from(count).expect("memory ends before 2^32 paths");
-        (self.used, self.eligible) = (number(used), number(decided.len()));
+        (self.used, self.eligible) = (number(used), number(eligible));
         for (at, path) in self.paths.iter_mut().enumerate() {
             let standing = if at < used {
                 Standing::InUse
-            } else if at < decided.len() {
+            } else if at < eligible {
                 Standing::Eligible
             } else {
                 Standing::Ineligible
             };
-            let old = path.account();
-            path.standing = standing;
-            let new = path.account();
-            if old != new {
-                moved(path.key.from, old, new);
+            if path.standing != standing {
+                let old = path.account();
+                path.standing = standing;
+                moved(path.key.from, old, path.account());
             }
         }
     }

@@ -59,6 +59,8 @@ pub(super) struct Exporter<'a, F> {
     last: Option<Rewritten>,
     /// Whether the policy may treat prefixes with the same attributes differently.
     by_prefix: bool,
+    /// Whether it is told of the best path of each prefix and nothing else about it.
+    tells_best_only: bool,
     /// What became of the last path of a peer.
     known: Option<Exported>,
 }
@@ -95,7 +97,8 @@ impl<'a, F: FnMut(Attrs) -> Arc<Attrs>> Exporter<'a, F> {
     fn made(us: Us<'a>, to: (Option<PeerId>, &'a PeerUp), share: F) -> Self {
         let policy = to.1.config.export.as_ref();
         let by_prefix = policy.is_some_and(|policy| policy.depends_on_prefix());
-        Self { us, to, share, last: None, by_prefix, known: None }
+        let tells_best_only = !to.1.looks_beyond_best();
+        Self { us, to, share, last: None, by_prefix, tells_best_only, known: None }
     }
 
     /// What the peer is told of this path.

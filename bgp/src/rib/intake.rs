@@ -6,9 +6,10 @@
 use std::sync::Arc;
 
 use super::{
-    Freshness, PeerId, PeerUp, Rib, adj_in,
+    Freshness, Judge, PeerId, PeerUp, Rib, adj_in,
     dense::DestId,
     dest::{Imported, Marks, Path, PathKey, Used},
+    loc::TOUCHED,
     peer::{Out, Peer},
 };
 use crate::{attrs::Attrs, family::Family, prefix::Prefix, wire::Nlri};
@@ -23,7 +24,10 @@ impl Rib {
         let marks = Marks::new(self.now);
         // What import makes of the attributes, once for all prefixes where these do not matter.
         let mut made = None;
-        for nlri in prefixes {
+        for (at, nlri) in prefixes.iter().enumerate() {
+            if at % TOUCHED == 0 {
+                self.loc.touch(prefixes[at..].iter().map(|nlri| nlri.prefix));
+            }
             let key = PathKey { from: Some(peer), path_id: nlri.path_id };
             let id = self.loc.open(nlri.prefix);
             let known = self.loc.get(id).path(key);
@@ -197,10 +201,22 @@ impl Rib {
 
     /// Decides anew, and tells the readers if that changed what is used.
     pub(super) fn settle(&mut self, id: DestId, before: &Used) {
-        let (decided, used) = self.judge().decide(self.loc.get(id));
+        let judge = Judge { config: &self.config, peers: &self.peers, next_hops: &self.next_hops };
         let dest = self.loc.get_mut(id);
+        let (used, eligible) = match dest.paths() {
+            [] => (0, 0),
+            [only] => {
+                let eligible = usize::from(judge.is_eligible(only));
+                (eligible, eligible)
+            }
+            [..] => {
+                let (decided, used) = judge.decide(dest);
+                dest.arrange(&decided);
+                (used, decided.len())
+            }
+        };
         let family = dest.prefix.family();
-        dest.arrange(&decided, used, |from, old, new| {
+        dest.stand(used, eligible, |from, old, new| {
             if let Some(state) = from.and_then(|peer| self.peers.get_mut(&peer)) {
                 state.account_changed(family, old, new);
             }
@@ -216,7 +232,6 @@ impl Rib {
         } else if self.onlookers > 0 {
             self.offer_to(id, PeerUp::looks_beyond_best);
         }
-        self.loc.retire(id);
     }
 
     /// Has every peer look at a destination.

@@ -12,7 +12,7 @@ use super::{
     dest::{Dest, Path, PathKey},
     export::Candidate,
     nexthop::{self, NextHops},
-    peer::{Peer, PeerId, RibConfig},
+    peer::{Peer, PeerId, PeerUp, RibConfig},
     verdict::{Ineligible, PathView, Verdict},
 };
 use crate::attrs::Attrs;
@@ -88,24 +88,31 @@ impl<'a> Judge<'a> {
         paths.filter_map(|(at, path)| self.contender(at, path).ok()).collect()
     }
 
+    /// Could the path be used?
+    pub(super) fn is_eligible(&self, path: &Path) -> bool {
+        let up = path.key.from.map(|peer| &self.peers[&peer].up);
+        path.imported.as_ref().is_ok_and(|attrs| self.cost(path, attrs, up).is_ok())
+    }
+
     fn contender(&self, index: usize, path: &Path) -> Result<Contender, Ineligible> {
-        let attrs: &Attrs = path.imported.as_ref().map_err(|reason| Ineligible::clone(reason))?;
-        let PathKey { from: Some(peer), path_id } = path.key else {
-            return Ok(Contender::new(index, attrs, Origination::Local, 0));
-        };
-        let up = &self.peers[&peer].up;
-        let external = up.is_external();
-        let cost = if self.config.resolve_next_hops {
-            // What an operator's policy has set is no third party's say.
-            let received = attrs.next_hop == path.received.next_hop;
-            let on_link = external && up.config.next_hops_on_link && received;
-            nexthop::cost(self.next_hops.resolution(attrs.next_hop), on_link)?
-        } else {
-            0
-        };
-        let (router_id, address) = (up.router_id, up.address);
-        let from = Origination::Peer { external, router_id, address, path_id };
+        let attrs = path.imported.as_ref().map_err(|reason| Ineligible::clone(reason))?;
+        let PathKey { from, path_id } = path.key;
+        let up = from.map(|peer| &self.peers[&peer].up);
+        let cost = self.cost(path, attrs, up)?;
+        let from = up.map_or(Origination::Local, |up| {
+            let (router_id, address) = (up.router_id, up.address);
+            Origination::Peer { external: up.is_external(), router_id, address, path_id }
+        });
         Ok(Contender::new(index, attrs, from, cost))
+    }
+
+    /// What it costs to reach the next hop that import has left to the path.
+    fn cost(&self, path: &Path, attrs: &Attrs, up: Option<&PeerUp>) -> Result<u32, Ineligible> {
+        let Some(up) = up.filter(|_| self.config.resolve_next_hops) else { return Ok(0) };
+        // What an operator's policy has set is no third party's say.
+        let received = attrs.next_hop == path.received.next_hop;
+        let on_link = up.is_external() && up.config.next_hops_on_link && received;
+        nexthop::cost(self.next_hops.resolution(attrs.next_hop), on_link)
     }
 }
 

@@ -4,11 +4,13 @@
 //! those whose use changed, each once until read. The paths of all Adj-RIBs-In stand with their
 //! destination: a decision finds all it compares in one place.
 
-use std::{collections::VecDeque, hash::BuildHasher, net::IpAddr};
+mod index;
+
+use std::{collections::VecDeque, hash::BuildHasher, hint::black_box, net::IpAddr};
 
 use foldhash::fast::RandomState;
-use hashbrown::HashTable;
 
+use self::index::Index;
 use super::{
     dense::DestId,
     dest::{BestPath, Dest},
@@ -31,7 +33,7 @@ pub struct BestChange {
 #[derive(Debug, Default)]
 pub(super) struct Loc {
     /// By prefix, which stands with the destination.
-    ids: HashTable<Entry>,
+    ids: Index,
     hasher: RandomState,
     /// In pages, so that growing moves nothing; all but the last are full.
     pages: Vec<Vec<Option<Dest>>>,
@@ -51,7 +53,7 @@ impl Loc {
         }
         let id = self.free.pop().unwrap_or_else(|| self.append());
         *self.slot(id) = Some(Dest::new(prefix));
-        self.ids.insert_unique(spread(hash), Entry { id, hash }, |entry| spread(entry.hash));
+        self.ids.insert(hash, id);
         id
     }
 
@@ -60,11 +62,29 @@ impl Loc {
         self.find_hashed(prefix, self.hash(prefix))
     }
 
+    /// Has memory fetch what looking up these prefixes will need, several at a time: one after the
+    /// other, each look-up in a large table waits for it twice.
+    pub(super) fn touch(&self, prefixes: impl Iterator<Item = Prefix>) {
+        let mut ids = [DestId::FIRST; TOUCHED];
+        let mut hashes = [0; TOUCHED];
+        let hashed = prefixes.zip(&mut hashes).map(|(prefix, hash)| *hash = self.hash(prefix));
+        let count = hashed.count();
+        let hashes = &hashes[..count];
+        black_box(hashes.iter().fold(0, |sum, hash| sum ^ self.ids.touch(*hash)));
+        let mut found = 0;
+        for hash in hashes {
+            if let Some(id) = self.ids.find(*hash, |_| true) {
+                ids[found] = id;
+                found += 1;
+            }
+        }
+        let lens =
+            ids[..found].iter().map(|id| at(&self.pages, *id).map_or(0, |it| it.prefix.len()));
+        black_box(lens.fold(0, |sum, len| sum ^ len));
+    }
+
     fn find_hashed(&self, prefix: Prefix, hash: u32) -> Option<DestId> {
-        let same = |entry: &Entry| {
-            entry.hash == hash && at(&self.pages, entry.id).is_some_and(|it| it.prefix == prefix)
-        };
-        self.ids.find(spread(hash), same).map(|entry| entry.id)
+        self.ids.find(hash, |id| at(&self.pages, id).is_some_and(|it| it.prefix == prefix))
     }
 
     /// From a seed of this process, since peers choose the prefixes.
@@ -126,10 +146,7 @@ impl Loc {
     pub(super) fn retire(&mut self, id: DestId) {
         let dest = self.get(id);
         if dest.is_unused() {
-            let prefix = dest.prefix;
-            let hash = spread(self.hash(prefix));
-            let entry = self.ids.find_entry(hash, |entry| entry.id == id);
-            entry.expect("listed while it lives").remove();
+            self.ids.remove(self.hash(dest.prefix), id);
             *self.slot(id) = None;
             self.free.push(id);
         }
@@ -201,22 +218,12 @@ impl Loc {
     }
 }
 
-/// Where a destination is, beside enough of its prefix's hash that searching and growing need not
-/// look at it.
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    id: DestId,
-    hash: u32,
-}
-
-/// The table takes a place from the lowest bits of a hash and a tag from the highest.
-fn spread(hash: u32) -> u64 {
-    u64::from(hash) << 32 | u64::from(hash)
-}
-
 fn at(pages: &[Vec<Option<Dest>>], id: DestId) -> Option<&Dest> {
     pages.get(id.index() / PAGE)?.get(id.index() % PAGE)?.as_ref()
 }
 
 /// Destinations in a page: some 100 KiB.
 const PAGE: usize = 1024;
+
+/// Prefixes looked up together at most: more than memory delivers at a time.
+pub(super) const TOUCHED: usize = 32;

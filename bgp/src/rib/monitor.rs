@@ -137,6 +137,9 @@ impl Monitors {
 
     /// The best path of a destination changed.
     pub(super) fn best_changed(&mut self, loc: &mut Loc, id: DestId) {
+        if self.stations.is_empty() {
+            return;
+        }
         let exists = loc.get(id).best().is_some();
         self.mark(loc, Source::LocRib, id, exists);
     }

@@ -40,6 +40,13 @@ impl<'a, F: FnMut(Attrs) -> Arc<Attrs>> Exporter<'a, F> {
         wanted: &mut Vec<ToldPath>,
     ) {
         let (_, to) = self.to;
+        if self.tells_best_only {
+            // The common case, without all that the others need.
+            let best = dest.best().and_then(|path| judge.candidate(path));
+            let outcome = best.map(|candidate| self.export(dest.prefix, candidate));
+            wanted.extend(outcome.and_then(Result::ok).map(|attrs| (0, attrs)));
+            return;
+        }
         let number = |path: &Path| to.number_told(path, dest.prefix.family());
         let most = self.choice(dest).most;
         let outcomes = self.outcomes(judge, dest);
