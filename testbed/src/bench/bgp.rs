@@ -6,6 +6,7 @@
 
 mod arena;
 mod contestant;
+mod goals;
 mod load;
 pub(crate) mod relay;
 mod report;
@@ -29,12 +30,13 @@ use report::{Runs, Section};
 use scenario::Scenario;
 
 use super::Machine;
+use super::goal::{self, Goal};
 
 /// What to measure.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Which scenarios, in this order
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "A,B,C,D")]
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "A,B,C,D,L,FA,FD,I,N,K")]
     scenario: Vec<Scenario>,
     /// Whom to compare with
     #[arg(long, value_enum, value_delimiter = ',', value_name = "RIVALS")]
@@ -89,6 +91,7 @@ struct Results {
     scale: f64,
     versions: BTreeMap<String, String>,
     sections: Vec<Section>,
+    goals: Vec<Goal>,
 }
 
 impl Options {
@@ -125,7 +128,8 @@ impl Options {
             let setting = Setting { arena, bin_dir, scale: self.scale, patience };
             let sections = self.measure(&setting, &order, &versions)?;
             if let Some(mut json) = json {
-                let results = Results { machine, scale: self.scale, versions, sections };
+                let goals = goals::goals(&sections);
+                let results = Results { machine, scale: self.scale, versions, sections, goals };
                 writeln!(json, "{}", serde_json::to_string_pretty(&results)?)?;
             }
             Ok(0)
@@ -152,23 +156,27 @@ impl Options {
         self.introduce(order, versions);
         let mut sections = Vec::new();
         for scenario in &self.scenario {
+            let entrants = scenario.entrants(order);
+            let names: Vec<_> = entrants.iter().map(ToString::to_string).collect();
             let mut section = Section {
                 scenario: scenario.to_string(),
                 about: scenario.about(setting),
-                speakers: order.iter().map(|who| (who.to_string(), Runs::default())).collect(),
-                order: order.to_vec(),
+                speakers: names.iter().map(|who| (who.clone(), Runs::default())).collect(),
+                order: names,
+                pairs: entrants.iter().flat_map(|who| who.pairs(&entrants)).collect(),
             };
             for run in 1..=self.runs {
-                for contestant in order {
-                    eprintln!("  … {scenario}, run {run} of {}: {contestant}", self.runs);
-                    let (measures, failure) = scenario.run(setting, *contestant);
-                    let runs = section.speakers.get_mut(&contestant.to_string());
+                for entrant in &entrants {
+                    eprintln!("  … {scenario}, run {run} of {}: {entrant}", self.runs);
+                    let (measures, failure) = scenario.run(setting, *entrant);
+                    let runs = section.speakers.get_mut(&entrant.to_string());
                     runs.context("all are there")?.add(measures, failure);
                 }
             }
             println!("{}", section.text());
             sections.push(section);
         }
+        println!("{}", goal::table(&goals::goals(&sections)));
         Ok(sections)
     }
 

@@ -35,8 +35,10 @@ pub(crate) enum Contestant {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Duty {
     pub(super) peers: Vec<Identity>,
-    /// For `routed`: keys of every peer, and what stands after all of them.
-    pub(super) peer_keys: String,
+    /// Writes what it learns into the kernel, and has a range of its own.
+    pub(super) is_node: bool,
+    /// For `routed`: keys of the peer of this number, and what stands after all peers.
+    pub(super) peer_keys: Option<fn(usize) -> String>,
     pub(super) tail: String,
 }
 
@@ -145,28 +147,41 @@ impl fmt::Display for Contestant {
 }
 
 fn routed(duty: &Duty) -> String {
+    let (mode, export, sockets) = if duty.is_node {
+        let pods = format!("cni = \"{DIR}/cni.sock\"\n[pods]\nipv4 = [\"{OWN_RANGE}\"]\n");
+        ("node", "originated", pods)
+    } else {
+        ("speaker", "all", String::new())
+    };
     let mut text = format!(
-        "[node]\nname = \"bench\"\nmode = \"speaker\"\n[bgp]\nasn = {OWN_AS}\n\
+        "[node]\nname = \"bench\"\nmode = \"{mode}\"\n[bgp]\nasn = {OWN_AS}\n\
          router_id = \"10.99.0.1\"\nlisten = [\"10.99.0.1:179\"]\nhold_time = 180\n\
-         import = \"all\"\nexport = \"all\"\n\
-         [sockets]\nadmin = \"{DIR}/routed.sock\"\n"
+         import = \"all\"\nexport = \"{export}\"\n\
+         [sockets]\nadmin = \"{DIR}/routed.sock\"\n{sockets}"
     );
-    for Identity { asn, address, .. } in &duty.peers {
-        text += &format!(
-            "[[peers]]\naddress = \"{address}\"\nasn = {asn}\npassive = true\n{}",
-            duty.peer_keys
-        );
+    for (at, Identity { asn, address, .. }) in duty.peers.iter().enumerate() {
+        let keys = duty.peer_keys.map_or_else(String::new, |keys| keys(at));
+        text += &format!("[[peers]]\naddress = \"{address}\"\nasn = {asn}\npassive = true\n{keys}");
     }
     text + &duty.tail
 }
 
 fn bird(duty: &Duty) -> String {
+    let (node, export) = if duty.is_node {
+        let node = format!(
+            "protocol kernel {{ ipv4 {{ export all; }}; merge paths on; }}\n\
+             protocol static own {{ ipv4; route {OWN_RANGE} blackhole; }}\n"
+        );
+        (node, "where proto = \"own\"")
+    } else {
+        (String::new(), "all")
+    };
     let mut text = format!(
         "log stderr {{ warning, error, fatal, bug }};\nrouter id 10.99.0.1;\n\
-         protocol device {{ }}\n\
+         protocol device {{ }}\n{node}\
          template bgp peer {{\n  local 10.99.0.1 as {OWN_AS};\n  passive;\n  hold time 180;\n  \
-         ipv4 {{ import all; export all; next hop self; }};\n  \
-         ipv6 {{ import all; export all; next hop self; }};\n}}\n"
+         ipv4 {{ import all; export {export}; next hop self; }};\n  \
+         ipv6 {{ import all; export {export}; next hop self; }};\n}}\n"
     );
     for (at, Identity { asn, address, .. }) in duty.peers.iter().enumerate() {
         text += &format!("protocol bgp p{at} from peer {{ neighbor {address} as {asn}; }}\n");
@@ -219,5 +234,7 @@ fn find(program: &str) -> Option<PathBuf> {
     dirs.find_map(|dir| Some(dir.join(program)).filter(|file| file.is_file()))
 }
 
+/// What a node announces: the prefix of route 0, which others leave to it.
+const OWN_RANGE: &str = "16.0.0.0/24";
 /// The speaker's AS.
 pub(super) const OWN_AS: u32 = 65000;

@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::wire::{self, Heard};
+use super::wire::{self, Heard, Offer};
 
 /// Who a session is to the speaker.
 #[derive(Clone, Debug)]
@@ -24,8 +24,12 @@ pub(super) struct Identity {
     pub(super) asn: u32,
     /// Source of the connection and router id.
     pub(super) address: Ipv4Addr,
+    /// In seconds.
+    pub(super) hold_time: u16,
     /// Path identifiers both ways (RFC 7911).
     pub(super) add_path: bool,
+    /// Has IPv6 alone, so that it is told nothing of the load.
+    pub(super) is_quiet: bool,
 }
 
 /// All sessions.
@@ -64,6 +68,12 @@ impl Told {
     /// How many routes are there that others sent.
     pub(super) const fn count(&self) -> usize {
         self.count
+    }
+
+    /// Is this route there?
+    pub(super) fn knows(&self, number: u32) -> bool {
+        let word = self.bits.get(number as usize / 64).copied().unwrap_or_default();
+        word & (1 << (number % 64)) != 0
     }
 
     fn word(&mut self, number: u32) -> (&mut u64, u64) {
@@ -182,6 +192,11 @@ impl Load {
         }
     }
 
+    /// Are the sessions so?
+    pub(super) fn is(&self, so: impl Fn(&[Session]) -> bool) -> bool {
+        so(&self.sessions)
+    }
+
     /// Serves the sessions for that long.
     pub(super) fn idle(&mut self, time: Duration) -> Result<()> {
         self.wait(Instant::now(), time, |_| false).map(|_| ())
@@ -295,7 +310,7 @@ impl Session {
 }
 
 /// A connection on which both OPENs and both first KEEPALIVEs have been exchanged.
-fn establish(identity: &Identity) -> Result<TcpStream> {
+pub(super) fn establish(identity: &Identity) -> Result<TcpStream> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
     let local = IpAddr::V4(identity.address);
     socket.bind(&SocketAddr::new(local, 0).into())?;
@@ -303,7 +318,8 @@ fn establish(identity: &Identity) -> Result<TcpStream> {
     let mut stream = TcpStream::from(socket);
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(HANDSHAKE_TIME))?;
-    stream.write_all(&wire::open(identity.asn, identity.address, identity.add_path))?;
+    let Identity { asn, address: router_id, hold_time, add_path, is_quiet } = *identity;
+    stream.write_all(&wire::open(Offer { asn, router_id, hold_time, add_path, is_quiet }))?;
     expect(&mut stream, wire::OPEN)?;
     stream.write_all(&wire::keepalive())?;
     expect(&mut stream, wire::KEEPALIVE)?;
@@ -326,7 +342,7 @@ pub(super) const SPEAKER: SocketAddr =
     SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 99, 0, 1)), 179);
 /// How long a speaker may take for one step of a handshake.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
-/// The hold time that the load offers is 180 s.
+/// The hold time of these sessions is 180 s.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 /// Room for what is read at once.
 const INBOX: usize = 256 * 1024;

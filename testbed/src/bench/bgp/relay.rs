@@ -71,7 +71,13 @@ impl Relay {
             gone: false,
         };
         // A fresh socket has room for both.
-        peer.stream.write_all(&wire::open(OWN_AS, Ipv4Addr::new(10, 99, 0, 1), false))?;
+        peer.stream.write_all(&wire::open(wire::Offer {
+            asn: OWN_AS,
+            router_id: Ipv4Addr::new(10, 99, 0, 1),
+            hold_time: wire::HOLD_TIME,
+            add_path: false,
+            is_quiet: false,
+        }))?;
         peer.stream.write_all(&wire::keepalive())?;
         self.peers.push(peer);
         Ok(())

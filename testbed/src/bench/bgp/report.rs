@@ -5,8 +5,6 @@ use std::fmt::{self, Write};
 
 use serde::Serialize;
 
-use super::contestant::Contestant;
-
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -23,6 +21,25 @@ pub(super) enum Metric {
     Peak,
     /// Processor time until idle again after `Converge`; s.
     Cpu,
+    /// One UPDATE until the last receiver has it, half of the times and 99 of 100, with an empty
+    /// table; µs.
+    IdleP50,
+    IdleP99,
+    /// The same with a full table; µs.
+    FullP50,
+    FullP99,
+    /// The same while a table arrives; µs.
+    LoadingP50,
+    LoadingP99,
+    /// Changes of routes in a second that reach the last receiver.
+    Flaps,
+    /// First UPDATE written until the last route is in the kernel; s.
+    InKernel,
+    /// Processor time of a speaker with nothing to do; %.
+    IdleCpu,
+    /// How much later than a third of the hold time a KEEPALIVE came, 99 of 100 and the worst; ms.
+    LateP99,
+    LateMost,
 }
 
 /// What one run came to.
@@ -70,48 +87,58 @@ impl Runs {
     }
 }
 
-/// One scenario with all speakers.
+/// One scenario with all that were put through it.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Section {
     pub(super) scenario: String,
     pub(super) about: String,
     pub(super) speakers: BTreeMap<String, Runs>,
+    /// The same in the order of the table.
     #[serde(skip)]
-    pub(super) order: Vec<Contestant>,
+    pub(super) order: Vec<String>,
+    /// Who is put in proportion to whom.
+    #[serde(skip)]
+    pub(super) pairs: Vec<(String, String)>,
 }
 
 impl Section {
-    /// The table of medians, then ours against each of the others.
+    /// The table of medians, then each pair's ratios.
     pub(super) fn text(&self) -> String {
         let metrics = self.metrics();
         let head: Vec<String> = metrics.iter().map(ToString::to_string).collect();
-        let runs = |contestant: &Contestant| &self.speakers[&contestant.to_string()];
-        let rows = self.order.iter().map(|contestant| {
-            let cells = metrics.iter().map(|metric| runs(contestant).cell(*metric));
-            (contestant.to_string(), cells.collect())
+        let rows = self.order.iter().map(|who| {
+            let cells = metrics.iter().map(|metric| self.speakers[who].cell(*metric));
+            (who.clone(), cells.collect())
         });
         let mut text = format!("\n## {}: {}\n\n", self.scenario, self.about);
         text += &table("median (lowest–highest)", &head, rows);
-        if self.order.contains(&Contestant::Routed) {
-            let ours = runs(&Contestant::Routed);
-            let others = self.order.iter().filter(|other| **other != Contestant::Routed);
-            let rows = others.map(|other| {
+        if !self.pairs.is_empty() {
+            let rows = self.pairs.iter().map(|(who, other)| {
                 let ratio = |metric: &Metric| {
-                    let theirs = runs(other).median(*metric).filter(|value| *value > 0.0);
-                    let ratio = ours.median(*metric).zip(theirs).map(|(ours, other)| ours / other);
+                    let ratio = self.ratio(who, other, *metric);
                     ratio.map_or_else(|| "-".into(), |ratio| format!("{ratio:.2}"))
                 };
-                (format!("routed : {other}"), metrics.iter().map(ratio).collect())
+                (format!("{who} : {other}"), metrics.iter().map(ratio).collect())
             });
             text += "\n";
             text += &table("ratio of medians", &head, rows);
         }
-        for contestant in &self.order {
-            for failure in &runs(contestant).failures {
-                writeln!(text, "\n{contestant}: {failure}").expect("String takes all");
+        for who in &self.order {
+            for failure in &self.speakers[who].failures {
+                writeln!(text, "\n{who}: {failure}").expect("String takes all");
             }
         }
         text
+    }
+
+    /// The median of what one of them took, if that was measured.
+    pub(super) fn median(&self, who: &str, metric: Metric) -> Option<f64> {
+        self.speakers.get(who)?.median(metric)
+    }
+
+    pub(super) fn ratio(&self, who: &str, other: &str, metric: Metric) -> Option<f64> {
+        let theirs = self.median(other, metric).filter(|theirs| *theirs > 0.0)?;
+        Some(self.median(who, metric)? / theirs)
     }
 
     fn metrics(&self) -> Vec<Metric> {
@@ -166,6 +193,17 @@ impl fmt::Display for Metric {
             Self::Resident => "resident MiB",
             Self::Peak => "peak MiB",
             Self::Cpu => "CPU s",
+            Self::IdleP50 => "idle p50 µs",
+            Self::IdleP99 => "idle p99 µs",
+            Self::FullP50 => "full p50 µs",
+            Self::FullP99 => "full p99 µs",
+            Self::LoadingP50 => "loading p50 µs",
+            Self::LoadingP99 => "loading p99 µs",
+            Self::Flaps => "changes/s",
+            Self::InKernel => "in kernel s",
+            Self::IdleCpu => "idle CPU %",
+            Self::LateP99 => "late p99 ms",
+            Self::LateMost => "late most ms",
         })
     }
 }
@@ -180,7 +218,8 @@ mod tests {
             scenario: "A".into(),
             about: "a table".into(),
             speakers: BTreeMap::new(),
-            order: vec![Contestant::Routed, Contestant::Bird],
+            order: vec!["routed".into(), "bird".into()],
+            pairs: vec![("routed".into(), "bird".into())],
         };
         for (speaker, values) in [("routed", [1.0, 3.0, 2.0]), ("bird", [4.0, 4.0, 5.0])] {
             let runs = section.speakers.entry(speaker.into()).or_default();

@@ -78,6 +78,16 @@ impl Round {
         Ok(number)
     }
 
+    /// Waits until the sessions are so; the time since `begun`.
+    pub(super) fn until(
+        &mut self,
+        begun: Instant,
+        done: impl FnMut(&[Session]) -> bool,
+    ) -> Result<Duration> {
+        let took = self.load.wait(begun, self.patience, done)?;
+        took.with_context(|| format!("not all were told within {} s", self.patience.as_secs()))
+    }
+
     fn wait(
         &mut self,
         metric: Metric,

@@ -11,8 +11,18 @@ use super::Setting;
 use super::contestant::{Contestant, Duty};
 use super::load::Identity;
 use super::report::{Measures, Metric};
-use super::round::{Round, Table};
-use super::wire::{Family, Routes};
+use super::round::Round;
+use super::wire::{self, Family, Routes};
+
+mod flaps;
+mod latency;
+mod node;
+mod tables;
+mod timers;
+mod variants;
+
+use timers::Quiet;
+use variants::Variant;
 
 /// A scenario.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -26,6 +36,26 @@ pub(crate) enum Scenario {
     C,
     /// Two hundred peers with 16 routes each, which are told to all others
     D,
+    /// Single routes with an empty table, a full one, and one that arrives
+    L,
+    /// Routes that come and go, with one receiver
+    FA,
+    /// Routes that come and go, with 199 receivers
+    FD,
+    /// Ours beside itself: IPv6, reflection, a long policy, add-path, several policies
+    I,
+    /// A node that writes 20,000 routes of two routers into its kernel
+    N,
+    /// KEEPALIVEs of 150 quiet sessions while C runs
+    K,
+}
+
+/// What a line of a table is about.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entrant {
+    pub(super) contestant: Contestant,
+    /// How it is used, where that is what is compared.
+    variant: Option<Variant>,
 }
 
 impl Scenario {
@@ -49,26 +79,67 @@ impl Scenario {
                 "200 peers, each sends {} routes (1 attribute set) and receives the others'",
                 routes(16)
             ),
+            Self::L => format!(
+                "1 sender of single routes, 2 receivers; a table of {} routes from another",
+                routes(1_000_000)
+            ),
+            Self::FA => "1,000 routes of 1 sender come and go, 1 receiver".into(),
+            Self::FD => "1,000 routes of 1 sender come and go, 199 receivers".into(),
+            Self::I => format!(
+                "1 sender of {} routes (10 per attribute set), 1 receiver or 4",
+                routes(1_000_000)
+            ),
+            Self::N => format!("2 routers with the same {} routes, 1 range out", routes(20_000)),
+            Self::K => {
+                format!("150 quiet sessions, hold time {} s, while C runs", timers::HOLD_TIME)
+            }
         }
     }
 
+    /// Those of the contestants that can be put through it; ours in several ways, if these are what is
+    /// compared.
+    pub(super) fn entrants(self, order: &[Contestant]) -> Vec<Entrant> {
+        let able = |contestant: &&Contestant| match self {
+            Self::N => matches!(contestant, Contestant::Routed | Contestant::Bird),
+            // It has no timers.
+            Self::K => **contestant != Contestant::Relay,
+            Self::I => false,
+            Self::A | Self::B | Self::C | Self::D | Self::L | Self::FA | Self::FD => true,
+        };
+        let mut entrants: Vec<_> = order
+            .iter()
+            .filter(able)
+            .map(|who| Entrant { contestant: *who, variant: None })
+            .collect();
+        if self == Self::I {
+            entrants.extend(
+                Variant::ALL.map(|variant| Entrant {
+                    contestant: Contestant::Routed,
+                    variant: Some(variant),
+                }),
+            );
+        }
+        entrants
+    }
+
     /// One run. What was measured before a failure counts.
-    pub(super) fn run(
-        self,
-        setting: &Setting<'_>,
-        contestant: Contestant,
-    ) -> (Measures, Option<String>) {
-        let duty = self.duty();
-        let begun = Round::begin(setting, contestant, &duty, self.present());
-        let mut round = match begun {
+    pub(super) fn run(self, setting: &Setting<'_>, entrant: Entrant) -> (Measures, Option<String>) {
+        let duty = entrant.variant.map_or_else(|| self.duty(), Variant::duty);
+        let present = self.present().min(duty.peers.len());
+        let mut round = match Round::begin(setting, entrant.contestant, &duty, present) {
             Ok(round) => round,
             Err(error) => return (Measures::default(), Some(format!("{error:#}"))),
         };
-        let outcome = match self {
-            Self::A => one_to_one(setting, &mut round, &duty),
-            Self::B => same_from_many(setting, &mut round, &duty),
-            Self::C => all_to_all(&mut round, &duty, setting.scaled(10_000), 10),
-            Self::D => all_to_all(&mut round, &duty, setting.scaled(16), u32::MAX),
+        let outcome = match (self, entrant.variant) {
+            (_, Some(variant)) => variant.measure(setting, &mut round, &duty),
+            (Self::A | Self::I, None) => tables::one_to_one(setting, &mut round, &duty),
+            (Self::B, None) => tables::same_from_many(setting, &mut round, &duty),
+            (Self::C, None) => tables::all_to_all(&mut round, &duty, setting.scaled(10_000), 10),
+            (Self::D, None) => tables::all_to_all(&mut round, &duty, setting.scaled(16), u32::MAX),
+            (Self::L, None) => latency::measure(setting, &mut round, &duty),
+            (Self::FA | Self::FD, None) => flaps::measure(&mut round, &duty),
+            (Self::N, None) => node::measure(setting, &mut round, &duty),
+            (Self::K, None) => keepalives(setting, &mut round, &duty),
         };
         let failure = outcome.err().map(|error| match round.speaker.obituary() {
             Some(obituary) => format!("{error:#}: {obituary}"),
@@ -80,21 +151,58 @@ impl Scenario {
     /// Everybody who will have a session.
     pub(super) fn duty(self) -> Duty {
         let peers = match self {
+            Self::FA | Self::I | Self::N => 2,
             Self::A => 3,
+            Self::L => 4,
             Self::B => 11,
             Self::C => 50,
+            Self::FD | Self::K => 200,
             Self::D => 201,
         };
-        Duty { peers: (0..peers).map(identity).collect(), ..Duty::default() }
+        let mut peers: Vec<_> = (0..peers).map(identity).collect();
+        if self == Self::K {
+            for peer in &mut peers[self.present()..] {
+                (peer.hold_time, peer.is_quiet) = (timers::HOLD_TIME, true);
+            }
+        }
+        Duty { peers, is_node: self == Self::N, ..Duty::default() }
     }
 
     /// Those who have one from the start.
     const fn present(self) -> usize {
         match self {
-            Self::A => 2,
+            Self::A | Self::FA | Self::N => 2,
+            Self::L => 4,
+            Self::I => 5,
             Self::B => 11,
-            Self::C => 50,
-            Self::D => 200,
+            Self::C | Self::K => 50,
+            Self::D | Self::FD => 200,
+        }
+    }
+}
+
+impl Entrant {
+    /// With whom this one of ours is put in proportion, among these.
+    pub(super) fn pairs(self, all: &[Self]) -> Vec<(String, String)> {
+        let others: Vec<String> = match self {
+            Self { variant: Some(variant), .. } => {
+                variant.plain().map(|plain| plain.to_string()).into_iter().collect()
+            }
+            Self { contestant: Contestant::Routed, variant: None } => {
+                let others = all.iter().filter(|who| who.contestant != Contestant::Routed);
+                others.map(ToString::to_string).collect()
+            }
+            Self { .. } => Vec::new(),
+        };
+        others.into_iter().map(|other| (self.to_string(), other)).collect()
+    }
+}
+
+impl fmt::Display for Entrant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.variant {
+            Some(variant) => variant.fmt(f),
+            None => self.contestant.fmt(f),
         }
     }
 }
@@ -105,62 +213,17 @@ impl fmt::Display for Scenario {
     }
 }
 
-fn one_to_one(setting: &Setting<'_>, round: &mut Round, duty: &Duty) -> Result<()> {
-    let count = setting.scaled(1_000_000);
-    let all = count as usize;
-    let routes = routes(duty, 0, 0..count, 10);
-    round.load.owns(0, 0..count);
-    let receiver = |all| move |at| (at == 1).then_some(all);
-    round.send(Metric::Converge, &[(0, routes.announced().into())], receiver(all))?;
-    round.note_usage()?;
-    let joiner = round.late_joiner(duty, |_| all)?;
-    round.load.leave(joiner)?;
-    round.settle()?;
-    round.send(Metric::Withdraw, &[(0, routes.withdrawn().into())], receiver(0))
-}
-
-fn same_from_many(setting: &Setting<'_>, round: &mut Round, duty: &Duty) -> Result<()> {
-    let count = setting.scaled(100_000);
-    let receiver = duty.peers.len() - 1;
-    let senders = 0..receiver;
-    // Each sends a route of its own last. Without these one could not see from outside that a sender
-    // whose paths are not the best has been heard to the end.
-    let tables = |octets: fn(&Routes) -> Vec<u8>| -> Vec<Table> {
-        let table = |at: usize| {
-            let own = count + u32::try_from(at).expect("ten senders");
-            let shared = octets(&routes(duty, at, 0..count, 10));
-            [shared, octets(&routes(duty, at, own..own + 1, 10))].concat()
-        };
-        senders.clone().map(|at| (at, table(at).into())).collect()
-    };
-    let (announced, withdrawn) = (tables(Routes::announced), tables(Routes::withdrawn));
-    let all = count as usize + senders.len();
-    let expect = |all| move |at| (at == receiver).then_some(all);
-    round.send(Metric::Converge, &announced, expect(all))?;
-    round.note_usage()?;
-    round.send(Metric::Withdraw, &withdrawn, expect(0))
-}
-
-fn all_to_all(round: &mut Round, duty: &Duty, each: u32, per_set: u32) -> Result<()> {
-    let present = round.load.sessions_mut().count();
-    let (mut announced, mut withdrawn) = (Vec::<Table>::new(), Vec::<Table>::new());
-    for at in 0..present {
-        let first = u32::try_from(at).expect("some hundred peers") * each;
-        let routes = routes(duty, at, first..first + each, per_set);
-        round.load.owns(at, routes.numbers.clone());
-        announced.push((at, routes.announced().into()));
-        withdrawn.push((at, routes.withdrawn().into()));
-    }
-    let others = (present - 1) * each as usize;
-    round.send(Metric::Converge, &announced, |_| Some(others))?;
-    round.note_usage()?;
-    if present < duty.peers.len() {
-        let joiner = round.late_joiner(duty, |_| others + each as usize)?;
-        round.load.leave(joiner)?;
-        round.settle()?;
-    }
-    let expected = |at| (at < present).then_some(0);
-    round.send(Metric::Withdraw, &withdrawn, expected)
+/// Everything of C but its late joiner, watched by sessions that have nothing to do with it.
+fn keepalives(setting: &Setting<'_>, round: &mut Round, duty: &Duty) -> Result<()> {
+    let busy = round.load.sessions_mut().count();
+    let quiet = Quiet::begin(duty.peers[busy..].to_vec())?;
+    let busy = Duty { peers: duty.peers[..busy].to_vec(), ..Duty::default() };
+    let outcome = tables::all_to_all(round, &busy, setting.scaled(10_000), 10);
+    let late = quiet.end()?.summary();
+    outcome?;
+    round.measures.set(Metric::LateP99, late.p99_us / 1000.0);
+    round.measures.set(Metric::LateMost, late.max_us / 1000.0);
+    Ok(())
 }
 
 fn routes(duty: &Duty, sender: usize, numbers: Range<u32>, per_set: u32) -> Routes {
@@ -173,6 +236,7 @@ fn routes(duty: &Duty, sender: usize, numbers: Range<u32>, per_set: u32) -> Rout
         asn,
         next_hop: IpAddr::V4(address),
         internal: false,
+        add_path: false,
     }
 }
 
@@ -183,6 +247,8 @@ pub(super) fn identity(number: u16) -> Identity {
     Identity {
         asn: 4_200_000_001 + u32::from(number),
         address: Ipv4Addr::new(10, 99, high, low),
+        hold_time: wire::HOLD_TIME,
         add_path: false,
+        is_quiet: false,
     }
 }

@@ -29,6 +29,21 @@ pub(super) struct Routes {
     pub(super) next_hop: IpAddr,
     /// Inside of the speaker's own AS: LOCAL_PREF, and no own AS in the path.
     pub(super) internal: bool,
+    /// Each prefix has a path identifier (RFC 7911).
+    pub(super) add_path: bool,
+}
+
+/// What a session offers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Offer {
+    pub(super) asn: u32,
+    pub(super) router_id: Ipv4Addr,
+    /// In seconds.
+    pub(super) hold_time: u16,
+    /// Path identifiers both ways (RFC 7911).
+    pub(super) add_path: bool,
+    /// IPv6 alone, so that it is told nothing of the load.
+    pub(super) is_quiet: bool,
 }
 
 impl Routes {
@@ -72,15 +87,21 @@ impl Routes {
 
     fn prefixes(&self, numbers: Range<u32>) -> Vec<u8> {
         let mut octets = Vec::new();
-        numbers.for_each(|number| self.family.write_prefix(&mut octets, number));
+        for number in numbers {
+            if self.add_path {
+                octets.extend(1_u32.to_be_bytes());
+            }
+            self.family.write_prefix(&mut octets, number);
+        }
         octets
     }
 
     const fn octets_each(&self) -> usize {
-        match self.family {
+        let prefix = match self.family {
             Family::Ipv4 => 4,
             Family::Ipv6 => 7,
-        }
+        };
+        if self.add_path { prefix + 4 } else { prefix }
     }
 
     /// About what an Internet table has: a path of four ASes and two communities.
@@ -206,17 +227,21 @@ pub(super) fn first_message(octets: &[u8]) -> Option<(u8, usize)> {
     (octets.len() >= end.max(HEADER)).then(|| (octets[18], end.max(HEADER)))
 }
 
-/// An OPEN with 4-octet AS, both families, and path identifiers both ways if wanted.
-pub(super) fn open(asn: u32, router_id: Ipv4Addr, add_path: bool) -> Vec<u8> {
-    let mut capabilities = vec![1, 4, 0, 1, 0, 1, 1, 4, 0, 2, 0, 1, 65, 4];
+/// An OPEN with 4-octet AS.
+pub(super) fn open(offer: Offer) -> Vec<u8> {
+    let Offer { asn, router_id, hold_time, add_path, is_quiet } = offer;
+    let mut capabilities = vec![1, 4, 0, 2, 0, 1, 65, 4];
     capabilities.extend(asn.to_be_bytes());
+    if !is_quiet {
+        capabilities.extend([1, 4, 0, 1, 0, 1]);
+    }
     if add_path {
         capabilities.extend([69, 8, 0, 1, 1, 3, 0, 2, 1, 3]);
     }
     let length = u8::try_from(capabilities.len()).expect("some dozen octets");
     let mut body = vec![4];
     body.extend(u16::try_from(asn).unwrap_or(AS_TRANS).to_be_bytes());
-    body.extend(HOLD_TIME.to_be_bytes());
+    body.extend(hold_time.to_be_bytes());
     body.extend(router_id.octets());
     body.extend([length + 2, 2, length]);
     body.extend(capabilities);
@@ -289,7 +314,7 @@ pub(super) const HEADER: usize = 19;
 /// Octets of the longest message (RFC 4271 §4).
 pub(super) const MAX_MESSAGE: usize = 4096;
 /// Offered by the load, in seconds.
-const HOLD_TIME: u16 = 180;
+pub(super) const HOLD_TIME: u16 = 180;
 const AS_TRANS: u16 = 23456;
 /// Octets of MP_REACH_NLRI in front of its prefixes.
 const MP_REACH_HEAD: usize = 4 + 4 + 16 + 1;
@@ -355,6 +380,7 @@ mod tests {
                 asn: 4_200_000_001,
                 next_hop: next_hop.parse().unwrap(),
                 internal: false,
+                add_path: false,
             };
             let (sets, messages) = heard(&routes.announced());
             assert!(sets.reach.into_iter().eq(numbers.clone()) && sets.withdrawn.is_empty());
