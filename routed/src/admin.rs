@@ -10,6 +10,7 @@
 mod answer;
 mod control;
 mod dump;
+mod next_hops;
 mod recorder;
 mod routes;
 mod server;
@@ -63,6 +64,8 @@ pub enum Request {
     Stations,
     /// The recorder of what peers say: [`RecorderView`](crate::show::view::RecorderView), if there is one.
     Recorder,
+    /// Every next-hop object of ours in the kernel: [`NextHopView`](crate::show::view::NextHopView).
+    NextHops,
     /// Everything that peers have announced, as MRT: [`DumpPart`].
     Dump,
     /// Every pod interface: [`PodView`](crate::show::view::PodView).

@@ -61,7 +61,8 @@ fn list(ours: &Ours, files: &[PathBuf], dry_run: bool) -> String {
     let links = ours.links.iter().map(|name| format!("interface {name}"));
     let table = ours.table.then(|| "nftables table inet slash32".to_owned());
     let files = files.iter().map(|file| file.display().to_string());
-    for what in routes.chain(table).chain(links).chain(files) {
+    let next_hops = ours.next_hops().map(|object| format!("next hop {object}"));
+    for what in routes.chain(next_hops).chain(table).chain(links).chain(files) {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{done} {what}");
     }

@@ -258,6 +258,8 @@ pub struct Kernel {
     pub protocol: u8,
     /// Metric of our routes; `None`: the kernel's default.
     pub metric: Option<u32>,
+    /// Whether learned routes point at next-hop groups, if the kernel has those.
+    pub next_hop_groups: bool,
 }
 
 /// `[sockets]`.

@@ -1,15 +1,15 @@
 //! The task that owns the kernel's routes as a value ([`Fib`]) and connects it with the world.
 //!
-//! In: best paths and next hops in question, pulled from the RIB; what the kernel's watch and the
+//! In: best paths and next hops in question, pulled from the RIB; which peers are lost; what the kernel's watch and the
 //! route writer report; looks of whoever shows it. Out: jobs for the writer, answers for the RIB.
 //! Decides nothing. Does not run in speaker mode.
 //!
 //! Ends when the RIB does. May be dropped anywhere: the kernel's routes stay as they are, and the
 //! next daemon adopts them.
 
-use std::{future::Future, pin::Pin, time::Instant};
+use std::{collections::BTreeSet, future::Future, pin::Pin, time::Instant};
 
-use bgp::{prefix::Prefix, session::State};
+use bgp::{prefix::Prefix, rib::PeerId, session::State};
 use routed_core::fib::{Command, Event, Fib, FibConfig, GRACE};
 use tokio::sync::{mpsc, watch};
 
@@ -20,7 +20,7 @@ use crate::{
         routes::{self, Job, RouteWriter, StartError},
         watch::{self as kernel_watch, Links, RouteSink},
     },
-    peering::{PeerStatus, Peers, RibStopped},
+    peering::{Followed, PeerStatus, Peers, RibStopped},
     sources::Look,
 };
 use news::News;
@@ -38,6 +38,9 @@ pub struct FibTask {
     looks: mpsc::Receiver<Look>,
     /// The node's own pod ranges, if it has pods.
     ranges: Option<watch::Receiver<Vec<Prefix>>>,
+    peers: Option<Followed>,
+    /// As last told to the machine.
+    lost: BTreeSet<PeerId>,
     news: News,
 }
 
@@ -55,7 +58,17 @@ pub fn open(
     let (events, watch) = mpsc::channel(WATCH_QUEUE);
     let links = kernel_watch::start(Some(RouteSink { events, ignore_port: writer.port }))?;
     let fib = Fib::new(config, Instant::now());
-    Ok((FibTask { fib, writer, watch, looks, ranges: None, news: News::default() }, links))
+    let task = FibTask {
+        fib,
+        writer,
+        watch,
+        looks,
+        ranges: None,
+        peers: None,
+        lost: BTreeSet::new(),
+        news: News::default(),
+    };
+    Ok((task, links))
 }
 
 /// What the configuration asks of the kernel's routes.
@@ -68,6 +81,7 @@ pub fn settings(config: &Config) -> FibConfig {
         metric: config.kernel.metric,
         own_ranges,
         learned_routes: config.kernel.learned_routes,
+        next_hop_groups: config.kernel.next_hop_groups,
         resolve_via_default: false,
         grace: GRACE,
     }
@@ -78,6 +92,13 @@ impl FibTask {
     #[must_use]
     pub fn with_ranges(self, ranges: watch::Receiver<Vec<Prefix>>) -> Self {
         Self { ranges: Some(ranges), ..self }
+    }
+
+    /// The same, with an eye on these peers: what leads to one that is lost is left at once, before the
+    /// RIB has decided anew.
+    #[must_use]
+    pub fn with_peers(self, peers: &Peers) -> Self {
+        Self { peers: Some(peers.follow()), ..self }
     }
 
     /// Runs until the RIB stops. `complete` becomes ready when the peers have told all they have;
@@ -94,6 +115,10 @@ impl FibTask {
                     Err(RibStopped) => return,
                 },
                 ranges = changed(&mut self.ranges) => Input::One(Event::OwnRanges(ranges)),
+                lost = another_loss(&mut self.peers, &self.lost) => {
+                    self.lost.clone_from(&lost);
+                    Input::One(Event::Lost(lost))
+                }
                 () = ready(&mut complete) => Input::One(Event::Complete),
                 Some(look) = self.looks.recv() => Input::Look(look),
                 () = until(deadline) => Input::One(Event::Timeout),
@@ -122,6 +147,7 @@ impl FibTask {
                 }
                 Command::Dump => Job::Dump,
                 Command::Write(operations) => Job::Write(operations),
+                Command::WriteNextHops(operations) => Job::WriteNextHops(operations),
             };
             // There is room: the queue is as long as the machine lets jobs be under way. If the
             // writer's thread is gone, it has panicked and said so.
@@ -164,6 +190,18 @@ async fn changed(ranges: &mut Option<watch::Receiver<Vec<Prefix>>>) -> Vec<Prefi
         return ranges.borrow_and_update().clone();
     }
     std::future::pending().await
+}
+
+/// The lost peers once they are others than these; forever if nobody looks.
+async fn another_loss(peers: &mut Option<Followed>, known: &BTreeSet<PeerId>) -> BTreeSet<PeerId> {
+    let Some(peers) = peers else { return std::future::pending().await };
+    loop {
+        let lost = peers.lost();
+        if lost != *known {
+            return lost;
+        }
+        peers.changed().await;
+    }
 }
 
 /// Batches of kernel news that may wait: each is at most a few hundred; what does not fit waits in

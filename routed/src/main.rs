@@ -245,6 +245,8 @@ enum What {
     Bmp,
     /// The recorder of what peers say ([mrt])
     Mrt,
+    /// Next-hop groups in the kernel, which learned routes point at
+    Nexthops,
     /// Pods of this node
     Pods,
     /// Pod ranges of this node and how full they are
@@ -374,6 +376,7 @@ fn shown(args: ShowArgs) -> anyhow::Result<()> {
         What::Advertised { peer } => Show::Advertised(peer),
         What::Bmp => Show::Stations,
         What::Mrt => Show::Recorder,
+        What::Nexthops => Show::NextHops,
         What::Pods => Show::Pods,
         What::Pools => Show::Pools,
         What::Blocks => Show::Blocks,

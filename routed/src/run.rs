@@ -201,6 +201,12 @@ impl Kernel {
             Mode::Speaker => Ok(Self { links: kernel_watch::start(None)?, routes: None }),
             Mode::Node => {
                 forward(config)?;
+                if config.kernel.next_hop_groups
+                    && let Err(error) = sysctl::keep_groups_quiet()
+                {
+                    tracing::warn!(%error, "the loss of a neighbour takes longer the more routes \
+                        there are: the kernel announces each of them");
+                }
                 let (handle, looks) = KernelHandle::new();
                 let (task, links) = fib::open(fib::settings(config), looks)?;
                 Ok(Self { links, routes: Some((handle, task)) })
@@ -223,6 +229,7 @@ impl Kernel {
                 Some(node) => task.with_ranges(node.ranges()),
                 None => task,
             };
+            let task = task.with_peers(&peers());
             parts.spawn("the kernel's routes", task.run(rib, fib::all_established(peers())));
         }
     }

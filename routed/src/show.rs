@@ -5,6 +5,7 @@
 
 pub mod check;
 pub mod control;
+mod next_hops;
 mod peers;
 mod pods;
 mod recorder;
@@ -45,6 +46,8 @@ pub enum Show {
     Stations,
     /// The recorder of what peers say.
     Recorder,
+    /// Next-hop groups in the kernel.
+    NextHops,
     /// Pod interfaces.
     Pods,
     /// Pod ranges.
@@ -149,6 +152,7 @@ pub fn show(
         }
         Show::Stations => render(format, &ask(socket, &Request::Stations)?, stations::table),
         Show::Recorder => render(format, &ask(socket, &Request::Recorder)?, recorder::text),
+        Show::NextHops => render(format, &ask(socket, &Request::NextHops)?, next_hops::table),
         Show::Pods => render(format, &ask(socket, &Request::Pods)?, pods::pods),
         Show::Pools => render(format, &ask(socket, &Request::Pools)?, pods::pools),
         Show::Blocks => render(format, &ask(socket, &Request::Blocks)?, pods::blocks),

@@ -142,6 +142,7 @@ mod tests {
             metric: None,
             own_ranges: Vec::new(),
             learned_routes: true,
+            next_hop_groups: true,
             resolve_via_default: false,
             grace: Duration::ZERO,
         };

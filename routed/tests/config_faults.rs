@@ -80,7 +80,7 @@ fn the_least_file_gets_the_documented_defaults() {
     assert_eq!(listen, ["0.0.0.0:179", "[::]:179"]);
     assert_eq!(config.speaker.cluster_id, config.speaker.router_id);
     assert_eq!((config.kernel.table, config.kernel.protocol), (254, 132));
-    assert!(config.kernel.learned_routes);
+    assert!(config.kernel.learned_routes && config.kernel.next_hop_groups);
     assert_eq!(config.sockets.http.unwrap().to_string(), "127.0.0.1:9732");
     assert!(config.pods.is_none());
 }

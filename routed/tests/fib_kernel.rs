@@ -25,6 +25,7 @@ use routed::{
     fib::{self, RibSide},
     kernel::{
         routes::{Job, start as start_writer},
+        sysctl,
         watch::{self, RouteSink},
     },
     peering::RibStopped,
@@ -41,6 +42,9 @@ use tokio::{
     task::JoinHandle,
     time::sleep,
 };
+
+#[path = "fib_kernel/groups.rs"]
+mod groups;
 
 /// The daemon's side under test, with the test in the RIB's place.
 struct Daemon {
@@ -85,6 +89,7 @@ impl Daemon {
             metric: None,
             own_ranges: vec![prefix("10.244.1.0/24"), prefix("fd00:244:1::/64")],
             learned_routes: true,
+            next_hop_groups: true,
             resolve_via_default: false,
             grace: GRACE,
         };
@@ -110,6 +115,18 @@ impl Daemon {
             share: 1,
         };
         let paths: Vec<_> = next_hops.iter().map(path).collect();
+        let change = |prefix| BestChange { prefix, paths: paths.clone() };
+        self.best.send(Event::Best(prefixes.into_iter().map(change).collect())).unwrap();
+    }
+
+    /// The same, each next hop from a peer of its own: 1, 2, …
+    fn learn_from_each(&self, prefixes: Vec<Prefix>, next_hops: &[&str]) {
+        let path = |(peer, next_hop): (u32, &&str)| BestPath {
+            peer: Some(PeerId(peer)),
+            attrs: Arc::new(Attrs::originated(hop(next_hop))),
+            share: 1,
+        };
+        let paths: Vec<_> = (1..).zip(next_hops).map(path).collect();
         let change = |prefix| BestChange { prefix, paths: paths.clone() };
         self.best.send(Event::Best(prefixes.into_iter().map(change).collect())).unwrap();
     }
@@ -163,6 +180,7 @@ fn in_netns<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'static) {
     let thread = thread::spawn(|| {
         unshare(CloneFlags::CLONE_NEWNET).expect("a new network namespace; run the test as root");
         ip("link set lo up");
+        sysctl::keep_groups_quiet().unwrap();
         for number in [1, 2] {
             ip(&format!("link add up{number} type veth peer name far{number}"));
             ip(&format!("link set far{number} up"));
@@ -192,17 +210,21 @@ fn ip(arguments: &str) -> String {
 /// Routes as iproute2 shows them: destination, then a text of where it leads.
 fn routes(selector: &str) -> BTreeMap<String, String> {
     let mut routes = BTreeMap::new();
+    let next_hops = next_hops();
     for family in ["-4", "-6"] {
         let json: Vec<Value> =
             serde_json::from_str(&ip(&format!("{family} -j route show {selector}"))).unwrap();
-        routes.extend(json.iter().map(|route| (text(&route["dst"]), target(route))));
+        routes.extend(json.iter().map(|route| (text(&route["dst"]), target(route, &next_hops))));
     }
     routes
 }
 
-fn target(route: &Value) -> String {
+fn target(route: &Value, next_hops: &BTreeMap<u64, Value>) -> String {
     if let Some(kind) = route["type"].as_str() {
         return kind.to_owned();
+    }
+    if let Some(id) = route["nhid"].as_u64() {
+        return group(id, next_hops);
     }
     let mut hops: Vec<_> = match route["nexthops"].as_array() {
         Some(hops) => {
@@ -210,6 +232,27 @@ fn target(route: &Value) -> String {
         }
         None => vec![one_hop(route)],
     };
+    hops.sort();
+    hops.join(", ")
+}
+
+/// The kernel's next-hop objects, by id.
+fn next_hops() -> BTreeMap<u64, Value> {
+    let all: Vec<Value> = serde_json::from_str(&ip("-j nexthop show")).unwrap();
+    all.into_iter().map(|object| (object["id"].as_u64().unwrap(), object)).collect()
+}
+
+/// Where the members of a group lead, each with its weight if there are several.
+fn group(id: u64, next_hops: &BTreeMap<u64, Value>) -> String {
+    // It may have gone since the route was listed.
+    let group = next_hops.get(&id).and_then(|object| object["group"].as_array());
+    let members = group.map_or(&[][..], Vec::as_slice);
+    let member = |member: &Value| {
+        let hop = next_hops.get(&member["id"].as_u64().unwrap()).map(one_hop).unwrap_or_default();
+        let weight = member["weight"].as_u64().unwrap_or(1);
+        if members.len() == 1 { hop } else { format!("{hop} {weight}") }
+    };
+    let mut hops: Vec<_> = members.iter().map(member).collect();
     hops.sort();
     hops.join(", ")
 }
@@ -312,26 +355,40 @@ fn paths_come_and_go_in_place_and_withdrawn_routes_are_deleted() {
     });
 }
 
-/// `ip monitor route` in the background.
+/// `ip monitor` in the background.
 struct Monitor(std::process::Child);
+
+impl Drop for Monitor {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
 
 impl Monitor {
     fn start() -> Self {
+        Self::of(&["route"])
+    }
+
+    fn of(what: &[&str]) -> Self {
         let mut command = Command::new("ip");
-        let child = command.args(["monitor", "route"]).stdout(Stdio::piped()).spawn().unwrap();
+        let child = command.arg("monitor").args(what).stdout(Stdio::piped()).spawn().unwrap();
         // It says nothing when it listens.
         thread::sleep(Duration::from_millis(200));
         Self(child)
     }
 
     /// Lines about deletions of routes in the main table.
-    fn deletions(mut self) -> Vec<String> {
+    fn deletions(self) -> Vec<String> {
+        let deleted = |line: &String| line.starts_with("Deleted") && !line.contains("table local");
+        self.lines().into_iter().filter(deleted).collect()
+    }
+
+    fn lines(mut self) -> Vec<String> {
         thread::sleep(Duration::from_millis(100));
         self.0.kill().unwrap();
-        let output = self.0.wait_with_output().unwrap();
-        let lines = String::from_utf8(output.stdout).unwrap();
-        let deleted = |line: &&str| line.starts_with("Deleted") && !line.contains("table local");
-        lines.lines().filter(deleted).map(str::to_owned).collect()
+        let lines = std::io::read_to_string(self.0.stdout.take().unwrap()).unwrap();
+        lines.lines().map(str::to_owned).collect()
     }
 }
 
@@ -347,10 +404,11 @@ fn what_others_delete_or_change_is_restored_at_once() {
             "route del 10.200.0.0/16",
             "route del blackhole 10.244.1.0/24",
             "-6 route del fd99:1::/64",
-            "-6 route del fd99:1::/64 via fd00:2::1 dev up2",
             "route replace 10.200.0.0/16 via 10.0.2.1 proto 132",
             "-6 route replace fd99:1::/64 via fd00:1::9 proto 132",
             "-6 route append fd99:1::/64 via fd00:1::9 proto 132",
+            "route append 10.200.0.0/16 via 10.0.2.1 proto 132",
+            "-6 route flush fd99:1::/64",
             "-4 route flush proto 132",
             "-6 route flush proto 132",
         ] {
@@ -436,7 +494,9 @@ fn lost_carrier_takes_one_hop_out_and_the_rib_is_told() {
         eventually_leads("10.200.0.0/16", Some("10.0.2.1 up2")).await;
         eventually_leads("fd99:1::/64", Some("fd00:2::1 up2")).await;
         println!("both families moved within {:?}", cut.elapsed());
-        assert_eq!(daemon.answer("10.0.1.1"), Some(Resolution::Unreachable));
+        // The kernel is quicker than its notification.
+        let unreachable = Some(Resolution::Unreachable);
+        eventually(|| daemon.answer("10.0.1.1"), |answer| *answer == unreachable).await;
 
         ip("link set far1 up");
         eventually_leads("10.200.0.0/16", Some("10.0.1.1 up1 1, 10.0.2.1 up2 1")).await;
@@ -485,8 +545,8 @@ fn rfc8950_neighbours_by_link_local_address_carry_both_families_and_follow_their
         eventually_leads("10.201.0.0/16", Some("fe80::1 up2")).await;
         eventually_leads("fd99:2::/64", Some("fe80::1 up2")).await;
         eventually_leads("10.202.0.0/16", Some("fd00:2::1 up2")).await;
-        let answers = ["fe80::1%up1", "fe80::1%up2"].map(|next_hop| daemon.answer(next_hop));
-        assert_eq!(answers, [Some(Resolution::Unreachable), reachable]);
+        let answers = || ["fe80::1%up1", "fe80::1%up2"].map(|next_hop| daemon.answer(next_hop));
+        eventually(answers, |seen| *seen == [Some(Resolution::Unreachable), reachable]).await;
         ip("link set far1 up");
         eventually(ours, |seen| *seen == before).await;
 
@@ -532,7 +592,9 @@ fn weights_are_in_the_kernel_and_read_back_as_written() {
         assert_eq!(ours()["fd99:1::/64"], "fe80::1 up1 1, fe80::1 up2 256");
 
         writer.jobs.send(Job::Dump).await.unwrap();
-        let Some(Event::Dumped(routes)) = writer.answers.recv().await else { panic!("no dump") };
+        let Some(Event::Dumped { routes, .. }) = writer.answers.recv().await else {
+            panic!("no dump")
+        };
         for (key, target) in wanted {
             let read = routes.iter().find(|route| route.key == key).map(|route| &route.target);
             assert_eq!(read, Some(&target));
@@ -638,9 +700,14 @@ fn five_thousand_routes_are_installed_flushed_restored_and_withdrawn() {
         daemon.learn(all.clone(), &["10.0.2.1"]);
         let changed = || {
             assert_eq!(count("proto 132"), 5001, "none is missing at any moment");
-            count("proto 132 via 10.0.2.1")
+            let routes: Vec<Value> =
+                serde_json::from_str(&ip("-4 -j route show proto 132")).unwrap();
+            let groups: BTreeSet<_> =
+                routes.iter().filter_map(|route| route["nhid"].as_u64()).collect();
+            let next_hops = next_hops();
+            groups.into_iter().map(|id| group(id, &next_hops)).collect::<Vec<_>>()
         };
-        eventually(changed, |count| *count == 5000).await;
+        eventually(changed, |groups| *groups == ["10.0.2.1 up2"]).await;
         println!("changed within {:?}", start.elapsed());
         let counters = daemon.counters().await;
         assert_eq!((counters.repaired, counters.resyncs), (0, 0), "our own changes are no news");

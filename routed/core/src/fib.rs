@@ -1,8 +1,12 @@
 //! The kernel's routes: which we want, which it has, and what to do about the difference.
 //!
-//! In: best paths, this node's pod ranges, and what the kernel holds and reports. Out: route
-//! operations, and for the RIB which next hops can be reached. Ours is exactly what has our
-//! protocol number ([`route::PROTO_FABRIC`]), in any table; no other route is ever written.
+//! In: best paths, lost peers, this node's pod ranges, and what the kernel holds and reports. Out:
+//! operations on routes and on the next-hop groups that they point at, and for the RIB which next hops
+//! can be reached. Ours is exactly what has our protocol number ([`route::PROTO_FABRIC`]), in any table;
+//! nothing else is ever written.
+//!
+//! A neighbour that is lost is taken out of the groups at once, however many routes point at them; the
+//! RIB's new choice follows.
 //!
 //! Nothing is written before the first full picture of the kernel; nothing is deleted before
 //! the RIB's is complete too, or [`FibConfig::grace`] has passed, so that a restart of the daemon
@@ -13,6 +17,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -26,6 +31,8 @@ use bgp::{
 mod entry;
 mod event;
 pub mod links;
+pub mod next_hop;
+pub mod nexthop_group;
 mod others;
 mod phase;
 mod reconcile;
@@ -38,13 +45,15 @@ pub use event::{Command, Event, FibConfig};
 pub use others::RouteChange;
 
 use links::{LinkEvent, Links};
+use next_hop::{NextHopChange, NextHopObject, NextHopOperation};
+use nexthop_group::{GroupCounters, NextHopGroups, NextHopStatus, Presence};
 use others::{Followed, Others};
 use phase::{DUMP_PAUSE, Picture, Settle};
 use reconcile::Reconciler;
 use resolve::{Resolved, Resolver};
-use route::{Operation, Route, RouteKey, TABLE_MAIN, WriteError};
+use route::{Hop, Operation, Route, RouteKey, TABLE_MAIN, Target, WriteError};
 use status::{Counters, RouteState, RouteStatus};
-use wanted::Wanted;
+use wanted::{Means, Path, Wanted};
 
 /// See the module.
 #[derive(Clone, Debug)]
@@ -53,6 +62,7 @@ pub struct Fib {
     resolver: Resolver,
     wanted: Wanted,
     reconciler: Reconciler,
+    groups: NextHopGroups,
     answers: BTreeMap<NextHop, Resolution>,
     picture: Picture,
     settle: Settle,
@@ -67,6 +77,7 @@ impl Fib {
         let mut fib = Self {
             resolver: Resolver::new(config.resolve_via_default),
             reconciler: Reconciler::default(),
+            groups: NextHopGroups::new(config.protocol, config.next_hop_groups),
             answers: BTreeMap::new(),
             picture: Picture::unknown(now),
             settle: Settle::Starting { complete: false },
@@ -89,16 +100,29 @@ impl Fib {
             }
             Event::Link(event) => self.link(event, now),
             Event::Route(change, route) => self.route(change, route, now),
+            Event::NextHop(change, object) => self.next_hop(change, object, now),
             Event::Overrun => {
                 self.picture.missed();
                 self.resync(now);
             }
-            Event::Dumped(routes) => self.dumped(routes, now),
+            Event::Dumped { routes, next_hops } => self.dumped(routes, next_hops, now),
             Event::DumpFailed => {
                 self.picture.dumping = None;
                 self.picture.dump_at = Some(now + DUMP_PAUSE);
             }
             Event::Written { operations, failures } => self.written(&operations, failures, now),
+            Event::NextHopsWritten { operations, failures } => {
+                let mut failures: BTreeMap<_, _> = failures.into_iter().collect();
+                for (position, operation) in operations.iter().enumerate() {
+                    let outcome = failures.remove(&position).map_or(Ok(()), Err);
+                    self.groups.written(operation, outcome, now);
+                }
+            }
+            Event::Lost(peers) => {
+                let means = &mut means(&mut self.resolver, &mut self.groups);
+                let prefixes = self.wanted.set_lost(peers, means);
+                self.refresh_all(prefixes);
+            }
             Event::Best(changes) => self.best(changes, now),
             Event::NextHops(next_hops) => self.resolver.ask(&next_hops),
             Event::OwnRanges(ranges) => {
@@ -110,12 +134,15 @@ impl Fib {
             Event::Timeout => {}
         }
         self.follow_next_hops();
+        self.groups.wake(now);
+        self.follow_groups();
         self.reconciler.wake(now);
         if self.settle.is_over(now) {
             self.settle = Settle::Settled;
             self.reconciler.settle();
+            self.groups.settle();
         }
-        if self.reconciler.take_doubt() {
+        if self.reconciler.take_doubt() | self.groups.take_doubt() {
             self.resync(now);
         }
     }
@@ -124,7 +151,13 @@ impl Fib {
     pub fn poll_command(&mut self, now: Instant) -> Option<Command> {
         if self.picture.links && self.picture.dump_due().is_some_and(|at| at <= now) {
             self.picture.ask();
+            self.groups.dumping();
             return Some(Command::Dump);
+        }
+        // Before the answers, which may wait for a RIB that is busy with the very loss that these are
+        // about.
+        if let Some(operations) = self.next_hop_operations() {
+            return Some(Command::WriteNextHops(operations));
         }
         if let Some((next_hop, resolution)) = self.answers.pop_first() {
             return Some(Command::Answer(next_hop, resolution));
@@ -132,7 +165,14 @@ impl Fib {
         if !self.is_ready() || self.batches >= BATCHES {
             return None;
         }
-        let operations = self.reconciler.next(BATCH, self.picture.blind);
+        let more = self.groups.are_being_written();
+        // Copies first: what is written next takes the place of the route that stays.
+        let mut operations = Vec::new();
+        if !self.picture.blind {
+            let copies = self.reconciler.take_copies().into_iter();
+            operations.extend(copies.map(|(key, target)| Operation::DeleteCopy(key, target)));
+        }
+        operations.extend(self.reconciler.next(BATCH, self.picture.blind, more));
         if operations.is_empty() {
             return None;
         }
@@ -144,7 +184,8 @@ impl Fib {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let dump = self.picture.dump_due().filter(|_| self.picture.links);
-        [dump, self.settle.deadline(), self.reconciler.deadline()].into_iter().flatten().min()
+        let waits = [self.reconciler.deadline(), self.groups.deadline()];
+        waits.into_iter().chain([dump, self.settle.deadline()]).flatten().min()
     }
 
     /// Every route that is wanted or there, by table, prefix and metric.
@@ -162,6 +203,42 @@ impl Fib {
     #[must_use]
     pub const fn counters(&self) -> Counters {
         self.reconciler.counters()
+    }
+
+    /// Every next-hop object of ours that is wanted or there, by id, with how many of our routes in the
+    /// kernel name it.
+    pub fn next_hop_objects(&self) -> impl Iterator<Item = (NextHopStatus<'_>, usize)> {
+        self.groups.objects().map(|status| {
+            let routes = self.reconciler.routes_of(status.id);
+            (status, routes)
+        })
+    }
+
+    /// Events since the start that concern next-hop objects.
+    #[must_use]
+    pub const fn group_counters(&self) -> GroupCounters {
+        self.groups.counters()
+    }
+
+    /// Whether our routes point at next-hop groups.
+    #[must_use]
+    pub fn uses_groups(&self) -> bool {
+        self.groups.are_used()
+    }
+
+    /// Whether the kernel was found to have no next-hop groups, although routes should point at some.
+    #[must_use]
+    pub fn lacks_groups(&self) -> bool {
+        self.groups.are_missing()
+    }
+
+    /// Where a route of ours leads: its own hops, or those of its group.
+    #[must_use]
+    pub fn hops(&self, target: &Target) -> Vec<Hop> {
+        match target.group() {
+            Some(id) => self.groups.hops(id).as_slice().to_vec(),
+            None => target.hops().to_vec(),
+        }
     }
 
     /// Next hops of the paths in use to a prefix.
@@ -198,13 +275,23 @@ impl Fib {
         if let Some(ifindex) = loss.lost {
             let links = self.resolver.links();
             self.reconciler.link_lost(ifindex, |other| links.is_up(other));
-            if self.picture.dumping.is_some() {
-                // Its answer may still show what has gone.
-                self.resync(now);
-            }
+        }
+        if let Some(ifindex) = loss.silent {
+            self.groups.link_lost(ifindex);
+        }
+        if self.picture.dumping.is_some() && (loss.lost.is_some() || loss.silent.is_some()) {
+            // Its answer may still show what has gone.
+            self.resync(now);
         }
         for prefix in loss.gone {
             self.check_taken(prefix);
+        }
+    }
+
+    fn next_hop(&mut self, change: NextHopChange, object: NextHopObject, now: Instant) {
+        if self.groups.changed(change, object) {
+            // Of the routes that name it we know only where they led.
+            self.resync(now);
         }
     }
 
@@ -226,12 +313,13 @@ impl Fib {
                     self.reconciler.seen(key, route.target);
                     self.resync(now);
                 }
-                RouteChange::Gone => self.reconciler.gone(key, &route.target),
+                RouteChange::Gone => self.reconciler.gone(key),
             }
         } else {
             if change == RouteChange::Replaced {
                 self.reconciler.displaced(key);
             }
+            let route = self.spelled_out(route);
             if self.resolver.route(change, route) == Followed::Unsure {
                 self.resync(now);
             }
@@ -239,11 +327,15 @@ impl Fib {
         }
     }
 
-    fn dumped(&mut self, routes: Vec<Route>, now: Instant) {
-        if self.picture.routes {
+    fn dumped(&mut self, routes: Vec<Route>, next_hops: Option<Vec<NextHopObject>>, now: Instant) {
+        let first = !self.picture.routes;
+        if !first {
             self.reconciler.count_resync();
         }
         let newer = self.picture.taken(now);
+        self.groups.adopt(next_hops);
+        self.follow_groups();
+        let routes: Vec<_> = routes.into_iter().map(|route| self.spelled_out(route)).collect();
         let (shown, routes): (Vec<_>, Vec<_>) =
             routes.into_iter().partition(|route| newer.contains(&route.key));
         if !self.agrees(&newer, shown) {
@@ -253,7 +345,7 @@ impl Fib {
         }
         let (ours, others): (Vec<_>, Vec<_>) =
             routes.into_iter().partition(|route| route.protocol == self.config.protocol);
-        let ours = ours.into_iter().map(|route| (route.key, route.target)).collect();
+        let ours = ours.into_iter().map(|route| (route.key, route.target));
         let others = others.into_iter().filter(|route| self.minds_table(route.key.table));
         let kept = newer.iter().flat_map(|key| self.resolver.routes_with(*key));
         let others: Others = others.chain(kept.cloned()).collect();
@@ -264,6 +356,21 @@ impl Fib {
             self.reconciler.taken(key, self.resolver.holds(key));
         }
         self.settle.start(now, self.config.grace);
+        if first {
+            let means = &mut means(&mut self.resolver, &mut self.groups);
+            let prefixes = self.wanted.again_all(means);
+            self.refresh_all(prefixes);
+        }
+    }
+
+    /// Somebody else's route with its hops, whether it lists them or names a next-hop object.
+    fn spelled_out(&self, route: Route) -> Route {
+        match route.target.group() {
+            Some(id) if route.protocol != self.config.protocol => {
+                Route { target: Target::Forward(self.groups.hops(id)), ..route }
+            }
+            Some(_) | None => route,
+        }
     }
 
     /// Whether a full picture shows the same routes with these keys as we believe in.
@@ -289,7 +396,11 @@ impl Fib {
         let mut failures: BTreeMap<_, _> = failures.into_iter().collect();
         for (position, operation) in operations.iter().enumerate() {
             let outcome = failures.remove(&position).map_or(Ok(()), Err);
-            self.reconciler.written(operation.key(), outcome, now);
+            if let Operation::DeleteCopy(..) = operation {
+                self.reconciler.copy_deleted(&outcome);
+            } else {
+                self.reconciler.written(operation.key(), outcome, now);
+            }
         }
     }
 
@@ -300,10 +411,13 @@ impl Fib {
             // these, AGGREGATOR marks what is made of others.
             let mut ours = paths.iter().filter(|path| path.peer.is_none());
             self.wanted.aggregate(prefix, ours.any(|path| path.attrs.aggregator.is_some()));
-            let learned = paths.iter().filter(|path| path.peer.is_some());
-            let learned = learned.filter(|_| self.config.learned_routes);
-            let shares = learned.map(|path| (path.attrs.next_hop, path.share));
-            self.wanted.learn(prefix, shares, &mut self.resolver);
+            let learned = paths.iter().filter(|_| self.config.learned_routes);
+            let learned = learned.filter_map(|path| {
+                let (next_hop, share) = (path.attrs.next_hop, path.share);
+                path.peer.map(|peer| Path { next_hop, peer, share })
+            });
+            let means = &mut means(&mut self.resolver, &mut self.groups);
+            self.wanted.learn(prefix, learned, means);
             self.refresh(prefix);
         }
     }
@@ -315,12 +429,37 @@ impl Fib {
             return;
         }
         while let Some(changed) = self.resolver.poll() {
-            for prefix in self.wanted.next_hop_changed(changed.next_hop, &self.resolver) {
-                self.refresh(prefix);
-            }
+            let means = &mut means(&mut self.resolver, &mut self.groups);
+            let prefixes = self.wanted.next_hop_changed(changed.next_hop, means);
+            self.refresh_all(prefixes);
             if let Some(answer) = changed.answer {
                 self.answers.insert(changed.next_hop, answer);
             }
+        }
+    }
+
+    /// Carries to the routes which groups have come and gone in the kernel.
+    fn follow_groups(&mut self) {
+        for presence in self.groups.take_presences() {
+            match presence {
+                Presence::There(id) => self.reconciler.group_there(id),
+                Presence::Gone { id, by_hand } => self.reconciler.group_gone(id, by_hand),
+            }
+        }
+    }
+
+    fn next_hop_operations(&mut self) -> Option<Arc<[NextHopOperation]>> {
+        if !self.is_ready() || self.groups.are_being_written() {
+            return None;
+        }
+        let reconciler = &self.reconciler;
+        let operations = self.groups.next(self.picture.blind, |id| reconciler.uses(id));
+        (!operations.is_empty()).then(|| operations.into())
+    }
+
+    fn refresh_all(&mut self, prefixes: Vec<Prefix>) {
+        for prefix in prefixes {
+            self.refresh(prefix);
         }
     }
 
@@ -347,6 +486,10 @@ impl Fib {
     const fn minds_table(&self, table: u32) -> bool {
         table == TABLE_MAIN || table == self.config.table
     }
+}
+
+fn means<'a>(resolver: &'a mut Resolver, groups: &'a mut NextHopGroups) -> Means<'a> {
+    Means { resolver, groups }
 }
 
 /// Longest time for which a restarted daemon keeps routes that no peer has confirmed: sessions

@@ -19,7 +19,9 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Part, Refusal, Request, answer, control, dump, recorder, routes, stations, why};
+use super::{
+    Part, Refusal, Request, answer, control, dump, next_hops, recorder, routes, stations, why,
+};
 use crate::{reload::ReloadHandle, sources::Sources};
 
 /// The socket. Dropping it removes the path.
@@ -150,6 +152,7 @@ async fn reply(
         Request::Advertised { peer } => answer.rows(routes::advertised(sources, &peer).await).await,
         Request::Stations => answer.rows(Ok(stations::all(sources))).await,
         Request::Recorder => answer.rows(Ok(recorder::all(sources))).await,
+        Request::NextHops => answer.rows(next_hops::all(sources).await).await,
         Request::Dump => dump::stream(answer, sources).await,
         Request::Pods => answer.rows(answer::pods(sources).await).await,
         Request::Pools => answer.rows(answer::pools(sources).await).await,

@@ -80,34 +80,37 @@ async fn in_kernel(sources: &Sources, prefix: Prefix) -> Result<Vec<KernelRouteV
     let Some(kernel) = &sources.kernel else { return Ok(Vec::new()) };
     let look = move |fib: &Fib| {
         let routes = fib.routes().filter(|route| route.key.prefix == prefix);
-        routes.map(|route| kernel_view(&route)).collect()
+        routes.map(|route| kernel_view(fib, &route)).collect()
     };
     kernel.ask(look).await.map_err(of_part("kernel's routes"))
 }
 
-fn kernel_view(route: &RouteStatus<'_>) -> KernelRouteView {
+fn kernel_view(fib: &Fib, route: &RouteStatus<'_>) -> KernelRouteView {
+    let target = route.have.or(route.want);
     KernelRouteView {
         state: route.state.to_string(),
         table: route.key.table,
         metric: route.key.metric,
         error: route.error.map(ToString::to_string),
-        hops: hops(route.have.or(route.want)),
-        blackhole: matches!(route.have.or(route.want), Some(Target::Blackhole)),
+        group: target.and_then(Target::group).map(|id| id.0),
+        hops: target.map(|target| hops(fib, target)).unwrap_or_default(),
+        blackhole: matches!(target, Some(Target::Blackhole)),
     }
 }
 
-fn hops(target: Option<&Target>) -> Vec<HopView> {
-    let view = |hop: &Hop| HopView {
+fn hops(fib: &Fib, target: &Target) -> Vec<HopView> {
+    fib.hops(target).iter().map(hop_view).collect()
+}
+
+/// A hop with its interface by name.
+pub(super) fn hop_view(hop: &Hop) -> HopView {
+    HopView {
         gateway: hop.gateway,
         interface: if_indextoname(hop.ifindex)
             .ok()
             .and_then(|name| name.into_string().ok())
             .unwrap_or_else(|| format!("#{}", hop.ifindex)),
         weight: hop.weight,
-    };
-    match target {
-        Some(Target::Forward(hops)) => hops.as_slice().iter().map(view).collect(),
-        Some(Target::Blackhole | Target::Refuse) | None => Vec::new(),
     }
 }
 

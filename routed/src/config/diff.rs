@@ -337,12 +337,13 @@ fn of_ranges(old: &[Prefix], new: &[Prefix]) -> Vec<Change> {
 }
 
 fn of_kernel(kernel: &Kernel) -> Vec<Field<'_>> {
-    let Kernel { learned_routes, table, protocol, metric } = kernel;
+    let Kernel { learned_routes, table, protocol, metric, next_hop_groups } = kernel;
     vec![
         Field::new("learned_routes", Effect::Restart, learned_routes),
         Field::new("table", Effect::Restart, table),
         Field::new("protocol", Effect::Restart, protocol),
         Field::optional("metric", Effect::Restart, *metric),
+        Field::new("next_hop_groups", Effect::Restart, next_hop_groups),
     ]
 }
 

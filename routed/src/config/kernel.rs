@@ -25,7 +25,8 @@ pub(super) fn read(section: &mut Section<'_, '_>, mode: Mode) -> Kernel {
             table => Ok(table),
         });
     let metric = section.optional("metric", value::number(0..=u32::MAX)).map(|at| at.value);
-    Kernel { learned_routes, table, protocol, metric }
+    let next_hop_groups = section.or("next_hop_groups", true, value::flag);
+    Kernel { learned_routes, table, protocol, metric, next_hop_groups }
 }
 
 /// Who marks its routes with this number: `linux/rtnetlink.h`, RTPROT_*. The daemon removes

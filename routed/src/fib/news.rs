@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use bgp::family::Family;
 use routed_core::fib::{
     Fib,
+    nexthop_group::GroupCounters,
     status::{Counters, RouteState, RouteStatus},
 };
 
@@ -17,6 +18,7 @@ pub(super) struct News {
     conflicts: usize,
     failed: usize,
     counters: Counters,
+    groups: GroupCounters,
     said_at: Option<Instant>,
     /// There is something to say that has to wait.
     due: Option<Instant>,
@@ -49,6 +51,12 @@ impl News {
             self.ready = true;
             let adopted = fib.routes().filter(|route| route.have.is_some()).count();
             tracing::info!(adopted, "kernel routes read; those of an earlier run are kept for now");
+            if fib.lacks_groups() {
+                tracing::warn!(
+                    "the kernel has no next-hop groups (Linux 5.3 on has them): the loss of \
+                    a neighbour is one change for each route"
+                );
+            }
         }
         if fib.is_settled() && !self.settled {
             self.settled = true;
@@ -62,6 +70,8 @@ impl News {
             || self.failed != count(fib, RouteState::Failed)
             || self.counters.repaired != fib.counters().repaired
             || self.counters.resyncs != fib.counters().resyncs
+            || self.groups.repaired != fib.group_counters().repaired
+            || self.groups.failed != fib.group_counters().failed
     }
 
     fn say(&mut self, fib: &Fib) {
@@ -89,11 +99,36 @@ impl News {
         if repaired > 0 {
             tracing::warn!(repaired, "another program changed or deleted our routes; restored");
         }
+        self.say_of_groups(fib);
         let resyncs = counters.resyncs - self.counters.resyncs;
         if resyncs > 0 {
             tracing::debug!(resyncs, "all kernel routes read again");
         }
         (self.conflicts, self.failed, self.counters) = (conflicts, failed, counters);
+    }
+}
+
+impl News {
+    fn say_of_groups(&mut self, fib: &Fib) {
+        let counters = fib.group_counters();
+        let repaired = counters.repaired - self.groups.repaired;
+        if repaired > 0 {
+            tracing::warn!(
+                repaired,
+                "another program changed or deleted our next-hop objects; \
+                restored"
+            );
+        }
+        let failed = counters.failed - self.groups.failed;
+        let mut objects = fib.next_hop_objects();
+        if failed > 0
+            && let Some((object, error)) =
+                objects.find_map(|(object, _)| Some((object.id, object.error?)))
+        {
+            tracing::warn!(failed, id = %object, %error,
+                "next-hop objects cannot be written; trying again");
+        }
+        self.groups = counters;
     }
 }
 

@@ -1,6 +1,6 @@
 //! A blocking route netlink socket that sends requests in batches.
 //!
-//! In: requests as typed messages. Out: which of them the kernel refused and why, or the objects
+//! In: requests as typed messages, or as octets where there is no type. Out: which of them the kernel refused and why, or the objects
 //! that a dump returned. One sendmsg carries up to [`BATCH`] requests and only the last asks for
 //! an acknowledgement: the kernel works through a datagram in order and reports every failure
 //! unasked, so that answer settles all of them.
@@ -36,33 +36,53 @@ pub const BATCH: usize = 32;
 /// One thing asked of the kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    message: RouteNetlinkMessage,
+    message: Message,
     flags: u16,
+}
+
+/// What a request says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// Something that `netlink-packet-route` has a type for.
+    Typed(RouteNetlinkMessage),
+    /// Something else.
+    Octets {
+        /// Message type (`nlmsg_type`).
+        kind: u16,
+        /// All behind the netlink header.
+        payload: Vec<u8>,
+    },
+}
+
+impl From<RouteNetlinkMessage> for Message {
+    fn from(message: RouteNetlinkMessage) -> Self {
+        Self::Typed(message)
+    }
 }
 
 impl Request {
     /// Creates; refused with EEXIST if it is there already.
     #[must_use]
-    pub const fn create(message: RouteNetlinkMessage) -> Self {
-        Self { message, flags: NLM_F_CREATE | NLM_F_EXCL }
+    pub fn create(message: impl Into<Message>) -> Self {
+        Self { message: message.into(), flags: NLM_F_CREATE | NLM_F_EXCL }
     }
 
     /// Creates, or takes the place of what is there without a moment in between.
     #[must_use]
-    pub const fn replace(message: RouteNetlinkMessage) -> Self {
-        Self { message, flags: NLM_F_CREATE | NLM_F_REPLACE }
+    pub fn replace(message: impl Into<Message>) -> Self {
+        Self { message: message.into(), flags: NLM_F_CREATE | NLM_F_REPLACE }
     }
 
     /// Creates beside what is there (a further next hop of an IPv6 route).
     #[must_use]
-    pub const fn append(message: RouteNetlinkMessage) -> Self {
-        Self { message, flags: NLM_F_CREATE | NLM_F_APPEND }
+    pub fn append(message: impl Into<Message>) -> Self {
+        Self { message: message.into(), flags: NLM_F_CREATE | NLM_F_APPEND }
     }
 
     /// Changes or deletes what is there; refused (ENODEV, ENOENT, ESRCH) if it is not.
     #[must_use]
-    pub const fn existing(message: RouteNetlinkMessage) -> Self {
-        Self { message, flags: 0 }
+    pub fn existing(message: impl Into<Message>) -> Self {
+        Self { message: message.into(), flags: 0 }
     }
 }
 
@@ -179,9 +199,23 @@ impl Netlink {
         &mut self,
         message: &RouteNetlinkMessage,
     ) -> Result<Vec<RouteNetlinkMessage>, NetlinkError> {
+        self.dump_with(&message.clone().into(), typed)
+    }
+
+    /// The same for any message; `object` reads one of the answers.
+    ///
+    /// # Errors
+    ///
+    /// As [`dump`](Self::dump).
+    pub fn dump_with<T>(
+        &mut self,
+        message: &Message,
+        object: impl Fn(&NetlinkBuffer<&[u8]>) -> Option<T>,
+    ) -> Result<Vec<T>, NetlinkError> {
         for _ in 0..DUMP_ATTEMPTS {
             let mut objects = Vec::new();
-            if self.query(message, NLM_F_DUMP, &mut objects)? == Dumped::Whole {
+            let take = |message: &NetlinkBuffer<&[u8]>| objects.extend(object(message));
+            if self.query(message, NLM_F_DUMP, take)? == Dumped::Whole {
                 return Ok(objects);
             }
         }
@@ -198,7 +232,8 @@ impl Netlink {
         message: &RouteNetlinkMessage,
     ) -> Result<Option<RouteNetlinkMessage>, NetlinkError> {
         let mut objects = Vec::new();
-        match self.query(message, NLM_F_ACK, &mut objects) {
+        let take = |message: &NetlinkBuffer<&[u8]>| objects.extend(typed(message));
+        match self.query(&message.clone().into(), NLM_F_ACK, take) {
             Ok(Dumped::Whole | Dumped::Interrupted) => Ok(objects.pop()),
             Err(NetlinkError::Dump(Refusal {
                 errno: Errno::ENODEV | Errno::ENOENT | Errno::ESRCH | Errno::ENXIO,
@@ -257,9 +292,9 @@ impl Netlink {
 
     fn query(
         &mut self,
-        message: &RouteNetlinkMessage,
+        message: &Message,
         flags: u16,
-        objects: &mut Vec<RouteNetlinkMessage>,
+        mut take: impl FnMut(&NetlinkBuffer<&[u8]>),
     ) -> Result<Dumped, NetlinkError> {
         self.outgoing.clear();
         self.push(message, flags);
@@ -284,28 +319,32 @@ impl Netlink {
                         None => Ok(dumped),
                     };
                 }
-                match decode(&message) {
-                    Ok(object) => objects.push(object),
-                    Err(error) => tracing::warn!(%error, "kernel object left out of a dump"),
-                }
+                take(&message);
             }
         }
     }
 
     /// Appends one message to the datagram in the making.
-    fn push(&mut self, message: &RouteNetlinkMessage, flags: u16) {
+    fn push(&mut self, message: &Message, flags: u16) {
         self.sequence = self.sequence.wrapping_add(1);
         let mut header = NetlinkHeader::default();
         let start = self.outgoing.len();
-        let length = header.buffer_len() + NetlinkSerializable::buffer_len(message);
+        let (kind, payload) = match message {
+            Message::Typed(typed) => (typed.message_type(), NetlinkSerializable::buffer_len(typed)),
+            Message::Octets { kind, payload } => (*kind, payload.len()),
+        };
+        let length = header.buffer_len() + payload;
         header.length = u32::try_from(length).expect("a request is a few hundred octets");
-        header.message_type = message.message_type();
+        header.message_type = kind;
         header.flags = flags | NLM_F_REQUEST;
         header.sequence_number = self.sequence;
         self.outgoing.resize(start + aligned(length), 0);
         let (head, body) = self.outgoing[start..start + length].split_at_mut(header.buffer_len());
         header.emit(head);
-        message.serialize(body);
+        match message {
+            Message::Typed(typed) => typed.serialize(body),
+            Message::Octets { payload, .. } => body.copy_from_slice(payload),
+        }
     }
 
     fn send(&self) -> Result<(), NetlinkError> {
@@ -363,6 +402,13 @@ impl<'a> Iterator for Datagram<'a> {
         self.0 = self.0.get(aligned(length)..).unwrap_or_default();
         Some(NetlinkBuffer::new(current))
     }
+}
+
+/// An object of a dump, if it can be read.
+fn typed(message: &NetlinkBuffer<&[u8]>) -> Option<RouteNetlinkMessage> {
+    decode(message)
+        .inspect_err(|error| tracing::warn!(%error, "kernel object left out of a dump"))
+        .ok()
 }
 
 /// One message as a typed one.

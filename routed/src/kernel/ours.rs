@@ -9,6 +9,7 @@ use netlink_packet_route::{
 };
 use routed_core::{
     attachment::LINK_PREFIX,
+    fib::next_hop::{NextHopObject, Object},
     pod::{
         adopt::{Found, recognize},
         step::{GROUP_DOOMED, GROUP_LIVE},
@@ -20,6 +21,7 @@ use super::{
     netlink::{Netlink, NetlinkError, Request},
     nft::NftError,
     pods::{self, guard::Guard, sweeping},
+    routes::{self, next_hop},
 };
 
 /// What there is.
@@ -31,6 +33,7 @@ pub struct Ours {
     /// Interfaces in our link group that are not understood; they stay.
     pub strange: Vec<String>,
     routes: Vec<RouteMessage>,
+    next_hops: Vec<NextHopObject>,
     guard: Guard,
     /// Is our nftables table there?
     pub table: bool,
@@ -91,14 +94,23 @@ impl Ours {
                 }
             }
         }
+        let mut next_hops = routes::next_hops(&mut netlink)?.unwrap_or_default();
+        next_hops.retain(|object| protocols.contains(&object.protocol));
+        // Groups before what they are made of.
+        next_hops.sort_by_key(|object| !matches!(object.object, Object::Group(_)));
         let mut guard = Guard::open()?;
         let table = guard.is_there()?;
-        Ok(Self { netlink, links, strange, routes, guard, table })
+        Ok(Self { netlink, links, strange, routes, next_hops, guard, table })
     }
 
     /// The routes, as people write them.
     pub fn routes(&self) -> impl Iterator<Item = String> {
         self.routes.iter().map(text)
+    }
+
+    /// Next-hop objects, by number.
+    pub fn next_hops(&self) -> impl Iterator<Item = String> {
+        self.next_hops.iter().map(|object| format!("{} proto {}", object.id, object.protocol))
     }
 
     /// Removes routes first, so that nothing leads to what goes next.
@@ -116,6 +128,13 @@ impl Ours {
                 what: format!("route {}", text(&self.routes[refusal.index])),
                 reason: refusal.to_string(),
             });
+        let next_hops = self.next_hops.iter().map(|object| next_hop::deletion(object.id));
+        let refusals = self.netlink.apply(&next_hops.map(Request::existing).collect::<Vec<_>>())?;
+        let next_hops = refusals.into_iter().find(|refusal| !gone(refusal.errno));
+        let next_hops = next_hops.map(|refusal| Error::Kept {
+            what: format!("next-hop object {}", self.next_hops[refusal.index].id),
+            reason: refusal.to_string(),
+        });
         self.guard.lift()?;
         let links = sweeping(&self.links);
         let refusals = self.netlink.apply(&links)?;
@@ -125,7 +144,7 @@ impl Ours {
             what: format!("interfaces of the groups {GROUP_LIVE} and {GROUP_DOOMED}"),
             reason: refusal.to_string(),
         });
-        kept.or(links).map_or(Ok(()), Err)
+        kept.or(next_hops).or(links).map_or(Ok(()), Err)
     }
 }
 
@@ -144,6 +163,7 @@ fn delete(route: &RouteMessage) -> RouteNetlinkMessage {
                 | RouteAttribute::Table(_)
                 | RouteAttribute::Priority(_)
                 | RouteAttribute::MultiPath(_)
+                | RouteAttribute::NhId(_)
         )
     };
     message.attributes = route.attributes.iter().filter(identifies).cloned().collect();

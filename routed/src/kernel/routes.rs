@@ -1,4 +1,5 @@
-//! The route writer: an OS thread that changes the kernel's routes and takes full pictures of them.
+//! The route writer: an OS thread that changes the kernel's routes and next-hop objects, and takes
+//! full pictures of them.
 //!
 //! In: jobs, in order. Out: for each its answer, in the same order, as an event of the machine
 //! that decides ([`routed_core::fib::Fib`]). Decides nothing, repeats nothing; ends when the way to
@@ -10,13 +11,15 @@ use netlink_packet_route::RouteNetlinkMessage;
 use nix::errno::Errno;
 use routed_core::fib::{
     BATCHES, Event,
+    next_hop::{NextHopObject, NextHopOperation},
     route::{Operation, Route, WriteError},
 };
 use tokio::sync::mpsc;
 
-use super::netlink::{Netlink, NetlinkError, Refusal};
+use super::netlink::{Netlink, NetlinkError, Refusal, Request};
 
 pub(super) mod message;
+pub(super) mod next_hop;
 
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +28,8 @@ pub enum Job {
     Dump,
     /// Answered by [`Event::Written`].
     Write(Arc<[Operation]>),
+    /// Answered by [`Event::NextHopsWritten`].
+    WriteNextHops(Arc<[NextHopOperation]>),
 }
 
 /// The two ends of the writer.
@@ -64,6 +69,9 @@ pub fn start(protocol: u8) -> Result<RouteWriter, StartError> {
             let answer = match job {
                 Job::Dump => dump(&mut netlink),
                 Job::Write(operations) => write(&mut netlink, operations, protocol),
+                Job::WriteNextHops(operations) => {
+                    write_next_hops(&mut netlink, operations, protocol)
+                }
             };
             if outbox.blocking_send(answer).is_err() {
                 break;
@@ -84,8 +92,9 @@ pub fn list() -> Result<Vec<Route>, NetlinkError> {
 }
 
 fn dump(netlink: &mut Netlink) -> Event {
-    match all_routes(netlink) {
-        Ok(routes) => Event::Dumped(routes),
+    let picture = next_hops(netlink).and_then(|next_hops| Ok((next_hops, all_routes(netlink)?)));
+    match picture {
+        Ok((next_hops, routes)) => Event::Dumped { routes, next_hops },
         Err(error) => {
             tracing::warn!(%error, "cannot list the kernel's routes; trying again");
             Event::DumpFailed
@@ -104,25 +113,59 @@ fn all_routes(netlink: &mut Netlink) -> Result<Vec<Route>, NetlinkError> {
     Ok(routes)
 }
 
+/// Every next-hop object; `None` if the kernel knows no such things (before Linux 5.3).
+pub(super) fn next_hops(netlink: &mut Netlink) -> Result<Option<Vec<NextHopObject>>, NetlinkError> {
+    match netlink.dump_with(&next_hop::everything(), next_hop::object) {
+        Ok(objects) => Ok(Some(objects)),
+        Err(NetlinkError::Dump(Refusal {
+            errno: Errno::EOPNOTSUPP | Errno::EINVAL | Errno::EAFNOSUPPORT,
+            ..
+        })) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 fn write(netlink: &mut Netlink, operations: Arc<[Operation]>, protocol: u8) -> Event {
     let requests: Vec<_> =
         operations.iter().map(|operation| message::request(operation, protocol)).collect();
-    let failures = match netlink.apply(&requests) {
-        Ok(refusals) => refusals
-            .into_iter()
-            .map(|refusal| {
-                let operation = &operations[refusal.index];
-                tracing::debug!(prefix = %operation.key().prefix, error = %refusal, ?operation,
-                    "kernel refused a route");
-                (refusal.index, reason(&refusal))
-            })
-            .collect(),
+    let failures = apply(netlink, &requests, |refusal| {
+        let operation = &operations[refusal.index];
+        tracing::debug!(prefix = %operation.key().prefix, error = %refusal, ?operation,
+            "kernel refused a route");
+    });
+    Event::Written { operations, failures }
+}
+
+fn write_next_hops(
+    netlink: &mut Netlink,
+    operations: Arc<[NextHopOperation]>,
+    protocol: u8,
+) -> Event {
+    let requests: Vec<_> =
+        operations.iter().map(|operation| next_hop::request(operation, protocol)).collect();
+    let failures = apply(netlink, &requests, |refusal| {
+        let operation = &operations[refusal.index];
+        tracing::debug!(id = %operation.id(), error = %refusal, ?operation,
+            "kernel refused a next-hop object");
+    });
+    Event::NextHopsWritten { operations, failures }
+}
+
+/// Carries out the requests and returns those that were not done, each of which is told.
+fn apply(
+    netlink: &mut Netlink,
+    requests: &[Request],
+    tell: impl Fn(&Refusal),
+) -> Vec<(usize, WriteError)> {
+    match netlink.apply(requests) {
+        Ok(refusals) => {
+            refusals.iter().inspect(|it| tell(it)).map(|it| (it.index, reason(it))).collect()
+        }
         Err(error) => {
             tracing::error!(%error, "kernel routes cannot be written");
-            (0..operations.len()).map(|index| (index, WriteError::Unknown)).collect()
+            (0..requests.len()).map(|index| (index, WriteError::Unknown)).collect()
         }
-    };
-    Event::Written { operations, failures }
+    }
 }
 
 fn reason(refusal: &Refusal) -> WriteError {
@@ -136,5 +179,6 @@ fn reason(refusal: &Refusal) -> WriteError {
     }
 }
 
-/// The machine has this many write jobs under way at most, and one dump.
-const QUEUE: usize = BATCHES + 1;
+/// The machine has this many jobs that write routes under way at most, one that writes next-hop
+/// objects, and one dump.
+const QUEUE: usize = BATCHES + 2;

@@ -23,6 +23,24 @@ pub fn enable_forwarding(family: Family) -> Result<(), SysctlError> {
     if read(&key)? == 0 { write(&key, 1) } else { Ok(()) }
 }
 
+/// Keeps the kernel from telling every route whose next-hop group changes (`nexthop_compat_mode` 0),
+/// which makes a change of a group as dear as all its routes: 60 ms instead of 5 µs for 100,000. It also
+/// keeps it from listing the hops of such routes in `ip route`, which names the group instead. Writes
+/// nothing if it is so, or if the kernel has no such groups.
+///
+/// # Errors
+///
+/// [`SysctlError`].
+pub fn keep_groups_quiet() -> Result<(), SysctlError> {
+    const KEY: &str = "ipv4/nexthop_compat_mode";
+    match read(KEY) {
+        Ok(0) => Ok(()),
+        Err(SysctlError { error, .. }) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Ok(_) => write(KEY, 0),
+        Err(error) => Err(error),
+    }
+}
+
 /// Does the interface forward packets of the family that come in through it?
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! The watch: an OS thread that reports changes of interfaces, addresses and routes.
+//! The watch: an OS thread that reports changes of interfaces, addresses, routes and next-hop objects.
 //!
 //! In: the kernel's notifications. Out: [`Links`], always current, for whoever wants to know about
 //! interfaces; and on request every change as an event of the machine that decides about routes
@@ -32,7 +32,7 @@ use tokio::sync::{mpsc, watch};
 use super::{
     filter,
     netlink::{Datagram, Netlink, NetlinkError, decode},
-    routes::{StartError, message},
+    routes::{StartError, message, next_hop},
 };
 
 mod link;
@@ -211,6 +211,10 @@ fn subscribe(ignored: Option<u32>) -> Result<Socket, NetlinkError> {
     for group in links.iter().chain(routes) {
         socket.add_membership(*group)?;
     }
+    if ignored.is_some() {
+        // A kernel without next-hop objects has no such group either.
+        let _ = socket.add_membership(libc::RTNLGRP_NEXTHOP);
+    }
     Ok(socket)
 }
 
@@ -223,6 +227,9 @@ fn picture(netlink: &mut Netlink) -> Result<Links, NetlinkError> {
 
 /// What a notification reports, if it is any of our business.
 fn event(message: &NetlinkBuffer<&[u8]>) -> Option<Event> {
+    if let Some(event) = next_hop::event(message) {
+        return Some(event);
+    }
     let object = match decode(message) {
         Ok(object) => object,
         Err(error) => {

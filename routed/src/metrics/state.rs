@@ -2,7 +2,7 @@
 
 mod peers;
 
-use std::time::Instant;
+use std::{collections::BTreeMap, time::Instant};
 
 use bgp::{
     family::Family,
@@ -12,7 +12,11 @@ use prometheus::{
     GaugeVec, IntCounterVec, IntGaugeVec, Opts, Registry, core::Collector, proto::MetricFamily,
 };
 use routed_core::{
-    fib::{self, Fib, status::RouteState},
+    fib::{
+        self, Fib,
+        nexthop_group::{GroupCounters, GroupState},
+        status::RouteState,
+    },
     ipam::PoolUse,
     pod::PodState,
 };
@@ -306,6 +310,8 @@ async fn pods_and_pools(fresh: &Fresh, node: &NodeHandle) -> Result<(), NoAnswer
 struct KernelSeen {
     routes: Vec<(Family, RouteState, usize)>,
     counters: fib::status::Counters,
+    objects: BTreeMap<(bool, GroupState), usize>,
+    group_counters: fib::nexthop_group::GroupCounters,
 }
 
 impl KernelSeen {
@@ -314,10 +320,48 @@ impl KernelSeen {
             RouteState::ALL.into_iter().map(move |state| (family, state, fib.count(family, state)))
         };
         let routes = Family::ALL.into_iter().flat_map(of_family).collect();
-        Self { routes, counters: fib.counters() }
+        let mut objects = BTreeMap::new();
+        for kind in [true, false] {
+            objects.extend(GroupState::ALL.map(|state| ((kind, state), 0)));
+        }
+        for (object, _) in fib.next_hop_objects() {
+            *objects.entry((object.is_group, object.state)).or_insert(0) += 1;
+        }
+        let group_counters = fib.group_counters();
+        Self { routes, counters: fib.counters(), objects, group_counters }
+    }
+
+    fn tell_of_groups(&self, fresh: &Fresh) {
+        let objects = fresh.gauges(
+            "slash32_kernel_next_hops",
+            "Our next-hop objects in the kernel by how they stand: groups that routes point at, and \
+             hops that groups have.",
+            &["kind", "state"],
+        );
+        for ((is_group, state), count) in &self.objects {
+            let kind = if *is_group { "group" } else { "hop" };
+            objects.with_label_values(&[kind, &*state.to_string()]).set(signed(*count));
+        }
+        let operations = fresh.counters(
+            "slash32_kernel_next_hop_operations_total",
+            "Next-hop objects written, deleted, refused by the kernel (failed), and found changed by \
+             somebody else and put right (repaired).",
+            &["operation"],
+        );
+        let GroupCounters { written, deleted, failed, repaired } = self.group_counters;
+        let counts = [
+            ("written", written),
+            ("deleted", deleted),
+            ("failed", failed),
+            ("repaired", repaired),
+        ];
+        for (operation, count) in counts {
+            operations.with_label_values(&[operation]).inc_by(count);
+        }
     }
 
     fn tell(self, fresh: &Fresh) {
+        self.tell_of_groups(fresh);
         let routes = fresh.gauges(
             "slash32_kernel_routes",
             "Our routes in the kernel's table by how they stand.",

@@ -347,9 +347,11 @@ impl PeerTask {
             }
             Output::Up(established) => {
                 self.tape.up(&established);
+                self.note_loss(false);
                 self.up(&established);
             }
             Output::Down { retain } => {
+                self.note_loss(retain.is_empty());
                 self.interface = None;
                 self.limits.end();
                 let why = self.session.departure().cloned().unwrap_or(Cause::Closed);

@@ -3,7 +3,7 @@
 //! In: the list, published by its owner whenever it changes. Out: handles by which a peer's task
 //! is asked and watched. Changes nothing.
 
-use std::{future::poll_fn, net::IpAddr, sync::Arc, task::Poll};
+use std::{collections::BTreeSet, future::poll_fn, net::IpAddr, sync::Arc, task::Poll};
 
 use bgp::rib::PeerId;
 use tokio::sync::{mpsc, watch};
@@ -74,6 +74,15 @@ impl Followed {
     /// What they are now.
     pub fn statuses(&mut self) -> Vec<PeerStatus> {
         self.statuses.iter_mut().map(|status| status.borrow_and_update().clone()).collect()
+    }
+
+    /// The peers whose paths are about to be withdrawn.
+    pub fn lost(&mut self) -> BTreeSet<PeerId> {
+        let status = |status: &mut watch::Receiver<PeerStatus>| {
+            let status = status.borrow_and_update();
+            status.lost.then_some(status.id)
+        };
+        self.statuses.iter_mut().filter_map(status).collect()
     }
 
     /// Waits until a peer comes or goes, or a status is another than [`Self::statuses`] gave.

@@ -14,7 +14,7 @@ use crate::config::Peer;
 
 /// One peer's session as people and programs are shown it.
 ///
-/// Watchers are woken when the session's state or what is to be done about it changes; counters
+/// Watchers are woken when the session's state, its loss or what is to be done about it changes; counters
 /// are as fresh as the last thing that happened, but wake nobody.
 #[derive(Clone, Debug)]
 pub struct PeerStatus {
@@ -30,6 +30,9 @@ pub struct PeerStatus {
     pub state: State,
     /// When the state last changed; `None` if it never did.
     pub since: Option<Instant>,
+    /// The last session is over and none of its routes are kept for a restart: the RIB is about to
+    /// withdraw them.
+    pub lost: bool,
     /// Why the session last ended or could not be had.
     pub last_error: Option<LastError>,
     /// When that was.
@@ -104,6 +107,7 @@ impl PeerStatus {
             wanted: true,
             state: State::Idle,
             since: None,
+            lost: false,
             last_error: None,
             failed_at: None,
             session_end: None,

@@ -349,6 +349,23 @@ pub struct StationMessages {
     pub other: u64,
 }
 
+/// A next-hop object of ours in the kernel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NextHopView {
+    /// Its number, as in `ip nexthop`.
+    pub id: u32,
+    /// `group`, which routes point at, or `hop`, which groups have.
+    pub kind: String,
+    /// How it stands, such as `installed`.
+    pub state: String,
+    /// Our routes in the kernel that point at it.
+    pub routes: usize,
+    /// Ways out; several share the traffic.
+    pub hops: Vec<HopView>,
+    /// Why the kernel refused it, if it did.
+    pub error: Option<String>,
+}
+
 /// The recorder of what peers say.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecorderView {

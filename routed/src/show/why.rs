@@ -100,17 +100,19 @@ fn attributes(attrs: &AttrsView) -> String {
 }
 
 fn kernel_line(route: &KernelRouteView) -> String {
+    let group = route.group.map(|id| format!("group {id} ")).unwrap_or_default();
+    let way = if route.blackhole { "blackhole".to_owned() } else { group + &hops(&route.hops) };
+    let error = route.error.as_ref().map(|error| format!(" ({error})")).unwrap_or_default();
+    format!("  {}{error}: {way}, table {} metric {}", route.state, route.table, route.metric)
+}
+
+/// Ways out, as in `ip route`.
+pub(super) fn hops(hops: &[HopView]) -> String {
     let hop = |hop: &HopView| {
         let via = hop.gateway.map(|gateway| format!("via {gateway} ")).unwrap_or_default();
         let weight =
             if hop.weight == 1 { String::new() } else { format!(" weight {}", hop.weight) };
         format!("{via}dev {}{weight}", hop.interface)
     };
-    let way = if route.blackhole {
-        "blackhole".to_owned()
-    } else {
-        route.hops.iter().map(hop).collect::<Vec<_>>().join(", ")
-    };
-    let error = route.error.as_ref().map(|error| format!(" ({error})")).unwrap_or_default();
-    format!("  {}{error}: {way}, table {} metric {}", route.state, route.table, route.metric)
+    hops.iter().map(hop).collect::<Vec<_>>().join(", ")
 }

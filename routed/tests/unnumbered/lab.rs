@@ -145,17 +145,22 @@ impl Host {
         let family = if destination.contains(':') { "-6" } else { "-4" };
         let shown = self.ip(&format!("{family} -j route show {destination} proto 132"));
         let routes: Vec<Value> = serde_json::from_str(&shown).unwrap();
+        let objects: Vec<Value> = serde_json::from_str(&self.ip("-j nexthop show")).unwrap();
+        // Gone, perhaps, since the route was listed.
+        let object = |id: &Value| objects.iter().find(|it| it["id"] == *id).unwrap_or(&Value::Null);
         let hop = |hop: &Value| {
             let via = match hop["via"].as_object() {
                 Some(via) => format!("inet6 {}", text(&via["host"])),
                 None => text(&hop["gateway"]),
             };
-            format!("{via} {}", text(&hop["dev"]))
+            let is_ipv6 = family == "-4" && via.contains(':') && !via.starts_with("inet6");
+            format!("{}{via} {}", if is_ipv6 { "inet6 " } else { "" }, text(&hop["dev"]))
         };
+        let members = |route: &Value| object(&route["nhid"])["group"].as_array().cloned();
         let mut hops: Vec<_> = routes
             .iter()
-            .flat_map(|route| match route["nexthops"].as_array() {
-                Some(hops) => hops.iter().map(hop).collect(),
+            .flat_map(|route| match members(route) {
+                Some(members) => members.iter().map(|member| hop(object(&member["id"]))).collect(),
                 None => vec![hop(route)],
             })
             .collect();

@@ -85,10 +85,14 @@ impl Entry {
         matches!(self.want, Want::Nothing) && self.have.is_none() && self.flight.is_none()
     }
 
+    /// True if this is what should be there.
+    pub(super) fn wants(&self, target: &Target) -> bool {
+        matches!(&self.want, Want::Target(wanted) if wanted == target)
+    }
+
     /// True if `before` is wanted and no longer there.
     pub(super) fn misses(&self, before: &Target) -> bool {
-        let wanted = matches!(&self.want, Want::Target(target) if target == before);
-        wanted && self.have.as_ref() != Some(before)
+        self.wants(before) && self.have.as_ref() != Some(before)
     }
 
     /// Does not depend on what is in flight, so that handing out an operation changes no count.

@@ -5,11 +5,12 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use bgp::{
     attrs::NextHop,
     prefix::Prefix,
-    rib::{BestChange, Resolution},
+    rib::{BestChange, PeerId, Resolution},
 };
 
 use super::{
     links::{LinkEvent, Links},
+    next_hop::{NextHopChange, NextHopObject, NextHopOperation},
     others::RouteChange,
     route::{Operation, Route, WriteError},
 };
@@ -28,6 +29,8 @@ pub struct FibConfig {
     pub own_ranges: Vec<Prefix>,
     /// Whether learned routes go into the kernel. If not, next hops are resolved all the same.
     pub learned_routes: bool,
+    /// Whether they point at next-hop groups, if the kernel has those; if not, each lists its hops.
+    pub next_hop_groups: bool,
     /// Whether a default route of somebody else makes next hops reachable.
     pub resolve_via_default: bool,
     /// Longest time after the start for which routes that nobody wants (yet) are kept.
@@ -43,10 +46,17 @@ pub enum Event {
     Link(LinkEvent),
     /// A change of one route that was not made by our own writer.
     Route(RouteChange, Route),
-    /// Changes of routes were missed.
+    /// A change of one next-hop object that was not made by our own writer.
+    NextHop(NextHopChange, NextHopObject),
+    /// Changes of routes or next-hop objects were missed.
     Overrun,
-    /// Answer to [`Command::Dump`]: every unicast, blackhole and refusing route of the kernel.
-    Dumped(Vec<Route>),
+    /// Answer to [`Command::Dump`].
+    Dumped {
+        /// Every unicast, blackhole and refusing route of the kernel.
+        routes: Vec<Route>,
+        /// Every next-hop object; `None` if the kernel has none such.
+        next_hops: Option<Vec<NextHopObject>>,
+    },
     /// It could not be had.
     DumpFailed,
     /// Answer to [`Command::Write`].
@@ -56,6 +66,16 @@ pub enum Event {
         /// Those that were not done, by position, in order.
         failures: Vec<(usize, WriteError)>,
     },
+    /// Answer to [`Command::WriteNextHops`].
+    NextHopsWritten {
+        /// What was asked.
+        operations: Arc<[NextHopOperation]>,
+        /// Those that were not done, by position, in order.
+        failures: Vec<(usize, WriteError)>,
+    },
+    /// The peers whose sessions are over and whose routes are not kept for their restart: all of
+    /// them, whenever one comes or goes. Of what the RIB makes of it, [`Event::Best`] tells later.
+    Lost(BTreeSet<PeerId>),
     /// Changes of the Loc-RIB.
     Best(Vec<BestChange>),
     /// Every next hop that the RIB asks about. Each is answered, whether it was asked about before
@@ -73,10 +93,12 @@ pub enum Event {
 /// the same hand, and be answered in that order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Take a full picture of the kernel's routes.
+    /// Take a full picture of the kernel's routes and next-hop objects.
     Dump,
     /// Change routes.
     Write(Arc<[Operation]>),
+    /// Change next-hop objects.
+    WriteNextHops(Arc<[NextHopOperation]>),
     /// Tell the RIB about a next hop.
     Answer(NextHop, Resolution),
 }

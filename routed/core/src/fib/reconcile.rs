@@ -18,6 +18,7 @@ use bgp::family::Family;
 
 use super::{
     entry::{Deed, Entry, Flight, Trouble},
+    next_hop::NextHopId,
     route::{Hop, Operation, RouteKey, Target, WriteError},
     status::{Counters, RouteState, RouteStatus},
 };
@@ -45,6 +46,14 @@ pub(super) struct Reconciler {
     adds: BTreeSet<RouteKey>,
     replaces: BTreeSet<RouteKey>,
     deletes: BTreeSet<RouteKey>,
+    /// Routes of ours that somebody has put beside ours.
+    copies: Vec<(RouteKey, Target)>,
+    /// Keys whose route is to name a group that is not there yet.
+    blocked: BTreeSet<RouteKey>,
+    /// The kernel's groups, as far as they matter here.
+    groups: BTreeSet<NextHopId>,
+    /// How many of our routes in the kernel name a group.
+    members: BTreeMap<NextHopId, usize>,
     /// Keys that wait after a failure, by the time until when.
     waiting: BTreeSet<(Instant, RouteKey)>,
     flights: BTreeSet<RouteKey>,
@@ -87,28 +96,30 @@ impl Reconciler {
         }
     }
 
-    /// Somebody else created or changed a route of our protocol.
+    /// Somebody else created or changed a route of our protocol. What we have written since may be
+    /// answered already, so that only a full picture tells who was last.
     pub(super) fn seen(&mut self, key: RouteKey, target: Target) {
+        self.doubt = true;
         self.foreign_hand(key, Some(target));
     }
 
-    /// Somebody else, or the kernel, deleted a route of our protocol.
-    pub(super) fn gone(&mut self, key: RouteKey, target: &Target) {
-        let Some(entry) = self.entries.get(&key) else { return };
-        if entry.have.as_ref().is_some_and(|have| have != target) {
-            // One hop of several, perhaps.
+    /// Somebody else, or the kernel, deleted a route of our protocol: or one hop of several, or just
+    /// before we wrote it again.
+    pub(super) fn gone(&mut self, key: RouteKey) {
+        if self.entries.contains_key(&key) {
             self.doubt = true;
+            self.foreign_hand(key, None);
         }
-        self.foreign_hand(key, None);
     }
 
     /// The kernel's full picture: the routes of our protocol. Keys in `newer` changed since it was
     /// asked for, so they keep what was reported.
     pub(super) fn adopt(
         &mut self,
-        mut ours: BTreeMap<RouteKey, Target>,
+        picture: impl IntoIterator<Item = (RouteKey, Target)>,
         newer: &BTreeSet<RouteKey>,
     ) {
+        let mut ours = self.only_one_each(picture);
         ours.retain(|key, _| !newer.contains(key));
         let known: Vec<_> = self
             .entries
@@ -124,6 +135,34 @@ impl Reconciler {
             if !self.entries.contains_key(&key) {
                 self.change(key, |entry| entry.have = Some(target));
             }
+        }
+    }
+
+    /// One route for each key; of several the others go.
+    fn only_one_each(
+        &mut self,
+        picture: impl IntoIterator<Item = (RouteKey, Target)>,
+    ) -> BTreeMap<RouteKey, Target> {
+        let mut ours = BTreeMap::new();
+        self.copies.clear();
+        for (key, target) in picture {
+            let Some(first) = ours.insert(key, target) else { continue };
+            if self.is_kept(key, &first) {
+                self.copies.extend(ours.insert(key, first).map(|copy| (key, copy)));
+            } else {
+                self.copies.push((key, first));
+            }
+        }
+        ours
+    }
+
+    /// Whether of several routes with the same key this one stays. The one that is wanted does, except
+    /// for IPv6: asked to delete a route with certain hops, the kernel deletes any that names a group.
+    /// So of these the one that lists its hops stays, to be replaced.
+    fn is_kept(&self, key: RouteKey, target: &Target) -> bool {
+        match key.prefix.family() {
+            Family::Ipv4Unicast => self.entries.get(&key).is_some_and(|it| it.wants(target)),
+            Family::Ipv6Unicast => target.group().is_none(),
         }
     }
 
@@ -147,11 +186,12 @@ impl Reconciler {
 
     /// The next operations in the order in which to carry them out, at most `limit`; each must be
     /// answered by [`Self::written`]. If we are `blind`, having missed who knows what, nothing is
-    /// replaced: what has the key now may be somebody else's.
-    pub(super) fn next(&mut self, limit: usize, blind: bool) -> Vec<Operation> {
+    /// replaced: what has the key now may be somebody else's. If there is `more` to be added soon,
+    /// nothing is deleted.
+    pub(super) fn next(&mut self, limit: usize, blind: bool, more: bool) -> Vec<Operation> {
         let mut operations = Vec::new();
         while operations.len() < limit
-            && let Some(key) = self.next_key(blind)
+            && let Some(key) = self.next_key(blind, more)
         {
             let entry = self.entries.get_mut(&key).expect("queued keys have an entry");
             let deed = entry.due().expect("queued keys have something to do");
@@ -182,6 +222,19 @@ impl Reconciler {
             Ok(()) => self.succeeded(key, flight),
             Err(error) => self.failed(key, &flight.deed, error, now),
         }
+    }
+
+    /// Routes that somebody has put beside ours, which are to be deleted.
+    pub(super) fn take_copies(&mut self) -> Vec<(RouteKey, Target)> {
+        std::mem::take(&mut self.copies)
+    }
+
+    /// What became of deleting a copy: the next full picture shows.
+    pub(super) fn copy_deleted(&mut self, outcome: &Result<(), WriteError>) {
+        if outcome.is_ok() {
+            self.counters.repaired += 1;
+        }
+        self.doubt = true;
     }
 
     /// A full picture after the first was taken.
@@ -227,6 +280,55 @@ impl Reconciler {
         }
     }
 
+    /// A group is in the kernel: routes may name it.
+    pub(super) fn group_there(&mut self, id: NextHopId) {
+        self.groups.insert(id);
+        for key in std::mem::take(&mut self.blocked) {
+            self.enqueue(key);
+        }
+    }
+
+    /// A group is no longer in the kernel, which has dropped the routes that named it in silence.
+    pub(super) fn group_gone(&mut self, id: NextHopId, by_hand: bool) {
+        self.groups.remove(&id);
+        for key in &self.flights {
+            // Done before or after the loss? The answer does not tell.
+            let entry = self.entries.get_mut(key);
+            if let Some(flight) = entry.and_then(|entry| entry.flight.as_mut()) {
+                let names_it = |target: &Target| target.group() == Some(id);
+                flight.disturbed |= flight.deed.target().is_some_and(names_it);
+            }
+        }
+        let target = Target::Group(id);
+        let concerned =
+            |entry: &Entry| entry.have.as_ref() == Some(&target) || entry.wants(&target);
+        let keys = self.entries.iter().filter(|(_, entry)| concerned(entry)).map(|(key, _)| *key);
+        for key in keys.collect::<Vec<_>>() {
+            if self.have(key) != Some(&target) {
+                self.change(key, |_| ());
+            } else if by_hand {
+                self.foreign_hand_found(key, None);
+            } else {
+                self.change(key, |entry| entry.have = None);
+            }
+        }
+    }
+
+    /// Whether a route of ours names the group, or may by an operation under way.
+    pub(super) fn uses(&self, id: NextHopId) -> bool {
+        let flies = |key: &RouteKey| {
+            let flight = self.entries.get(key).and_then(|entry| entry.flight.as_ref());
+            let target = flight.and_then(|flight| flight.deed.target());
+            target.and_then(Target::group) == Some(id)
+        };
+        self.routes_of(id) > 0 || self.flights.iter().any(flies)
+    }
+
+    /// How many of our routes in the kernel name the group.
+    pub(super) fn routes_of(&self, id: NextHopId) -> usize {
+        self.members.get(&id).copied().unwrap_or(0)
+    }
+
     /// When [`Self::wake`] has something to do.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.waiting.first().map(|(at, _)| *at)
@@ -251,14 +353,14 @@ impl Reconciler {
         self.entries.iter().map(|(key, entry)| entry.status(*key))
     }
 
-    fn next_key(&mut self, blind: bool) -> Option<RouteKey> {
+    fn next_key(&mut self, blind: bool, more: bool) -> Option<RouteKey> {
         if let Some(key) = self.adds.pop_first() {
             return Some(key);
         }
         if !self.replaces.is_empty() {
             return if blind { None } else { self.replaces.pop_first() };
         }
-        if self.settled { self.deletes.pop_first() } else { None }
+        if self.settled && !more { self.deletes.pop_first() } else { None }
     }
 
     fn succeeded(&mut self, key: RouteKey, flight: Flight) {
@@ -298,9 +400,6 @@ impl Reconciler {
             flight.disturbed = true;
         }
         self.foreign_hand_found(key, have);
-        // The report may be older than what we have written since. Where there is something to do
-        // the kernel's answer tells; where whatever is there shall stay, nobody would ask.
-        self.doubt |= self.entries.get(&key).is_some_and(|entry| entry.want == Want::Keep);
     }
 
     /// Somebody else's change, whenever it was.
@@ -329,6 +428,9 @@ impl Reconciler {
         for ifindex in entry.links(key) {
             *self.users.entry(ifindex).or_insert(0) += 1;
         }
+        if let Some(id) = entry.have.as_ref().and_then(Target::group) {
+            *self.members.entry(id).or_insert(0) += 1;
+        }
         *self.states.entry((key.prefix.family(), entry.state())).or_insert(0) += 1;
         self.entries.insert(key, entry);
         self.enqueue(key);
@@ -339,16 +441,15 @@ impl Reconciler {
         self.adds.remove(&key);
         self.replaces.remove(&key);
         self.deletes.remove(&key);
+        self.blocked.remove(&key);
         if let Some(at) = entry.trouble.as_ref().and_then(|trouble| trouble.retry_at) {
             self.waiting.remove(&(at, key));
         }
         for ifindex in entry.links(key) {
-            if let Some(count) = self.users.get_mut(&ifindex) {
-                *count -= 1;
-                if *count == 0 {
-                    self.users.remove(&ifindex);
-                }
-            }
+            count_down(&mut self.users, &ifindex);
+        }
+        if let Some(id) = entry.have.as_ref().and_then(Target::group) {
+            count_down(&mut self.members, &id);
         }
         if let Some(count) = self.states.get_mut(&(key.prefix.family(), entry.state())) {
             *count = count.saturating_sub(1);
@@ -361,6 +462,11 @@ impl Reconciler {
             return;
         }
         let Some(deed) = entry.due() else { return };
+        let group = deed.target().and_then(Target::group);
+        if group.is_some_and(|id| !self.groups.contains(&id)) {
+            self.blocked.insert(key);
+            return;
+        }
         match (entry.trouble.as_ref().and_then(|trouble| trouble.retry_at), deed) {
             (Some(at), _) => self.waiting.insert((at, key)),
             (None, Deed::Add(_)) => self.adds.insert(key),
@@ -370,8 +476,17 @@ impl Reconciler {
     }
 }
 
+fn count_down<K: Ord>(counts: &mut BTreeMap<K, usize>, of: &K) {
+    if let Some(count) = counts.get_mut(of) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(of);
+        }
+    }
+}
+
 /// How long to wait before the next attempt: twice as long each time.
-fn backoff(attempt: u32) -> Duration {
+pub(super) fn backoff(attempt: u32) -> Duration {
     let doublings = attempt.saturating_sub(1).min(16);
     (RETRY_FIRST * (1 << doublings)).min(RETRY_MOST)
 }

@@ -84,6 +84,7 @@ impl Resolver {
             }
         };
         let (was_up, spoke_ipv4) = (self.links.is_up(index), self.speaks_ipv4(index));
+        let carried = self.links.carries(index);
         if !self.links.apply(event) {
             return LinkLoss::default();
         }
@@ -104,7 +105,8 @@ impl Resolver {
         for next_hop in self.neighbours.get(&index).cloned().into_iter().flatten() {
             self.again_one(next_hop);
         }
-        LinkLoss { lost: lost.then_some(index), gone }
+        let silent = carried && !self.links.carries(index);
+        LinkLoss { lost: lost.then_some(index), silent: silent.then_some(index), gone }
     }
 
     /// A full picture of everybody else's routes.
@@ -231,7 +233,8 @@ impl Resolver {
     fn follow(&self, route: &Route, addr: IpAddr) -> Resolved {
         let hops = match &route.target {
             Target::Forward(hops) => hops.as_slice(),
-            Target::Blackhole | Target::Refuse => &[],
+            // Those of others come here with their hops.
+            Target::Group(_) | Target::Blackhole | Target::Refuse => &[],
         };
         let connected = hops.iter().all(|hop| hop.gateway.is_none());
         let cost = if connected { 0 } else { route.key.metric.max(1) };
@@ -314,6 +317,8 @@ fn neighbour(next_hop: NextHop) -> Option<(u32, Ipv6Addr)> {
 pub(super) struct LinkLoss {
     /// The interface through which the kernel has just dropped all IPv4 routes in silence.
     pub(super) lost: Option<u32>,
+    /// The interface through which it has just dropped all next-hop objects: these need a carrier.
+    pub(super) silent: Option<u32>,
     /// Prefixes of such routes that were not ours.
     pub(super) gone: Vec<Prefix>,
 }

@@ -6,6 +6,8 @@ use std::{collections::BTreeMap, fmt, net::IpAddr, sync::Arc};
 
 use bgp::{family::Family, prefix::Prefix};
 
+use super::next_hop::NextHopId;
+
 /// Route protocol number of what BGP taught us and of our own blackholes, unless configured
 /// otherwise (rtnetlink(7), `rtm_protocol`). Every route with it, in any table, is the
 /// [`Fib`](super::Fib)'s; nothing else ever is.
@@ -140,9 +142,10 @@ impl FromIterator<Hop> for Hops {
 /// What a route does with a packet.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Target {
-    /// Sends it on; several hops share the traffic (ECMP). A route of somebody else that names a
-    /// next-hop object has no hops here.
+    /// Sends it on; several hops share the traffic (ECMP).
     Forward(Hops),
+    /// Sends it on as the next-hop object says that is named here.
+    Group(NextHopId),
     /// Drops it without a word.
     Blackhole,
     /// Refuses it (unreachable, prohibit, throw). Never ours.
@@ -150,12 +153,21 @@ pub enum Target {
 }
 
 impl Target {
-    /// The hops; none unless it forwards.
+    /// The hops that it lists itself.
     #[must_use]
     pub fn hops(&self) -> &[Hop] {
         match self {
             Self::Forward(hops) => hops.as_slice(),
-            Self::Blackhole | Self::Refuse => &[],
+            Self::Group(_) | Self::Blackhole | Self::Refuse => &[],
+        }
+    }
+
+    /// The next-hop object that it names.
+    #[must_use]
+    pub const fn group(&self) -> Option<NextHopId> {
+        match self {
+            Self::Group(id) => Some(*id),
+            Self::Forward(_) | Self::Blackhole | Self::Refuse => None,
         }
     }
 }
@@ -183,6 +195,9 @@ pub enum Operation {
     Replace(RouteKey, Target),
     /// Removes our route with this key and leaves those of other protocols.
     Delete(RouteKey),
+    /// Removes a second route of ours with this key, which somebody has put beside ours: the one that
+    /// leads there.
+    DeleteCopy(RouteKey, Target),
 }
 
 impl Operation {
@@ -190,7 +205,10 @@ impl Operation {
     #[must_use]
     pub const fn key(&self) -> RouteKey {
         match self {
-            Self::Add(key, _) | Self::Replace(key, _) | Self::Delete(key) => *key,
+            Self::Add(key, _)
+            | Self::Replace(key, _)
+            | Self::Delete(key)
+            | Self::DeleteCopy(key, _) => *key,
         }
     }
 }

@@ -20,6 +20,7 @@ use super::{
 };
 use world::{STATIC, World};
 
+mod groups;
 mod random;
 mod world;
 
@@ -48,10 +49,15 @@ fn link_of(addr: IpAddr) -> u32 {
     }
 }
 
-/// The paths that a peer's best change brings: one for each next hop.
+/// The peer that announces what leads through it: on each link one.
+pub(super) fn peer_of(next_hop: IpAddr) -> PeerId {
+    PeerId(link_of(next_hop))
+}
+
+/// The best paths: one for each next hop, from the peer on its link.
 pub(super) fn learned(prefix: Prefix, next_hops: &[IpAddr]) -> BestChange {
     let path = |next_hop: &IpAddr| BestPath {
-        peer: Some(PeerId(1)),
+        peer: Some(peer_of(*next_hop)),
         attrs: Arc::new(Attrs::originated(NextHop::new(*next_hop))),
         share: 1,
     };
@@ -167,7 +173,7 @@ fn an_aggregate_is_a_blackhole_even_where_nothing_learned_is_installed() {
 
 #[test]
 fn restart_adopts_routes_and_deletes_strangers_only_after_the_peers_have_spoken() {
-    let mut world = World::new();
+    let mut world = World::with(|config| config.next_hop_groups = false);
     let (kept, stale) = ("10.200.0.0/16", "10.201.0.0/16");
     world.put(route(kept, PROTO_FABRIC, via(&["10.0.1.1"])));
     world.put(route(stale, PROTO_FABRIC, via(&["10.0.1.1"])));
@@ -222,11 +228,16 @@ fn new_routes_are_written_before_old_ones_are_deleted() {
     }
     let mut deleting = false;
     while let Some(command) = world.fib.poll_command(world.now) {
-        let Command::Write(operations) = &command else { continue };
+        let Command::Write(operations) = &command else {
+            world.carry_out(command);
+            world.answer_all();
+            continue;
+        };
         for operation in operations.iter() {
             match operation {
                 Operation::Add(..) | Operation::Replace(..) => assert!(!deleting, "{operation:?}"),
                 Operation::Delete(_) => deleting = true,
+                Operation::DeleteCopy(..) => panic!("{operation:?}"),
             }
         }
         world.carry_out(command);
@@ -255,6 +266,22 @@ fn changed_route_is_put_right_at_once() {
     world.run(Duration::ZERO);
     assert_eq!(world.ours("10.200.0.0/16"), Some(via(&["10.0.1.1"])));
     assert_eq!(world.fib.counters().repaired, 1);
+}
+
+#[test]
+fn copies_of_our_routes_are_removed_and_ours_stays() {
+    let mut world = running();
+    world.learn("10.200.0.0/16", &["10.0.1.1"]);
+    world.settle_down();
+    let ours = world.raw("10.200.0.0/16");
+    for gateway in ["10.0.2.1", "10.0.3.1"] {
+        let copy = route("10.200.0.0/16", PROTO_FABRIC, via(&[gateway]));
+        world.put(copy.clone());
+        world.handle(Event::Route(RouteChange::Appended, copy));
+    }
+    world.run(Duration::from_secs(2));
+    assert_eq!(world.all(key("10.200.0.0/16")).len(), 1);
+    assert_eq!(world.raw("10.200.0.0/16"), ours);
 }
 
 #[test]
@@ -343,7 +370,8 @@ fn lost_carrier_takes_the_hop_out_at_once_and_tells_the_rib() {
 
 #[test]
 fn route_without_a_reachable_next_hop_stays_until_bgp_decides() {
-    let mut world = running();
+    let mut world = World::with(|config| config.next_hop_groups = false);
+    world.settle_down();
     world.learn("10.200.0.0/16", &["10.0.1.1"]);
     world.settle_down();
     world.carrier(1, false);
@@ -431,7 +459,9 @@ fn own_ranges_that_come_and_go_move_blackholes_and_what_is_learned_inside() {
 /// What is reported late may be older than what we have written since.
 #[test]
 fn late_reports_of_another_hand_hide_no_route_whose_next_hop_is_lost() {
-    let mut world = running();
+    // With groups the kernel drops the route with the carrier.
+    let mut world = World::with(|config| config.next_hop_groups = false);
+    world.settle_down();
     let forged = route("fd99:3::/64", PROTO_FABRIC, via(&["fd00:2::1"]));
     world.carrier(1, false);
     world.replace_by_hand(forged);

@@ -17,6 +17,7 @@ fn peer(name: &str, state: State, established_count: u64) -> PeerStatus {
         last_error: None,
         session_end: None,
         failed_at: None,
+        lost: false,
         established_count,
         received: bgp::session::Counters::default(),
         sent: bgp::session::Counters::default(),

@@ -10,7 +10,10 @@ use netlink_packet_route::{
         RouteNextHopFlags, RouteProtocol, RouteScope, RouteType, RouteVia,
     },
 };
-use routed_core::fib::route::{Hop, Hops, Operation, Route, RouteKey, Target};
+use routed_core::fib::{
+    next_hop::NextHopId,
+    route::{Hop, Hops, Operation, Route, RouteKey, Target},
+};
 
 use crate::kernel::netlink::Request;
 
@@ -27,6 +30,11 @@ pub(super) fn request(operation: &Operation, protocol: u8) -> Request {
             let mut message = message(*key, protocol);
             // Whatever its type and scope. The kernel compares the protocol.
             message.header.kind = RouteType::Unspec;
+            message.header.scope = RouteScope::NoWhere;
+            Request::existing(RouteNetlinkMessage::DelRoute(message))
+        }
+        Operation::DeleteCopy(key, target) => {
+            let mut message = written(*key, target, protocol);
             message.header.scope = RouteScope::NoWhere;
             Request::existing(RouteNetlinkMessage::DelRoute(message))
         }
@@ -66,7 +74,10 @@ pub(in crate::kernel) fn route(message: &RouteMessage) -> Option<Route> {
     }
     let prefix = Prefix::new(addr, destination_prefix_length).ok()?;
     let target = match message.header.kind {
-        RouteType::Unicast => Target::Forward(hops(message)),
+        RouteType::Unicast => match group(message) {
+            Some(id) => Target::Group(id),
+            None => Target::Forward(hops(message)),
+        },
         RouteType::BlackHole => Target::Blackhole,
         RouteType::Unreachable | RouteType::Prohibit | RouteType::Throw => Target::Refuse,
         _ => return None,
@@ -95,6 +106,7 @@ fn written(key: RouteKey, target: &Target, protocol: u8) -> RouteMessage {
                 message.attributes.push(RouteAttribute::MultiPath(hops));
             }
         },
+        Target::Group(id) => message.attributes.push(RouteAttribute::NhId(id.0)),
         Target::Blackhole => message.header.kind = RouteType::BlackHole,
         Target::Refuse => message.header.kind = RouteType::Unreachable,
     }
@@ -139,6 +151,14 @@ fn next_hop(hop: &Hop, family: Family) -> RouteNextHop {
     }
     next_hop.attributes.extend(gateway(hop, family));
     next_hop
+}
+
+/// The next-hop object that a route names. The kernel may list its hops as well.
+fn group(message: &RouteMessage) -> Option<NextHopId> {
+    message.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::NhId(id) => Some(NextHopId(*id)),
+        _ => None,
+    })
 }
 
 /// Hops of a route: listed, or a single one in the route itself.
@@ -218,6 +238,8 @@ mod tests {
         ] {
             round_trip(prefix, &Target::Forward(hops.into_iter().collect()));
         }
+        round_trip("10.0.0.0/8", &Target::Group(NextHopId(1_320_000_000)));
+        round_trip("fd00::/8", &Target::Group(NextHopId(7)));
         round_trip("fd00::/64", &Target::Blackhole);
         round_trip("10.1.0.0/16", &Target::Refuse);
     }

@@ -42,6 +42,13 @@ impl PeerTask {
         }
     }
 
+    /// Says whether the peer's paths are lost, without waiting for the RIB to work through them.
+    pub(super) fn note_loss(&self, lost: bool) {
+        self.inbox
+            .status
+            .send_if_modified(|status| std::mem::replace(&mut status.lost, lost) != lost);
+    }
+
     /// Logs a failure unless it is the one logged last.
     pub(super) fn warn_once(&mut self, error: &impl Display) {
         let text = error.to_string();

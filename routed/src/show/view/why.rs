@@ -86,6 +86,8 @@ pub struct KernelRouteView {
     pub metric: u32,
     /// Why the kernel refused it, if it did.
     pub error: Option<String>,
+    /// The kernel's next-hop group that it names, if it does not list its hops itself.
+    pub group: Option<u32>,
     /// Ways out; several share the traffic.
     pub hops: Vec<HopView>,
     /// It drops packets.

@@ -1,7 +1,7 @@
 //! Whatever happens in whatever order: it converges, nobody else's route is touched, and no wanted
 //! route is taken away. (The world checks the last two at every step.)
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::{collection::vec, prelude::*};
 
@@ -9,6 +9,7 @@ use super::{
     world::{LINKS, STATIC, World},
     *,
 };
+use crate::fib::next_hop::{Members, NextHopId, Object};
 
 /// Destinations of both families, one of them inside the node's own range.
 const PREFIXES: [&str; 6] = [
@@ -61,6 +62,12 @@ enum Step {
         up: bool,
     },
     Refuse(Option<usize>),
+    /// Somebody deletes one of our next-hop objects, the how manieth.
+    DeleteNextHop(usize),
+    /// Somebody makes our hop or group another.
+    ForgeGroup(usize),
+    /// Sessions with these peers are over.
+    Lost(Vec<u32>),
     Overrun,
     Poll,
     Execute,
@@ -86,6 +93,9 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (link(), any::<bool>()).prop_map(|(link, carrier)| Step::Carrier { link, carrier }),
         1 => (link(), any::<bool>()).prop_map(|(link, up)| Step::Admin { link, up }),
         1 => proptest::option::of(prefix()).prop_map(Step::Refuse),
+        1 => (0..4usize).prop_map(Step::DeleteNextHop),
+        1 => (0..4usize).prop_map(Step::ForgeGroup),
+        1 => vec(1..4u32, 0..3).prop_map(Step::Lost),
         1 => Just(Step::Overrun),
         5 => Just(Step::Poll),
         4 => Just(Step::Execute),
@@ -149,6 +159,25 @@ fn take(world: &mut World, step: Step) {
         Step::Carrier { link, carrier } => world.carrier(LINKS[link], carrier),
         Step::Admin { link, up } => world.admin(LINKS[link], up),
         Step::Refuse(number) => world.refuse(number.map(|number| PREFIXES[number])),
+        Step::DeleteNextHop(number) => {
+            if let Some(id) = world.objects(PROTO_FABRIC).into_keys().nth(number) {
+                world.delete_next_hop(id);
+            }
+        }
+        Step::ForgeGroup(number) => {
+            let objects = world.objects(PROTO_FABRIC);
+            let is_hop = |(_, object): &(&NextHopId, &Object)| matches!(object, Object::Hop(_));
+            let Some(hop) = objects.iter().find(is_hop).map(|(id, _)| *id) else { return };
+            let groups = objects.iter().filter(|(_, object)| matches!(object, Object::Group(_)));
+            if let Some((id, _)) = groups.into_iter().nth(number) {
+                let object = Object::Group(Members::from_iter([(hop, 7)]));
+                world.make_next_hop(NextHopObject { id: *id, protocol: PROTO_FABRIC, object });
+            }
+        }
+        Step::Lost(peers) => {
+            world.lost = peers.iter().copied().map(PeerId).collect();
+            world.handle(Event::Lost(world.lost.clone()));
+        }
         Step::Overrun => {
             while world.execute() {}
             world.overrun();
@@ -182,7 +211,7 @@ fn expected(world: &World) -> BTreeMap<Prefix, Option<Target>> {
         let hops: Hops = next_hops
             .iter()
             .map(|next_hop| Hop::new(Some(*next_hop), link_of(*next_hop)))
-            .filter(|hop| up(hop.ifindex))
+            .filter(|hop| up(hop.ifindex) && !world.lost.contains(&peer_of(hop.gateway.unwrap())))
             .collect();
         expected.insert(*prefix, (!hops.is_empty()).then_some(Target::Forward(hops)));
     }
@@ -203,8 +232,9 @@ fn assert_converged(world: &World) {
     }
     for status in world.fib.routes() {
         let text = status.key.prefix.to_string();
-        assert_eq!(status.have, world.ours(&text).as_ref(), "{text}: what we believe");
+        assert_eq!(status.have, world.raw(&text).as_ref(), "{text}: what we believe");
     }
+    assert_nothing_leaks(world);
     let counted: usize = RouteState::ALL
         .into_iter()
         .flat_map(|state| Family::ALL.map(|family| world.fib.count(family, state)))
@@ -212,19 +242,49 @@ fn assert_converged(world: &World) {
     assert_eq!(counted, world.fib.routes().count());
 }
 
+/// As many groups as there are sets of next hops, at most, and no hop that is in no group.
+fn assert_nothing_leaks(world: &World) {
+    let sets: BTreeSet<_> = world.learned.values().filter(|hops| !hops.is_empty()).collect();
+    let objects = world.objects(PROTO_FABRIC);
+    let groups: Vec<_> = objects
+        .values()
+        .filter_map(|object| match object {
+            Object::Group(members) => Some(members),
+            Object::Hop(_) | Object::Other => None,
+        })
+        .collect();
+    assert!(groups.len() <= sets.len(), "{objects:?}");
+    for (id, object) in &objects {
+        let is_member = |members: &&Members| members.without(|member| member == *id).is_some();
+        let used = matches!(object, Object::Group(_)) || groups.iter().any(is_member);
+        assert!(used, "{id} is in no group: {objects:?}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn anything_in_any_order_converges(steps in vec(step(), 0..80)) {
+    fn anything_in_any_order_converges(
+        steps in vec(step(), 0..80),
+        kernel_has_groups in any::<bool>(),
+        restart_after in 0..80usize,
+    ) {
         let mut world = World::new();
-        for step in steps {
+        if !kernel_has_groups {
+            world.next_hops = None;
+        }
+        let theirs = |world: &World| {
+            let routes = world.routes.iter().filter(|route| route.protocol == STATIC);
+            (routes.cloned().collect::<Vec<_>>(), world.objects(STATIC))
+        };
+        for (number, step) in steps.into_iter().enumerate() {
+            if number == restart_after {
+                world.restart();
+            }
             take(&mut world, step);
         }
         world.refuse(None);
-        let theirs = |world: &World| -> Vec<Route> {
-            world.routes.iter().filter(|route| route.protocol == STATIC).cloned().collect()
-        };
         let before = theirs(&world);
         world.handle(Event::Complete);
         world.run(Duration::from_secs(70));

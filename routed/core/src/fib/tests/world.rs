@@ -2,15 +2,19 @@
 //!
 //! It keeps to what Linux does where that matters: exclusive adding, replacing by key whoever's
 //! route is hit, deleting by protocol, IPv4 routes that vanish in silence with their interface,
+//! next-hop objects that do so with their carrier, and with them groups and their routes;
 //! notifications that come late and do not come back to who made the change.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::{Duration, Instant},
 };
 
 use super::*;
-use crate::fib::links::{Address, Link};
+use crate::fib::{
+    links::{Address, Link},
+    next_hop::{NextHopId, Object, hops_of},
+};
 
 /// Protocol number of routes made by hand.
 pub(super) const STATIC: u8 = 4;
@@ -23,6 +27,10 @@ pub(super) struct World {
     pub(super) config: FibConfig,
     pub(super) now: Instant,
     pub(super) routes: Vec<Route>,
+    /// `None` in a kernel that knows no such things.
+    pub(super) next_hops: Option<BTreeMap<NextHopId, NextHopObject>>,
+    /// Next-hop operations carried out.
+    pub(super) hop_writes: Vec<NextHopOperation>,
     links: BTreeMap<u32, Link>,
     /// On their way to the machine.
     notices: VecDeque<Event>,
@@ -31,6 +39,8 @@ pub(super) struct World {
     answers: VecDeque<Event>,
     told: BTreeMap<IpAddr, Resolution>,
     refused: Option<Prefix>,
+    /// Peers without a session.
+    pub(super) lost: BTreeSet<PeerId>,
     /// The best paths as last told to the machine.
     pub(super) learned: BTreeMap<Prefix, Vec<IpAddr>>,
 }
@@ -48,6 +58,7 @@ impl World {
             metric: None,
             own_ranges: vec![prefix("10.244.1.0/24")],
             learned_routes: true,
+            next_hop_groups: true,
             resolve_via_default: false,
             grace: GRACE,
         };
@@ -61,16 +72,32 @@ impl World {
             config,
             now,
             routes: LINKS.into_iter().flat_map(connected).collect(),
+            next_hops: Some(BTreeMap::new()),
+            hop_writes: Vec::new(),
             links: LINKS.into_iter().map(|index| (index, link(index))).collect(),
             notices: VecDeque::new(),
             commands: VecDeque::new(),
             answers: VecDeque::new(),
             told: BTreeMap::new(),
             refused: None,
+            lost: BTreeSet::new(),
             learned: BTreeMap::new(),
         };
         world.handle(Event::Links(world.picture()));
         world
+    }
+
+    /// Kills the daemon with what it has under way, and starts it again. The RIB of the new one is
+    /// told everything at once.
+    pub(super) fn restart(&mut self) {
+        self.commands.clear();
+        self.answers.clear();
+        self.notices.clear();
+        self.fib = Fib::new(self.config.clone(), self.now);
+        self.handle(Event::Links(self.picture()));
+        self.handle(Event::Lost(self.lost.clone()));
+        let learned = self.learned.iter().map(|(prefix, next_hops)| learned(*prefix, next_hops));
+        self.handle(Event::Best(learned.collect()));
     }
 
     pub(super) fn handle(&mut self, event: Event) {
@@ -108,10 +135,71 @@ impl World {
         self.fib.routes().find(|route| route.key == key(text)).map(|route| route.state)
     }
 
-    /// Our route in the kernel.
+    /// Our route in the kernel, with the hops of its group.
     pub(super) fn ours(&self, text: &str) -> Option<Target> {
+        Some(match self.raw(text)? {
+            Target::Group(id) => Target::Forward(self.hops(id)),
+            target => target,
+        })
+    }
+
+    /// Our route in the kernel.
+    pub(super) fn raw(&self, text: &str) -> Option<Target> {
         let ours = |route: &&Route| route.key == key(text) && route.protocol == PROTO_FABRIC;
         self.routes.iter().find(ours).map(|route| route.target.clone())
+    }
+
+    fn hops(&self, id: NextHopId) -> Hops {
+        let all = self.next_hops.as_ref().unwrap();
+        let object = |id| all.get(&id).map(|it| &it.object);
+        hops_of(object(id).unwrap(), object)
+    }
+
+    /// Next-hop objects with this protocol number.
+    pub(super) fn objects(&self, protocol: u8) -> BTreeMap<NextHopId, Object> {
+        let all = self.next_hops.iter().flatten().filter(|(_, it)| it.protocol == protocol);
+        all.map(|(id, it)| (*id, it.object.clone())).collect()
+    }
+
+    /// Somebody makes a next-hop object, or changes one.
+    pub(super) fn make_next_hop(&mut self, object: NextHopObject) {
+        self.next_hops.as_mut().unwrap().insert(object.id, object.clone());
+        self.notices.push_back(Event::NextHop(NextHopChange::Present, object));
+    }
+
+    /// Somebody deletes a next-hop object.
+    pub(super) fn delete_next_hop(&mut self, id: NextHopId) {
+        let notices = self.remove_next_hops(|object| object.id == id);
+        self.notices.extend(notices);
+    }
+
+    /// Removes next-hop objects, from groups as well, with the groups that are empty then, and the
+    /// routes that name one of these. Returns what the kernel would say of it.
+    fn remove_next_hops(&mut self, doomed: impl Fn(&NextHopObject) -> bool) -> Vec<Event> {
+        let Some(all) = &mut self.next_hops else { return Vec::new() };
+        let mut notices = Vec::new();
+        let mut gone: Vec<_> = all.values().filter(|it| doomed(it)).cloned().collect();
+        let ids: Vec<_> = gone.iter().map(|it| it.id).collect();
+        for it in all.values_mut() {
+            let Object::Group(members) = &it.object else { continue };
+            let Some(left) = members.without(|id| ids.contains(&id)) else { continue };
+            if left.as_slice().is_empty() {
+                gone.push(it.clone());
+            } else {
+                it.object = Object::Group(left);
+                notices.push(Event::NextHop(NextHopChange::Present, it.clone()));
+            }
+        }
+        for it in gone {
+            all.remove(&it.id);
+            self.routes.retain(|route| route.target.group() != Some(it.id));
+            notices.push(Event::NextHop(NextHopChange::Gone, it));
+        }
+        notices
+    }
+
+    fn lose_next_hops(&mut self, index: u32) {
+        self.remove_next_hops(|it| matches!(it.object, Object::Hop(hop) if hop.ifindex == index));
     }
 
     /// Everybody's routes with a key.
@@ -151,6 +239,9 @@ impl World {
 
     pub(super) fn carrier(&mut self, index: u32, carrier: bool) {
         self.links.get_mut(&index).unwrap().carrier = carrier;
+        if !carrier {
+            self.lose_next_hops(index);
+        }
         self.notify_link(index);
     }
 
@@ -166,6 +257,7 @@ impl World {
             }
             return;
         }
+        self.lose_next_hops(index);
         let alive = |hop: &Hop| self.links[&hop.ifindex].up;
         let dead = |route: &Route| {
             let hops = route.target.hops();
@@ -208,7 +300,9 @@ impl World {
             Command::Answer(next_hop, resolution) => {
                 self.told.insert(next_hop.addr, resolution);
             }
-            Command::Dump | Command::Write(_) => self.commands.push_back(command),
+            Command::Dump | Command::Write(_) | Command::WriteNextHops(_) => {
+                self.commands.push_back(command);
+            }
         }
         true
     }
@@ -250,7 +344,19 @@ impl World {
 
     pub(super) fn carry_out(&mut self, command: Command) {
         let answer = match command {
-            Command::Dump => Event::Dumped(self.routes.clone()),
+            Command::Dump => Event::Dumped {
+                routes: self.routes.clone(),
+                next_hops: self.next_hops.as_ref().map(|all| all.values().cloned().collect()),
+            },
+            Command::WriteNextHops(operations) => {
+                let outcomes = operations.iter().map(|operation| self.write_next_hop(operation));
+                let failures = outcomes
+                    .enumerate()
+                    .filter_map(|(position, outcome)| Some((position, outcome.err()?)))
+                    .collect();
+                self.hop_writes.extend(operations.iter().cloned());
+                Event::NextHopsWritten { operations, failures }
+            }
             Command::Write(operations) => {
                 let outcomes = operations.iter().map(|operation| self.write(operation));
                 let failures = outcomes
@@ -286,6 +392,11 @@ impl World {
                 self.routes.retain(|route| route.key != at);
                 self.routes.push(ours(at, target));
             }
+            Operation::DeleteCopy(_, target) => {
+                let copy = ours(at, target);
+                let found = self.routes.iter().position(|route| *route == copy);
+                self.routes.remove(found.ok_or(WriteError::Missing)?);
+            }
             Operation::Delete(_) => {
                 let before = self.routes.len();
                 self.routes.retain(|route| route.key != at || route.protocol != PROTO_FABRIC);
@@ -297,9 +408,45 @@ impl World {
         Ok(())
     }
 
-    /// The kernel refuses routes through interfaces that are down.
+    fn write_next_hop(&mut self, operation: &NextHopOperation) -> Result<(), WriteError> {
+        const REFUSED: WriteError = WriteError::Refused { errno: 22, text: None };
+        let id = operation.id();
+        let up = self.links_up();
+        let named = self.routes.iter().any(|route| route.target.group() == Some(id));
+        let all = self.next_hops.as_mut().expect("nothing is written that the kernel lacks");
+        let Some(object) = operation.object() else {
+            assert!(self.fib.is_settled(), "{id} deleted before the first full picture");
+            assert!(!named, "the kernel would drop the routes of {id}");
+            for it in all.values() {
+                let Object::Group(members) = &it.object else { continue };
+                assert_eq!(members.without(|member| member == id), None, "of {it:?}");
+            }
+            return all.remove(&id).map(|_| ()).ok_or(WriteError::Missing);
+        };
+        match (operation, all.get(&id)) {
+            (NextHopOperation::Create(..), Some(_)) => return Err(WriteError::Exists),
+            (_, Some(it)) => assert_eq!(it.protocol, PROTO_FABRIC, "overwrites {id}"),
+            (_, None) => {}
+        }
+        let fits = match object {
+            Object::Hop(hop) => up(hop.ifindex),
+            Object::Group(members) => members.as_slice().iter().all(|(member, _)| {
+                all.get(member).is_some_and(|it| matches!(it.object, Object::Hop(_)))
+            }),
+            Object::Other => false,
+        };
+        if !fits {
+            return Err(REFUSED);
+        }
+        all.insert(id, NextHopObject { id, protocol: PROTO_FABRIC, object: object.clone() });
+        Ok(())
+    }
+
+    /// The kernel refuses routes through interfaces that are down, and by groups that are not there.
     fn admit(&self, key: RouteKey, target: &Target) -> Result<(), WriteError> {
-        let down = target.hops().iter().any(|hop| !self.links[&hop.ifindex].up);
+        let missing = |id: NextHopId| !self.next_hops.as_ref().unwrap().contains_key(&id);
+        let down = target.hops().iter().any(|hop| !self.links[&hop.ifindex].up)
+            || target.group().is_some_and(missing);
         if down || self.refused == Some(key.prefix) {
             return Err(WriteError::Refused { errno: 101, text: None });
         }
@@ -310,7 +457,7 @@ impl World {
     fn check(&self, operation: &Operation) {
         let at = operation.key();
         match operation {
-            Operation::Add(..) | Operation::Replace(..) => {}
+            Operation::Add(..) | Operation::Replace(..) | Operation::DeleteCopy(..) => {}
             Operation::Delete(_) => {
                 assert!(self.fib.is_settled(), "{at} deleted before the first full picture");
                 let wanted = self.learned.get(&at.prefix).is_some_and(|it| !it.is_empty())
