@@ -222,7 +222,7 @@ fn keep<T>(rest: T) {
     std::mem::forget(rest);
 }
 
-/// What a peer announces: the higher its number, the longer its paths.
+/// What a peer announces: the lowest number wins.
 fn updates(peer: u32) -> Vec<Update> {
     let mut sets = 0..;
     let prefixes: Vec<_> = prefixes().collect();
@@ -258,7 +258,7 @@ fn prefixes() -> impl Iterator<Item = Nlri> {
 fn attrs(peer: u32, set: u32) -> Arc<Attrs> {
     let next_hop = NextHop::new(Ipv4Addr::from_bits(0xC000_0200 + peer).into());
     let mut attrs = Attrs::originated(next_hop);
-    let path = iter::once(peer).chain(iter::repeat_n(70_000 + set, 2 + peer as usize));
+    let path = iter::once(peer).chain(iter::repeat_n(70_000 + set, 2));
     attrs.as_path = AsPath::sequence(path);
     Arc::new(attrs)
 }

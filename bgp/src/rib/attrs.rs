@@ -4,10 +4,10 @@
 //! so that equal sets take memory once and are compared by address in the common case.
 //! Sets that only the table still holds are dropped when it has doubled, and on request.
 
-use std::sync::Arc;
+use std::{hash::BuildHasher, sync::Arc};
 
 use foldhash::fast::RandomState;
-use hashbrown::HashSet;
+use hashbrown::{HashTable, hash_table::Entry};
 
 use crate::attrs::Attrs;
 
@@ -17,14 +17,17 @@ const SMALLEST_SWEEP: usize = 1024;
 /// Every attribute set in use.
 #[derive(Debug)]
 pub(super) struct AttrTable {
-    sets: HashSet<Arc<Attrs>, RandomState>,
+    /// Each beside its hash, which is not cheap: to grow, no set is looked at.
+    sets: HashTable<(u64, Arc<Attrs>)>,
+    hasher: RandomState,
     sweep_at: usize,
 }
 
 impl AttrTable {
     /// An empty one.
     pub(super) fn new() -> Self {
-        Self { sets: HashSet::default(), sweep_at: SMALLEST_SWEEP }
+        let (sets, hasher) = (HashTable::new(), RandomState::default());
+        Self { sets, hasher, sweep_at: SMALLEST_SWEEP }
     }
 
     /// How many sets there are, those out of use and not swept yet among them.
@@ -34,10 +37,12 @@ impl AttrTable {
 
     /// The shared set equal to this one.
     pub(super) fn intern(&mut self, attrs: Arc<Attrs>) -> Arc<Attrs> {
-        if let Some(known) = self.sets.get(&attrs) {
-            return Arc::clone(known);
-        }
-        self.sets.insert(Arc::clone(&attrs));
+        let hash = self.hasher.hash_one(&*attrs);
+        let same = |(other, known): &(u64, Arc<Attrs>)| *other == hash && *known == attrs;
+        match self.sets.entry(hash, same, |(hash, _)| *hash) {
+            Entry::Occupied(known) => return Arc::clone(&known.get().1),
+            Entry::Vacant(place) => place.insert((hash, Arc::clone(&attrs))),
+        };
         if self.sets.len() >= self.sweep_at {
             self.sweep();
         }
@@ -46,8 +51,8 @@ impl AttrTable {
 
     /// Drops the sets that nobody else holds. Amortised over insertions this is constant time.
     pub(super) fn sweep(&mut self) {
-        self.sets.retain(|attrs| Arc::strong_count(attrs) > 1);
-        self.sets.shrink_to(self.sets.len() * 2);
+        self.sets.retain(|(_, attrs)| Arc::strong_count(attrs) > 1);
+        self.sets.shrink_to(self.sets.len() * 2, |(hash, _)| *hash);
         self.sweep_at = SMALLEST_SWEEP.max(self.sets.len() * 2);
     }
 }

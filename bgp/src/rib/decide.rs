@@ -9,12 +9,15 @@
 //! locally originated first, MED never compared across neighbouring ASes, a missing MED is 0,
 //! multipath over paths of equal length through different ASes.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    cmp::Reverse,
+    net::{IpAddr, Ipv4Addr},
+};
 
 use super::verdict::Step;
 use crate::{
     aspath::Asn,
-    attrs::{Attrs, DEFAULT_LOCAL_PREF, Origin},
+    attrs::{Attrs, DEFAULT_LOCAL_PREF},
     community::Community,
 };
 
@@ -43,17 +46,14 @@ pub(super) struct Contender {
     pub(super) index: usize,
     /// The step that ruled it out; `None` for paths in use.
     pub(super) lost: Option<Step>,
-    long_lived: bool,
-    local: bool,
-    external: bool,
-    weight: u32,
-    local_pref: u32,
-    hops: usize,
-    origin: Origin,
+    /// The steps before MED in their order, one after the other from the highest bit on: lower
+    /// wins.
+    merit: u128,
     /// `None` is our own AS: learned by iBGP with an empty path (RFC 4271 §9.1.2.2 c).
     neighbour: Option<Asn>,
     med: u32,
-    cost: u32,
+    /// The same of steps d and e.
+    distance: u64,
     router_id: Ipv4Addr,
     clusters: usize,
     address: Option<IpAddr>,
@@ -72,16 +72,10 @@ impl Contender {
         Self {
             index,
             lost: None,
-            long_lived: attrs.has(Community::LLGR_STALE),
-            local,
-            external,
-            weight: attrs.weight,
-            local_pref: attrs.local_pref.unwrap_or(DEFAULT_LOCAL_PREF),
-            hops: attrs.as_path.hops(),
-            origin: attrs.origin,
+            merit: merit(attrs, local),
             neighbour: attrs.as_path.first(),
             med: attrs.med.unwrap_or(0),
-            cost,
+            distance: u64::from(!external) << COST_BITS | u64::from(cost),
             router_id: attrs.originator_id.unwrap_or(router_id),
             clusters: attrs.cluster_list.len(),
             address,
@@ -95,6 +89,46 @@ impl Contender {
     }
 }
 
+/// See [`Contender::merit`].
+fn merit(attrs: &Attrs, local: bool) -> u128 {
+    let long_lived = attrs.has(Community::LLGR_STALE);
+    let local_pref = attrs.local_pref.unwrap_or(DEFAULT_LOCAL_PREF);
+    // No message holds as many.
+    let hops = u32::try_from(attrs.as_path.hops()).unwrap_or(u32::MAX);
+    u128::from(long_lived) << LONG_LIVED_AT
+        | u128::from(!local) << LEARNED_AT
+        | u128::from(!attrs.weight) << WEIGHT_AT
+        | u128::from(!local_pref) << LOCAL_PREF_AT
+        | u128::from(hops) << HOPS_AT
+        | attrs.origin as u128
+}
+
+/// The first step at which these merits differ.
+const fn step_of_merit(one: u128, other: u128) -> Step {
+    match u128::BITS - 1 - (one ^ other).leading_zeros() {
+        LONG_LIVED_AT => Step::LongLivedStale,
+        LEARNED_AT => Step::LocallyOriginated,
+        WEIGHT_AT.. => Step::Weight,
+        LOCAL_PREF_AT.. => Step::LocalPref,
+        HOPS_AT.. => Step::AsPathLength,
+        _ => Step::Origin,
+    }
+}
+
+/// The first step at which these distances differ.
+const fn step_of_distance(one: u64, other: u64) -> Step {
+    if (one ^ other) >> COST_BITS == 0 { Step::NextHopCost } else { Step::EbgpOverIbgp }
+}
+
+/// Lowest bits of the fields in [`Contender::merit`]; ORIGIN has those below.
+const HOPS_AT: u32 = 8;
+const LOCAL_PREF_AT: u32 = HOPS_AT + u32::BITS;
+const WEIGHT_AT: u32 = LOCAL_PREF_AT + u32::BITS;
+const LEARNED_AT: u32 = WEIGHT_AT + u32::BITS;
+const LONG_LIVED_AT: u32 = LEARNED_AT + 1;
+/// The cost stands below the bit of step d in [`Contender::distance`].
+const COST_BITS: u32 = u32::BITS;
+
 /// Sorts the paths best first and gives how many of them, at most `multipath`, are used. The
 /// paths after those have their `lost` set; those that lost at a later step come first. That is
 /// not the order in which they would win if the best were gone (see [`Judge::ranked`]).
@@ -106,27 +140,49 @@ pub(super) fn decide(paths: &mut [Contender], multipath: usize) -> usize {
         return 1;
     }
     let mut left = paths.len();
-    left = keep_lowest(&mut paths[..left], Step::LongLivedStale, |path| path.long_lived);
-    left = keep_lowest(&mut paths[..left], Step::LocallyOriginated, |path| !path.local);
-    left = keep_lowest(&mut paths[..left], Step::Weight, |path| !path.weight);
-    left = keep_lowest(&mut paths[..left], Step::LocalPref, |path| !path.local_pref);
-    left = keep_lowest(&mut paths[..left], Step::AsPathLength, |path| path.hops);
-    left = keep_lowest(&mut paths[..left], Step::Origin, |path| path.origin);
+    left = keep_lowest(&mut paths[..left], |path| path.merit, step_of_merit);
     left = keep_lowest_med(&mut paths[..left]);
-    left = keep_lowest(&mut paths[..left], Step::EbgpOverIbgp, |path| !path.external);
-    left = keep_lowest(&mut paths[..left], Step::NextHopCost, |path| path.cost);
+    left = keep_lowest(&mut paths[..left], |path| path.distance, step_of_distance);
     break_tie(&mut paths[..left], multipath.max(1))
 }
 
-/// Leaves those with the lowest key in front and gives their number.
-fn keep_lowest<K: Ord>(
+/// Whether the decision uses the same paths, those in `used`, with and without this other one: it
+/// loses to them for certain, and none of them to it.
+pub(super) fn is_beaten(path: &Contender, used: &[Contender], multipath: usize) -> bool {
+    let (Some(best), Some(last)) = (used.first(), used.last()) else { return false };
+    if path.merit != best.merit {
+        return path.merit > best.merit;
+    }
+    let rival = used.iter().find(|other| other.neighbour == path.neighbour);
+    if let Some(rival) = rival.filter(|rival| rival.med != path.med) {
+        return path.med > rival.med;
+    }
+    // Whom else it puts out by its MED would have lost after that step.
+    if path.distance != best.distance {
+        return path.distance > best.distance;
+    }
+    used.len() == multipath.max(1) && path.tie_break() > last.tie_break()
+}
+
+/// Whether the decision uses the same paths after a path with these attributes, which was not used,
+/// is gone: it kept none of the `others` from being used.
+pub(super) fn hid_nobody<'a>(gone: &Attrs, mut others: impl Iterator<Item = &'a Attrs>) -> bool {
+    // A step that eliminates by value spares the same paths without one of those that it eliminates.
+    // Only a MED is compared with those of some paths and not of all.
+    others.all(|other| other.med.unwrap_or(0) <= gone.med.unwrap_or(0))
+}
+
+/// Leaves those with the lowest key in front and gives their number. `step` says at which step the
+/// first of two keys has lost to the other.
+fn keep_lowest<K: Ord + Copy>(
     paths: &mut [Contender],
-    step: Step,
     key: impl Fn(&Contender) -> K,
+    step: impl Fn(K, K) -> Step,
 ) -> usize {
     let Some(lowest) = paths.iter().map(&key).min() else { return 0 };
     for path in &mut *paths {
-        path.lost = (key(path) > lowest).then_some(step);
+        let key = key(path);
+        path.lost = (key > lowest).then(|| step(key, lowest));
     }
     losers_last(paths)
 }
@@ -144,7 +200,8 @@ fn keep_lowest_med(paths: &mut [Contender]) -> usize {
     losers_last(paths)
 }
 
-/// Moves the paths that have just lost behind the others and gives the number of the others.
+/// Moves the paths that have just lost behind the others, those that lost later first, and gives
+/// the number of the others.
 fn losers_last(paths: &mut [Contender]) -> usize {
     let mut left = 0;
     for at in 0..paths.len() {
@@ -153,7 +210,7 @@ fn losers_last(paths: &mut [Contender]) -> usize {
             left += 1;
         }
     }
-    paths[left..].sort_unstable_by_key(Contender::tie_break);
+    paths[left..].sort_unstable_by_key(|path| (Reverse(path.lost), path.tie_break()));
     left
 }
 

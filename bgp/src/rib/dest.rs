@@ -113,6 +113,11 @@ impl Path {
         self.told_as
     }
 
+    /// What came of it at the last decision.
+    pub(super) const fn standing(&self) -> Standing {
+        self.standing
+    }
+
     /// What its peer accounts for by it.
     pub(super) const fn account(&self) -> Account {
         let stale = !matches!(self.marks.freshness, Freshness::Current);
@@ -254,10 +259,52 @@ impl Dest {
 
     /// Puts the paths into the order of a decision. The caller has them [`Self::stand`] afterwards.
     pub(super) fn arrange(&mut self, decided: &[Contender]) {
-        if decided.iter().enumerate().any(|(at, contender)| contender.index != at) {
-            let mut old: Vec<_> = std::mem::take(&mut self.paths).into_iter().map(Some).collect();
-            self.paths = decided.iter().filter_map(|path| old[path.index].take()).collect();
-            self.paths.extend(old.into_iter().flatten());
+        for (at, contender) in decided.iter().enumerate() {
+            // What stood in a place already taken has gone to where that place's path came from.
+            let mut from = contender.index;
+            while from < at {
+                from = decided[from].index;
+            }
+            self.paths.swap(at, from);
+        }
+    }
+
+    /// A path that has come or was replaced, and is not in use, finds its place among the others
+    /// while the used ones keep theirs. `moved` as in [`Self::stand`].
+    pub(super) fn set_aside(
+        &mut self,
+        key: PathKey,
+        eligible: bool,
+        moved: impl FnOnce(Option<PeerId>, Account, Account),
+    ) {
+        let Some(at) = self.paths.iter().position(|path| path.key == key) else { return };
+        let end = self.eligible as usize;
+        match (at < end, eligible) {
+            (false, true) => {
+                self.paths.swap(at, end);
+                self.eligible += 1;
+                self.place(end, Standing::Eligible, moved);
+            }
+            (true, false) => {
+                self.paths.swap(at, end - 1);
+                self.eligible -= 1;
+            }
+            (true, true) => self.place(at, Standing::Eligible, moved),
+            (false, false) => {}
+        }
+    }
+
+    fn place(
+        &mut self,
+        at: usize,
+        standing: Standing,
+        moved: impl FnOnce(Option<PeerId>, Account, Account),
+    ) {
+        let path = &mut self.paths[at];
+        if path.standing != standing {
+            let old = path.account();
+            path.standing = standing;
+            moved(path.key.from, old, path.account());
         }
     }
 
@@ -271,7 +318,7 @@ impl Dest {
     ) {
         let number = |count: usize| u32::try_from(count).expect("memory ends before 2^32 paths");
         (self.used, self.eligible) = (number(used), number(eligible));
-        for (at, path) in self.paths.iter_mut().enumerate() {
+        for at in 0..self.paths.len() {
             let standing = if at < used {
                 Standing::InUse
             } else if at < eligible {
@@ -279,11 +326,7 @@ impl Dest {
             } else {
                 Standing::Ineligible
             };
-            if path.standing != standing {
-                let old = path.account();
-                path.standing = standing;
-                moved(path.key.from, old, path.account());
-            }
+            self.place(at, standing, &mut moved);
         }
     }
 
@@ -311,5 +354,16 @@ impl Dest {
     /// Is nothing left of it, and nobody interested?
     pub(super) fn is_unused(&self) -> bool {
         self.paths.is_empty() && self.claims == 0 && !self.unread
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A table of a million prefixes is mostly this.
+    #[test]
+    fn a_destination_with_its_one_path_takes_96_octets() {
+        assert_eq!(size_of::<Option<Dest>>(), 96);
     }
 }

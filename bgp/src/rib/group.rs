@@ -361,13 +361,13 @@ impl Group {
             let (prefix, from) = (dest.prefix, dest.best().and_then(|best| best.key.from));
             export(dest, &mut wanted);
             let new = wanted.pop().map(|(_, attrs)| Told { attrs, from });
-            let old = self.tell(id, new.clone(), prefix.family(), loc);
-            if old != new {
-                // The batch keeps the claim that `pending` had.
-                builder.add(id, prefix, old, new.as_ref());
-            } else {
+            if self.told.get(id) == new.as_ref() {
                 loc.release(id);
+                continue;
             }
+            let old = self.tell(id, new, prefix.family(), loc);
+            // The batch keeps the claim that `pending` had.
+            builder.add(id, prefix, old, self.told.get(id));
         }
         if self.pending.is_empty() && self.cursor != DestId::FIRST {
             self.cursor = DestId::FIRST;
@@ -428,7 +428,7 @@ impl Group {
         while self.log.front().is_some_and(|(_, left)| *left == 0) {
             if let Some((batch, _)) = self.log.pop_front() {
                 self.first += 1;
-                batch.ids().for_each(|id| loc.release(id));
+                loc.release_all(batch.ids());
             }
         }
     }

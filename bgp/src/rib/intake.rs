@@ -190,13 +190,34 @@ impl Rib {
         self.loc.claim(id);
         if let Some(peer) = key.from {
             self.monitors.path_changed(&mut self.loc, peer, (id, key.path_id), old.as_ref());
-            let exists = self.loc.get(id).paths_of(peer).next().is_some();
+            let exists = new.is_some() || self.loc.get(id).paths_of(peer).next().is_some();
             if let Some(state) = self.peers.get_mut(&peer) {
-                state.path_changed(id, family, (old.map(|path| path.account()), new), exists);
+                let old = old.as_ref().map(Path::account);
+                state.path_changed(id, family, (old, new), exists);
             }
         }
-        self.settle(id, &before);
+        if self.judge().keeps_used(self.loc.get(id), key, old.as_ref()) {
+            self.set_aside(id, key);
+        } else {
+            self.settle(id, &before);
+        }
         self.loc.release(id);
+    }
+
+    /// What became of a path changes nothing for those in use.
+    fn set_aside(&mut self, id: DestId, key: PathKey) {
+        let judge = Judge { config: &self.config, peers: &self.peers, next_hops: &self.next_hops };
+        let dest = self.loc.get_mut(id);
+        let family = dest.prefix.family();
+        let eligible = dest.path(key).is_some_and(|path| judge.is_eligible(path));
+        dest.set_aside(key, eligible, |from, old, new| {
+            if let Some(state) = from.and_then(|peer| self.peers.get_mut(&peer)) {
+                state.account_changed(family, old, new);
+            }
+        });
+        if self.onlookers > 0 {
+            self.offer_to(id, PeerUp::looks_beyond_best);
+        }
     }
 
     /// Decides anew, and tells the readers if that changed what is used.

@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use smallvec::SmallVec;
 
 use super::{
+    account::Standing,
     decide::{self, Contender, Origination},
     dest::{Dest, Path, PathKey},
     export::Candidate,
@@ -34,6 +35,32 @@ impl<'a> Judge<'a> {
         let mut contenders = self.contenders(dest);
         let used = decide::decide(&mut contenders, self.config.multipath);
         (contenders, used)
+    }
+
+    /// Whether the same paths as before are used now that the one of this key has come, was replaced
+    /// or is gone; before it was `old`. Never wrong about yes: then nothing need be decided.
+    pub(super) fn keeps_used(&self, dest: &Dest, key: PathKey, old: Option<&Path>) -> bool {
+        if dest.in_use().is_empty() {
+            return false;
+        }
+        let gone_unnoticed = old.is_none_or(|old| match (old.standing(), &old.imported) {
+            (Standing::InUse, _) => false,
+            (Standing::Eligible, Ok(gone)) => {
+                let unused = &dest.eligible()[dest.in_use().len()..];
+                let others = unused.iter().filter(|path| path.key != key);
+                decide::hid_nobody(gone, others.filter_map(|path| path.imported.as_deref().ok()))
+            }
+            (Standing::Eligible | Standing::Ineligible, _) => true,
+        });
+        let come_unnoticed = || {
+            let Some(new) = dest.path(key).and_then(|new| self.contender(0, new).ok()) else {
+                return true;
+            };
+            let used = dest.in_use().iter();
+            let used: Contenders = used.filter_map(|path| self.contender(0, path).ok()).collect();
+            decide::is_beaten(&new, &used, self.config.multipath)
+        };
+        gone_unnoticed && come_unnoticed()
     }
 
     /// Every path with its verdict: the used ones, best first, then those that lost, latest first;

@@ -142,6 +142,22 @@ impl Loc {
         self.retire(id);
     }
 
+    /// The same for many, of which many may be forgotten.
+    pub(super) fn release_all(&mut self, mut ids: impl Iterator<Item = DestId>) {
+        let mut some = [DestId::FIRST; TOUCHED];
+        loop {
+            let count = ids.by_ref().zip(&mut some).map(|(id, place)| *place = id).count();
+            let some = &some[..count];
+            let last = some.iter().map(|id| self.get(*id)).filter(|dest| dest.claims == 1);
+            let hashes = last.map(|dest| self.hash(dest.prefix));
+            black_box(hashes.fold(0, |sum, hash| sum ^ self.ids.touch(hash)));
+            some.iter().for_each(|id| self.release(*id));
+            if count < TOUCHED {
+                break;
+            }
+        }
+    }
+
     /// Forgets the destination if nothing is left of it.
     pub(super) fn retire(&mut self, id: DestId) {
         let dest = self.get(id);

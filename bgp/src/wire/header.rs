@@ -71,7 +71,7 @@ pub fn frame_len(octets: &[u8], max_len: usize) -> Result<Option<usize>, Notific
 
 /// As [`frame_len`], with the kind of the message.
 pub(super) fn read(octets: &[u8], max_len: usize) -> Result<Option<(Kind, usize)>, Notification> {
-    if octets.iter().take(16).any(|octet| *octet != 0xFF) {
+    if !MARKER.starts_with(&octets[..octets.len().min(MARKER.len())]) {
         return Err(Notification::new(ErrorCode::NOT_SYNCHRONIZED, Bytes::new()));
     }
     let Some([high, low]) = octets.get(16..18) else { return Ok(None) };

@@ -3,7 +3,10 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::{aspath::AsPath, attrs::NextHop};
+use crate::{
+    aspath::AsPath,
+    attrs::{NextHop, Origin},
+};
 
 /// A path from eBGP peer `n` through AS 65001, like all others until it is changed.
 #[derive(Clone, Debug)]
@@ -269,5 +272,33 @@ proptest! {
         let used = decide(&mut one, multipath);
         prop_assert_eq!(decide(&mut other, multipath), used);
         prop_assert_eq!(one, other);
+    }
+
+    /// What spares the RIB a decision is right: with and without the path in question.
+    #[test]
+    fn a_path_that_is_beaten_or_hid_nobody_changes_nothing_for_those_in_use(
+        samples in (1..=6).map(any_sample).collect::<Vec<_>>(),
+        multipath in 1_usize..5,
+    ) {
+        let contenders = |samples: &[Sample]| -> Vec<_> {
+            let samples = samples.iter().enumerate();
+            samples.map(|(at, it)| Contender::new(at, &it.attrs, it.from, it.cost)).collect()
+        };
+        let used = |samples: &[Sample]| {
+            let mut all = contenders(samples);
+            let count = decide(&mut all, multipath);
+            all.truncate(count);
+            all
+        };
+        let (all, others) = (used(&samples), used(&samples[..5]));
+        let last = &contenders(&samples)[5];
+        if is_beaten(last, &others, multipath) {
+            prop_assert_eq!(&all, &others);
+        }
+        let unused = (0..5).filter(|at| all.iter().all(|path| path.index != *at));
+        let unused = unused.map(|at| &samples[at].attrs);
+        if all.iter().all(|path| path.index != 5) && hid_nobody(&samples[5].attrs, unused) {
+            prop_assert_eq!(&all, &others);
+        }
     }
 }

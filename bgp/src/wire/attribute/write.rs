@@ -113,7 +113,7 @@ impl<'a> Field<'a> {
             out: BytesMut::with_capacity(USUAL_LEN),
             unknown: attrs.unknown.iter().peekable(),
             partial: attrs.partial,
-            value: BytesMut::new(),
+            value: BytesMut::with_capacity(USUAL_LEN),
         }
     }
 
