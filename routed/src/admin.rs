@@ -88,7 +88,11 @@ pub enum Request {
     Drain {
         /// Whether it is wanted.
         wanted: bool,
+        /// Whether the next run of the daemon is to be drained as well.
+        lasting: bool,
     },
+    /// End. No rows: the answer comes before the end, and the socket goes with it.
+    Stop(StopMode),
     /// Peers with a session that have not taken everything yet that they are to be told, by name.
     Owed,
     /// Do something with a peer's session. No rows.
@@ -98,6 +102,16 @@ pub enum Request {
         /// What.
         action: PeerAction,
     },
+}
+
+/// What peers are told when the daemon ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StopMode {
+    /// Nothing, if they agreed on graceful restart: it will be back soon.
+    Graceful,
+    /// That it is down until further notice (RFC 4486 §4, RFC 8538 §3): they keep no routes.
+    Withdraw,
 }
 
 /// Which routes are asked for.

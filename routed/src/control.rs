@@ -1,4 +1,4 @@
-//! The command line of `routed reload`, `routed drain` and `routed peer`: what changes a running daemon.
+//! The command line of `routed reload`, `routed drain`, `routed stop` and `routed peer`: what changes a running daemon.
 
 use std::{
     io::{self, Write as _},
@@ -8,7 +8,7 @@ use std::{
 
 use clap::{Args, Subcommand, ValueEnum};
 use routed::{
-    admin::{Direction, PeerAction},
+    admin::{Direction, PeerAction, StopMode},
     config::DEFAULT_ADMIN,
     show,
 };
@@ -33,6 +33,30 @@ pub(crate) struct DrainArgs {
     /// Return when every peer with a session has been told, after so many seconds at most (30)
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "30")]
     wait: Option<u16>,
+    /// The daemon's sockets.admin
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_ADMIN)]
+    socket: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StopArgs {
+    /// It will be back soon: peers that agreed on graceful restart keep our routes meanwhile; as SIGTERM
+    /// does (default)
+    #[arg(long, group = "how")]
+    graceful: bool,
+    /// It leaves: peers are told GRACEFUL_SHUTDOWN (RFC 8326), get time to send traffic another way, and
+    /// then that it is down
+    #[arg(long, group = "how")]
+    drain: bool,
+    /// It is to be without traffic at once: peers are told that it is down and drop its routes
+    #[arg(long, group = "how")]
+    withdraw: bool,
+    /// Each step takes so many seconds at most: peers hearing of the drain, the daemon ending
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    wait: u16,
+    /// After all peers have heard of the drain: seconds for the fabric to pass it on
+    #[arg(long, value_name = "SECONDS", default_value_t = 5, requires = "drain")]
+    settle: u16,
     /// The daemon's sockets.admin
     #[arg(long, value_name = "PATH", default_value = DEFAULT_ADMIN)]
     socket: PathBuf,
@@ -95,7 +119,7 @@ pub(crate) fn reload(args: &ReloadArgs) -> anyhow::Result<()> {
 
 /// Has the router drained, or no longer.
 pub(crate) fn drain(args: &DrainArgs, wanted: bool) -> anyhow::Result<()> {
-    for note in show::control::drain(wanted, &args.socket)? {
+    for note in show::control::drain(wanted, true, &args.socket)? {
         writeln!(io::stderr(), "{note}")?;
     }
     let Some(seconds) = args.wait else { return Ok(()) };
@@ -104,6 +128,35 @@ pub(crate) fn drain(args: &DrainArgs, wanted: bool) -> anyhow::Result<()> {
         return Ok(());
     }
     anyhow::bail!("after {seconds} s not yet told: {}; the others are", owed.join(", "))
+}
+
+/// Has the daemon end, and says what it came to.
+pub(crate) fn stop(args: &StopArgs) -> anyhow::Result<()> {
+    let patience = Duration::from_secs(args.wait.into());
+    if args.drain {
+        show::control::drain(true, false, &args.socket)?;
+        let owed = show::control::told(patience, &args.socket)?;
+        if owed.is_empty() {
+            print("drained: every peer with a session has been told\n")?;
+        } else {
+            // Going on loses what still comes by those; staying helps nobody who wants to go.
+            let (seconds, owed) = (args.wait, owed.join(", "));
+            print(&format!("after {seconds} s not yet told of the drain: {owed}; going on\n"))?;
+        }
+        std::thread::sleep(Duration::from_secs(args.settle.into()));
+    }
+    let (mode, told) = if args.drain || args.withdraw {
+        (StopMode::Withdraw, "peers have been told that this router is down")
+    } else {
+        (StopMode::Graceful, "peers that agreed on graceful restart keep its routes for now")
+    };
+    if !show::control::stop(mode, patience, &args.socket)? {
+        anyhow::bail!(
+            "after {} s the daemon has not ended yet; the log says what it waits for",
+            args.wait
+        );
+    }
+    print(&format!("stopped: {told}; kernel routes and pods stay as they are\n"))
 }
 
 /// Has the daemon act on one session.

@@ -25,3 +25,4 @@ pub mod restart;
 pub mod run;
 pub mod show;
 pub mod sources;
+mod systemd;

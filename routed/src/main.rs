@@ -2,7 +2,7 @@
 //!
 //! In: arguments. Out: a running daemon, or text on stdout with errors on stderr. Exit code 0 is
 //! success, 1 a failure that was explained, 2 a wrong command line, 3 a tested path that is
-//! rejected.
+//! rejected, 10 a daemon that was to leave the fabric.
 
 mod control;
 
@@ -17,7 +17,7 @@ use bgp::{family::Family, prefix::Prefix};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnetwork::IpNetwork;
 use routed::{
-    admin::Selection,
+    admin::{Selection, StopMode},
     cleanup::{self, Cleanup},
     config::{Config, DEFAULT_ADMIN, DEFAULT_PATH, Loaded},
     dump, inspect, ipam, policy_test, run,
@@ -46,6 +46,8 @@ enum Command {
     Drain(control::DrainArgs),
     /// End a drain
     Undrain(control::DrainArgs),
+    /// Have the daemon end, and wait until it has; kernel routes and pods stay as they are
+    Stop(control::StopArgs),
     /// Start, stop or reset the session of a peer, or have routes told again
     Peer(control::PeerArgs),
     /// Show what the running daemon knows
@@ -285,11 +287,12 @@ enum FamilyArg {
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
-        Command::Run(args) => start(&args).map(|()| ExitCode::SUCCESS),
+        Command::Run(args) => start(&args),
         Command::Check(args) => check(&args),
         Command::Reload(args) => control::reload(&args).map(|()| ExitCode::SUCCESS),
         Command::Drain(args) => control::drain(&args, true).map(|()| ExitCode::SUCCESS),
         Command::Undrain(args) => control::drain(&args, false).map(|()| ExitCode::SUCCESS),
+        Command::Stop(args) => control::stop(&args).map(|()| ExitCode::SUCCESS),
         Command::Peer(args) => control::peer(args).map(|()| ExitCode::SUCCESS),
         Command::Show(args) => shown(args).map(|()| ExitCode::SUCCESS),
         Command::Why(args) => why(args),
@@ -308,7 +311,7 @@ fn main() -> ExitCode {
     })
 }
 
-fn start(args: &RunArgs) -> anyhow::Result<()> {
+fn start(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let Loaded { config, warnings } = Config::load(&args.config)?;
     let filter = EnvFilter::try_new(&args.log)
         .with_context(|| format!("--log {:?} is not a filter; write info or debug", args.log))?;
@@ -317,11 +320,15 @@ fn start(args: &RunArgs) -> anyhow::Result<()> {
         let file = args.config.display();
         tracing::warn!("{file}{}{}", warning.place, warning.caution);
     }
-    tokio::runtime::Builder::new_multi_thread()
+    let mode = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime's threads")?
-        .block_on(run::run(args.config.clone(), config))
+        .block_on(run::run(args.config.clone(), config))?;
+    Ok(match mode {
+        StopMode::Graceful => ExitCode::SUCCESS,
+        StopMode::Withdraw => ExitCode::from(WITHDRAWN),
+    })
 }
 
 fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
@@ -428,6 +435,9 @@ fn test_policy(args: &TestArgs) -> anyhow::Result<ExitCode> {
     }
     Ok(if view.accepted { ExitCode::SUCCESS } else { ExitCode::from(REJECTED) })
 }
+
+/// Exit code of a daemon that was to leave the fabric: its unit does not start it again.
+const WITHDRAWN: u8 = 10;
 
 /// Exit code of a test whose path does not pass: apart from 1, a test that could not be made,
 /// and 2, a wrong command line.

@@ -12,6 +12,7 @@ use bgp::session::Cease;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
+    admin::StopMode,
     bmp::Stations,
     config::{
         Config, Invalid, Loaded, Warning,
@@ -32,7 +33,14 @@ pub(crate) enum Ask {
     /// Read the file again.
     Reload { dry_run: bool, answer: oneshot::Sender<Result<Report, ReloadError>> },
     /// Be drained, or no longer.
-    Drain { wanted: bool, answer: oneshot::Sender<Result<Vec<String>, ReloadError>> },
+    Drain {
+        wanted: bool,
+        /// Also after a restart of the daemon.
+        lasting: bool,
+        answer: oneshot::Sender<Result<Vec<String>, ReloadError>>,
+    },
+    /// End.
+    Stop { mode: StopMode, answer: oneshot::Sender<Result<(), ReloadError>> },
 }
 
 /// What a reload came to.
@@ -108,14 +116,24 @@ impl ReloadHandle {
     }
 
     /// Has everything that peers are told marked with GRACEFUL_SHUTDOWN, or no longer
-    /// (RFC 8326 §4.1). Gives what else an operator should know.
+    /// (RFC 8326 §4.1); if `lasting`, after a restart of the daemon as well. Gives what else an operator should know.
     ///
     /// # Errors
     ///
     /// [`ReloadError`]; then nothing has changed.
-    pub async fn drain(&self, wanted: bool) -> Result<Vec<String>, ReloadError> {
+    pub async fn drain(&self, wanted: bool, lasting: bool) -> Result<Vec<String>, ReloadError> {
         let (answer, answered) = oneshot::channel();
-        self.ask(Ask::Drain { wanted, answer }, answered).await
+        self.ask(Ask::Drain { wanted, lasting, answer }, answered).await
+    }
+
+    /// Has the daemon end; returns when it begins to.
+    ///
+    /// # Errors
+    ///
+    /// [`ReloadError::Stopping`] if it does so already.
+    pub async fn stop(&self, mode: StopMode) -> Result<(), ReloadError> {
+        let (answer, answered) = oneshot::channel();
+        self.ask(Ask::Stop { mode, answer }, answered).await
     }
 
     async fn ask<T>(
@@ -140,19 +158,30 @@ impl Running {
         Self { path, config, peering, stations, node, drain }
     }
 
-    /// Ends stations and sessions; the peers hear this reason.
-    pub(crate) async fn stop(self, cease: Cease) {
+    /// Ends stations and sessions.
+    pub(crate) async fn stop(self, mode: StopMode) {
+        let cease = match mode {
+            StopMode::Graceful => Cease::GracefulStop,
+            StopMode::Withdraw => Cease::AdminShutdown(String::new()),
+        };
         self.stations.stop().await;
         self.peering.stop(cease).await;
     }
 
-    /// Does what was asked for and answers.
-    pub(crate) async fn answer(&mut self, ask: Ask) {
+    /// Does what was asked for and answers. Gives how to end, if that was it.
+    pub(crate) async fn answer(&mut self, ask: Ask) -> Option<StopMode> {
         // Who asked may have gone.
         match ask {
             Ask::Reload { dry_run, answer } => drop(answer.send(self.reload(dry_run).await)),
-            Ask::Drain { wanted, answer } => drop(answer.send(self.order_drain(wanted).await)),
+            Ask::Drain { wanted, lasting, answer } => {
+                drop(answer.send(self.order_drain(wanted, lasting).await));
+            }
+            Ask::Stop { mode, answer } => {
+                drop(answer.send(Ok(())));
+                return Some(mode);
+            }
         }
+        None
     }
 
     /// The same for a signal, which nobody answers but the log.
@@ -204,7 +233,11 @@ impl Running {
         Ok(Report { file, changes, warnings, remarks, applied })
     }
 
-    async fn order_drain(&mut self, wanted: bool) -> Result<Vec<String>, ReloadError> {
+    async fn order_drain(
+        &mut self,
+        wanted: bool,
+        lasting: bool,
+    ) -> Result<Vec<String>, ReloadError> {
         if !wanted && self.drain.is_by_file() {
             return Err(ReloadError::DrainedByFile(self.path.clone()));
         }
@@ -212,7 +245,8 @@ impl Running {
         config.speaker.drain = wanted;
         self.peering.apply(&config).await?;
         self.config = config;
-        let remark = self.drain.order(wanted).err().map(|error| {
+        let ordered = if lasting { self.drain.order(wanted) } else { Ok(()) };
+        let remark = ordered.err().map(|error| {
             let next = if wanted { "will not be" } else { "will be" };
             format!(
                 "the next run of routed {next} drained, since its mark cannot be changed: {error}"

@@ -4,17 +4,14 @@
 //! could not start.
 //!
 //! Order of the start: what can fail for the operator's reasons (sockets, the kernel) comes before
-//! the first word to a peer. Order of the end: no new pods, then stations and peers hear that we go.
+//! the first word to a peer. Order of the end: no new pods, then stations and peers hear that we go,
+//! then the sockets of administrators and probes close.
 //! Kernel routes and pods stay as they are; the next run takes them over.
 
 use std::{path::PathBuf, time::Instant};
 
 use anyhow::{Context as _, bail};
-use bgp::{
-    config::Restarted,
-    family::Family,
-    session::{Cease, State},
-};
+use bgp::{config::Restarted, family::Family, session::State};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
@@ -22,7 +19,7 @@ use tokio::{
 };
 
 use crate::{
-    admin::AdminServer,
+    admin::{AdminServer, StopMode},
     announce,
     bmp::Stations,
     cni,
@@ -42,15 +39,16 @@ use crate::{
     reload::{ReloadHandle, Running},
     restart,
     sources::{KernelHandle, Sources},
+    systemd,
 };
 
-/// Runs until SIGTERM or SIGINT. SIGHUP reads `path`, from which `config` comes, again.
+/// Runs until SIGTERM or SIGINT, which end it gracefully, or `routed stop`; tells which it was. SIGHUP reads `path`, from which `config` comes, again.
 ///
 /// # Errors
 ///
 /// What could not be started, with the key of the configuration that it belongs to; or which part
 /// ended although nobody asked it to.
-pub async fn run(path: PathBuf, mut config: Config) -> anyhow::Result<()> {
+pub async fn run(path: PathBuf, mut config: Config) -> anyhow::Result<StopMode> {
     let started = Instant::now();
     let mut signals = Signals::new()?;
     let metrics = Metrics::new();
@@ -81,11 +79,13 @@ pub async fn run(path: PathBuf, mut config: Config) -> anyhow::Result<()> {
         kernel: kernel.routes.as_ref().map(|(handle, _)| handle.clone()),
     };
     let (reload, mut asks) = ReloadHandle::new();
+    // What people look through stays until the end.
+    let mut windows = Parts::default();
     let admin = AdminServer::bind(&config.sockets.admin, sources.clone(), reload)?;
-    parts.spawn("sockets.admin", admin.run());
+    windows.spawn("sockets.admin", admin.run());
     if let Some(address) = config.sockets.http {
         let http = HttpServer::bind(address, metrics, sources).await?;
-        parts.spawn("sockets.http", http.run());
+        windows.spawn("sockets.http", http.run());
     }
     let links = kernel.links.clone();
     kernel.spawn(best, &peering, node.as_ref(), &mut parts);
@@ -98,23 +98,32 @@ pub async fn run(path: PathBuf, mut config: Config) -> anyhow::Result<()> {
     }
 
     tracing::info!(node = config.node.name, "running");
+    systemd::tell("READY=1");
     let mut running = Running::new(path, config, peering, stations, node, drain);
     let ended = loop {
         tokio::select! {
             signal = signals.next() => match signal {
-                Asked::Stop => break None,
+                Asked::Stop => break Ok(StopMode::Graceful),
                 Asked::Reload => running.reload_by_signal().await,
             },
-            Some(ask) = asks.recv() => running.answer(ask).await,
-            part = parts.ended() => break Some(part),
+            Some(ask) = asks.recv() => if let Some(mode) = running.answer(ask).await {
+                break Ok(mode);
+            },
+            part = parts.ended() => break Err(part),
+            window = windows.ended() => break Err(window),
         }
     };
-    tracing::info!("stopping");
+    let mode = ended.unwrap_or(StopMode::Graceful);
+    tracing::info!(?mode, "stopping");
+    systemd::tell("STOPPING=1");
+    // Who asks for more is refused.
+    drop(asks);
     parts.stop().await;
-    running.stop(Cease::GracefulStop).await;
+    running.stop(mode).await;
+    windows.stop().await;
     match ended {
-        None => Ok(()),
-        Some(part) => bail!("{part} ended unexpectedly; the log says why, please report it"),
+        Ok(mode) => Ok(mode),
+        Err(part) => bail!("{part} ended unexpectedly; the log says why, please report it"),
     }
 }
 

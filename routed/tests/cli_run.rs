@@ -6,6 +6,7 @@ use std::{
     fs,
     io::{BufRead as _, BufReader},
     net::TcpListener,
+    os::unix::net::UnixDatagram,
     path::Path,
     process::{Child, Command, Stdio},
     sync::mpsc,
@@ -26,8 +27,13 @@ struct Daemon {
 
 impl Daemon {
     fn start(config: &Path) -> Self {
+        Self::started(config, &[])
+    }
+
+    fn started(config: &Path, environment: &[(&str, &str)]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_routed"))
             .args(["run", "--config", config.to_str().unwrap()])
+            .envs(environment.iter().copied())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -142,4 +148,83 @@ fn a_second_daemon_on_the_same_socket_does_not_take_it_away() {
     assert!(log.last().unwrap().contains("another routed is listening on"), "{log:?}");
     assert!(socket.exists());
     drop(first);
+}
+
+fn routed(arguments: &[&str]) -> std::process::Output {
+    Command::new(env!("CARGO_BIN_EXE_routed")).args(arguments).output().unwrap()
+}
+
+/// A service manager's socket, and what it hears.
+fn service_manager(folder: &Path) -> (std::path::PathBuf, UnixDatagram) {
+    let path = folder.join("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    (path, socket)
+}
+
+fn heard(socket: &UnixDatagram) -> String {
+    let mut octets = [0; 64];
+    let length = socket.recv(&mut octets).expect("the service manager is told");
+    String::from_utf8(octets[..length].to_vec()).unwrap()
+}
+
+#[test]
+fn stop_waits_until_the_daemon_has_ended_and_the_service_manager_hears_of_it() {
+    for (how, code) in [("--graceful", 0), ("--withdraw", 10), ("--drain", 10)] {
+        let folder = tempfile::tempdir().unwrap();
+        let (notify, manager) = service_manager(folder.path());
+        let config = write_config(folder.path(), free_port());
+        let mut daemon = Daemon::started(&config, &[("NOTIFY_SOCKET", notify.to_str().unwrap())]);
+        assert_eq!(heard(&manager), "READY=1");
+        let socket = folder.path().join("routed.sock");
+        let mut arguments = vec!["stop", how, "--socket", socket.to_str().unwrap()];
+        if how == "--drain" {
+            arguments.extend(["--settle", "0"]);
+        }
+        let stopped = routed(&arguments);
+        assert!(stopped.status.success(), "{how}: {stopped:?}");
+        assert!(!socket.exists(), "{how}: returned before the end");
+        assert_eq!(heard(&manager), "STOPPING=1");
+        let told = String::from_utf8(stopped.stdout).unwrap();
+        assert!(told.contains("stopped: peers"), "{how}: {told}");
+        assert_eq!(told.contains("drained: every peer"), how == "--drain", "{how}: {told}");
+        let (ended, log) = daemon.wait();
+        assert_eq!(ended, Some(code), "{how}: {log:?}");
+        assert!(!folder.path().join("routed.drain").exists(), "{how}: remembered");
+    }
+    let nowhere = routed(&["stop", "--socket", "/nonexistent/routed.sock"]);
+    assert_eq!(nowhere.status.code(), Some(1));
+}
+
+#[test]
+fn the_unit_is_one_that_systemd_takes_and_names_options_that_exist() {
+    let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests/routed.service");
+    let text = fs::read_to_string(&unit).unwrap();
+    let program = env!("CARGO_BIN_EXE_routed");
+    let commands = text.lines().filter_map(|line| line.split_once("=/usr/local/bin/routed "));
+    let mut seen = 0;
+    for (_, arguments) in commands {
+        seen += 1;
+        let mut words = arguments.split_whitespace();
+        let command = words.next().unwrap();
+        let help = String::from_utf8(routed(&[command, "--help"]).stdout).unwrap();
+        for option in words.filter(|word| word.starts_with("--")) {
+            assert!(help.contains(option), "routed {command} has no {option}");
+        }
+    }
+    assert_eq!(seen, 4, "check, run, reload, stop");
+
+    // A program of that name need not be installed where this is verified.
+    let folder = tempfile::tempdir().unwrap();
+    let copy = folder.path().join("routed.service");
+    fs::write(&copy, text.replace("/usr/local/bin/routed", program)).unwrap();
+    match Command::new("systemd-analyze").arg("verify").arg(&copy).output() {
+        Ok(verified) => {
+            let complaints = String::from_utf8_lossy(&verified.stderr).into_owned();
+            let ours: Vec<_> =
+                complaints.lines().filter(|line| line.contains("routed.service")).collect();
+            assert_eq!(ours, [""; 0], "{complaints}");
+        }
+        Err(error) => eprintln!("not verified by systemd-analyze: {error}"),
+    }
 }

@@ -4,7 +4,7 @@ use bgp::session::State;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Refusal,
+    Refusal, StopMode,
     answer::{find_peer, of_part},
 };
 use crate::{
@@ -68,9 +68,19 @@ pub(super) async fn reload(
 }
 
 /// Has the router drained, or no longer.
-pub(super) async fn drain(reload: &ReloadHandle, wanted: bool) -> Result<Vec<String>, Refusal> {
+pub(super) async fn drain(
+    reload: &ReloadHandle,
+    wanted: bool,
+    lasting: bool,
+) -> Result<Vec<String>, Refusal> {
     let refused = |error: ReloadError| Refusal::NotDrained { reason: error.to_string() };
-    reload.drain(wanted).await.map_err(refused)
+    reload.drain(wanted, lasting).await.map_err(refused)
+}
+
+/// Has the daemon end. There is nothing to be told afterwards.
+pub(super) async fn stop(reload: &ReloadHandle, mode: StopMode) -> Result<Vec<()>, Refusal> {
+    reload.stop(mode).await.map_err(refusal)?;
+    Ok(Vec::new())
 }
 
 /// Names of the peers that have not taken everything yet.

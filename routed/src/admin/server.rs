@@ -160,7 +160,10 @@ async fn reply(
         Request::Leases => answer.rows(answer::leases(sources).await).await,
         Request::PutRight => answer.rows(answer::put_right(sources).await).await,
         Request::Reload { dry_run } => answer.rows(control::reload(reload, dry_run).await).await,
-        Request::Drain { wanted } => answer.rows(control::drain(reload, wanted).await).await,
+        Request::Drain { wanted, lasting } => {
+            answer.rows(control::drain(reload, wanted, lasting).await).await
+        }
+        Request::Stop(mode) => answer.rows(control::stop(reload, mode).await).await,
         Request::Owed => answer.rows(control::owed(sources).await).await,
         Request::Peer { peer, action } => {
             answer.rows(control::act(sources, &peer, action).await).await

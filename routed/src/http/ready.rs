@@ -3,7 +3,8 @@
 //! Readiness of BGP has two phases. In the first every peer must be established: that holds back
 //! a rolling update until this node is whole again. It ends when each peer has been established
 //! once, or [`STARTUP`] has passed; from then on one established peer is enough, so that a dead
-//! ToR does not make all its nodes not ready. A node without peers is ready.
+//! ToR does not make all its nodes not ready. A node without peers is ready, a drained one is not, nor
+//! one whose daemon is ending.
 
 use std::{io, path::Path, time::Duration};
 
@@ -52,6 +53,10 @@ pub(super) async fn checks(sources: &Sources) -> Vec<Check> {
     let statuses: Vec<_> = sources.peers.list().iter().map(PeerHandle::status).collect();
     let mut checks =
         vec![Check { name: "bgp", outcome: bgp(&statuses, sources.started.elapsed()) }];
+    if let Ok(true) = in_time(sources.rib.is_drained()).await {
+        let drained = "traffic is sent elsewhere; `routed undrain` ends it".to_owned();
+        checks.push(Check { name: "drain", outcome: Err(drained) });
+    }
     if let Some(kernel) = &sources.kernel {
         let outcome = match kernel.ask(Fib::is_ready).await {
             Ok(true) => Ok("routes are in step".to_owned()),

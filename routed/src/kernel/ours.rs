@@ -153,18 +153,19 @@ fn delete(route: &RouteMessage) -> RouteNetlinkMessage {
     let mut message = RouteMessage::default();
     message.header = route.header.clone();
     message.header.flags = netlink_packet_route::route::RouteFlags::empty();
-    let identifies = |attribute: &&RouteAttribute| {
-        matches!(
-            attribute,
-            RouteAttribute::Destination(_)
-                | RouteAttribute::Oif(_)
-                | RouteAttribute::Gateway(_)
-                | RouteAttribute::Via(_)
-                | RouteAttribute::Table(_)
-                | RouteAttribute::Priority(_)
-                | RouteAttribute::MultiPath(_)
-                | RouteAttribute::NhId(_)
-        )
+    let names_group = |attribute: &RouteAttribute| matches!(attribute, RouteAttribute::NhId(_));
+    let by_group = route.attributes.iter().any(names_group);
+    let identifies = |attribute: &&RouteAttribute| match attribute {
+        RouteAttribute::Destination(_)
+        | RouteAttribute::Table(_)
+        | RouteAttribute::Priority(_)
+        | RouteAttribute::NhId(_) => true,
+        // Of a route that names a group the kernel may list the hops too, and takes one or the other.
+        RouteAttribute::Oif(_)
+        | RouteAttribute::Gateway(_)
+        | RouteAttribute::Via(_)
+        | RouteAttribute::MultiPath(_) => !by_group,
+        _ => false,
     };
     message.attributes = route.attributes.iter().filter(identifies).cloned().collect();
     RouteNetlinkMessage::DelRoute(message)

@@ -1,14 +1,17 @@
-//! `routed reload`, `routed drain` and `routed peer …`: asks the running daemon to change something.
+//! `routed reload`, `routed drain`, `routed stop` and `routed peer …`: asks the running daemon to change something.
 //!
 //! In: what to change, and the path of the administrator's socket. Out: text for stdout, or an
 //! error that says what to do.
 
 use std::{
     fmt::Write as _,
+    io,
+    os::unix::net::UnixStream,
     path::Path,
     time::{Duration, Instant},
 };
 
+use plugin::rpc::RpcError;
 use serde::Serialize;
 
 use super::{
@@ -16,7 +19,7 @@ use super::{
     table::{Align, Table},
 };
 use crate::{
-    admin::{PeerAction, ReloadRow, Request},
+    admin::{PeerAction, ReloadRow, Request, StopMode},
     config::diff::{Change, Effect},
 };
 
@@ -76,13 +79,36 @@ pub fn peer(name: &str, action: PeerAction, socket: &Path) -> Result<(), ShowErr
     ask::<()>(socket, &request).map(drop)
 }
 
-/// Has the router drained, or no longer. Gives what belongs on stderr, line by line.
+/// Has the router drained, or no longer; if `lasting`, after a restart of the daemon as well. Gives what belongs on stderr, line by line.
 ///
 /// # Errors
 ///
 /// [`ShowError`].
-pub fn drain(wanted: bool, socket: &Path) -> Result<Vec<String>, ShowError> {
-    ask(socket, &Request::Drain { wanted })
+pub fn drain(wanted: bool, lasting: bool, socket: &Path) -> Result<Vec<String>, ShowError> {
+    ask(socket, &Request::Drain { wanted, lasting })
+}
+
+/// Has the daemon end and waits until it has, so long at most. False if it has not.
+///
+/// # Errors
+///
+/// [`ShowError`].
+pub fn stop(mode: StopMode, patience: Duration, socket: &Path) -> Result<bool, ShowError> {
+    match ask::<()>(socket, &Request::Stop(mode)) {
+        // It was quicker to end than to answer.
+        Err(ShowError::Answer(RpcError::Io(error)))
+            if error.kind() == io::ErrorKind::UnexpectedEof => {}
+        outcome => drop(outcome?),
+    }
+    let start = Instant::now();
+    // It takes the socket away last of all.
+    while UnixStream::connect(socket).is_ok() {
+        if start.elapsed() >= patience {
+            return Ok(false);
+        }
+        std::thread::sleep(LOOK_AGAIN);
+    }
+    Ok(true)
 }
 
 /// Waits until every peer with a session has taken what it is to be told, so long at most; the

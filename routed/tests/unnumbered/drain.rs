@@ -79,3 +79,29 @@ fn rfc8326_4_a_drain_outlasts_reloads_sessions_and_the_daemon_until_it_is_ended(
     );
     assert!(!a.path("admin.drain").exists());
 }
+
+#[test]
+fn what_a_neighbour_keeps_of_a_router_that_stops_depends_on_how() {
+    for (how, kept) in [("--graceful", true), ("--withdraw", false), ("--drain --settle 1", false)]
+    {
+        let (mut a, mut b) = pair();
+        a.routed(1, PEER);
+        b.routed(2, PEER);
+        until("announced", || marked(&b) == [Some(false); 2]);
+        let kernel = a.ip("route show proto 132");
+        let stopped = routed(&a, &format!("stop {how}"));
+        assert!(stopped.status.success(), "{how}: {stopped:?}");
+        assert_eq!(a.ip("route show proto 132"), kernel, "{how}: kernel routes stay");
+        if kept {
+            until("noticed", || !b.is_established());
+            assert_eq!(marked(&b), [Some(false); 2], "{how}");
+        } else {
+            until("withdrawn", || marked(&b) == [None; 2]);
+            assert!(b.log("routed").contains("Administrative Shutdown"), "{how}");
+        }
+        if how.starts_with("--drain") {
+            let told = String::from_utf8_lossy(&stopped.stdout).into_owned();
+            assert!(told.starts_with("drained: every peer with a session has been told"), "{told}");
+        }
+    }
+}
