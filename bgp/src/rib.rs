@@ -49,7 +49,8 @@ pub use self::{
     aggregate::Aggregate,
     dest::BestPath,
     dump::{DumpCursor, Dumped, DumpedPath},
-    group::{SharedBatch, Unsendable},
+    export::Unsendable,
+    group::SharedBatch,
     imports::ImportCounts,
     limit::{LimitEvent, LimitKind},
     loc::BestChange,
@@ -104,6 +105,8 @@ pub struct Rib {
     now: Timestamp,
     /// Limits that somebody must hear of, with their value, until they are read.
     limit_events: BTreeMap<(PeerId, Family, LimitKind), u32>,
+    /// What is too long for peers, until it is read.
+    unsendable: BTreeMap<PeerId, Unsendable>,
     /// Peers whose routes are waited for before learned routes are told to anybody.
     deferred_for: BTreeSet<PeerId>,
 }
@@ -124,6 +127,7 @@ impl Rib {
             loners: 0,
             ready: VecDeque::new(),
             limit_events: BTreeMap::new(),
+            unsendable: BTreeMap::new(),
             deferred_for: BTreeSet::new(),
             monitors: Monitors::default(),
             now: Timestamp::UNKNOWN,
@@ -311,6 +315,7 @@ impl Rib {
                 let mut exporter = Exporter::new(Us { config, deferring }, to, share);
                 let own = out.pull(loc, budget, |dest, wanted| exporter.tell(judge, dest, wanted));
                 held_back = out.newly_held_back();
+                self.unsendable.extend(exporter.take_unsendable().map(|(_, it)| (peer, it)));
                 self.restore(peer, Out::Alone(out));
                 News::Own(own)
             }
@@ -323,6 +328,10 @@ impl Rib {
                 let pulled = groups.pull(group, peer, loc, budget, |dest, wanted| {
                     exporter.tell(judge, dest, wanted);
                 });
+                if let Some((from, too_long)) = exporter.take_unsendable() {
+                    let members = groups.members(group).filter(|peer| from != Some(*peer));
+                    self.unsendable.extend(members.map(|peer| (peer, too_long.clone())));
+                }
                 self.restore(peer, Out::Member(group));
                 match pulled {
                     Pulled::Own(own) => News::Own(own),

@@ -262,9 +262,7 @@ impl Speaker {
                     }
                 }
                 News::Shared { batch, to } => {
-                    // What cannot be told is withdrawn.
-                    let (pieces, _) = batch.encode(to, &codec);
-                    for (octets, updates) in pieces {
+                    for (octets, updates) in batch.encode(to, &codec) {
                         peer.backlog += octets.len();
                         peer.session.send_updates(octets, updates, now);
                     }

@@ -6,11 +6,13 @@
 //! share their attributes.
 
 mod as_path;
+mod fit;
 mod marks;
 mod select;
 
 use std::{net::IpAddr, sync::Arc};
 
+pub use self::fit::Unsendable;
 pub(super) use self::select::ToldPath;
 use super::{
     bandwidth,
@@ -63,6 +65,8 @@ pub(super) struct Exporter<'a, F> {
     tells_best_only: bool,
     /// What became of the last path of a peer.
     known: Option<Exported>,
+    /// Paths that no message can hold, and whose the first is.
+    unsendable: Option<(Option<PeerId>, Unsendable)>,
 }
 
 /// An outcome to use again for other prefixes.
@@ -98,11 +102,31 @@ impl<'a, F: FnMut(Attrs) -> Arc<Attrs>> Exporter<'a, F> {
         let policy = to.1.config.export.as_ref();
         let by_prefix = policy.is_some_and(|policy| policy.depends_on_prefix());
         let tells_best_only = !to.1.looks_beyond_best();
-        Self { us, to, share, last: None, by_prefix, tells_best_only, known: None }
+        Self {
+            us,
+            to,
+            share,
+            last: None,
+            by_prefix,
+            tells_best_only,
+            known: None,
+            unsendable: None,
+        }
     }
 
     /// What the peer is told of this path.
     pub(super) fn export(
+        &mut self,
+        prefix: Prefix,
+        path: Candidate<'_>,
+    ) -> Result<Arc<Attrs>, NotAdvertised> {
+        let outcome = self.export_again(prefix, path);
+        self.note_unsendable(prefix, path.from.map(|(id, _)| id), &outcome);
+        outcome
+    }
+
+    /// The same as for the last path, if that was like this one.
+    fn export_again(
         &mut self,
         prefix: Prefix,
         path: Candidate<'_>,
@@ -271,6 +295,7 @@ impl<'a, F: FnMut(Attrs) -> Arc<Attrs>> Exporter<'a, F> {
         };
         attrs.otc = self.otc(&attrs)?;
         marks::add(&mut attrs, family, self.us.config, self.to.1);
+        let attrs = fit::fitting(attrs, family, self.to.1)?;
         let after = (self.share)(attrs);
         let (before, bandwidth) = (accepted, path.bandwidth);
         self.last = Some(Rewritten { family, from, bandwidth, before, after: Arc::clone(&after) });

@@ -18,7 +18,7 @@ use std::{
     sync::Arc,
 };
 
-pub use self::batch::{SharedBatch, Unsendable};
+pub use self::batch::SharedBatch;
 use self::{batch::Builder, member::Member};
 pub(super) use self::{key::manner, member::Known};
 use super::{
@@ -168,6 +168,12 @@ impl Groups {
             }
         }
         peers
+    }
+
+    /// Who is in a group.
+    pub(super) fn members(&self, id: GroupId) -> impl Iterator<Item = PeerId> {
+        let group = self.groups.get(&id);
+        group.into_iter().flat_map(|group| group.members.keys().copied())
     }
 
     /// How the members of a group are seen by export.

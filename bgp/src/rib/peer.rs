@@ -31,6 +31,7 @@ use crate::{
     role::Role,
     session::Established,
     timestamp::Timestamp,
+    wire::{Codec, MAX_EXTENDED_LEN, MAX_LEN},
 };
 
 /// A peer of this router, by a number given by the caller and never used for another peer.
@@ -118,6 +119,10 @@ pub struct SessionOptions {
     pub add_path_receive: FamilySet,
     /// Families whose prefixes it is told with path identifiers: it can be told of several paths.
     pub add_path_send: FamilySet,
+    /// The peer reads AS numbers of two octets only (RFC 6793 §4.2).
+    pub two_octet_as: bool,
+    /// It takes messages of up to 65535 octets instead of 4096 (RFC 8654 §4).
+    pub extended_messages: bool,
     /// The answer to a route refresh is marked at its beginning and end (RFC 7313).
     pub enhanced_refresh: bool,
     /// Our role towards the peer (RFC 9234).
@@ -131,6 +136,8 @@ impl From<&Established> for SessionOptions {
             long_lived: terms.long_lived_families(),
             add_path_receive: terms.codec.add_path_receive,
             add_path_send: terms.codec.add_path_send,
+            two_octet_as: !terms.codec.four_octet_as,
+            extended_messages: terms.codec.max_send_len > MAX_LEN,
             enhanced_refresh: terms.enhanced_refresh,
             role: terms.role,
         }
@@ -180,6 +187,21 @@ impl PeerUp {
     /// The number by which it is told of a path: 0 where it is told of one at most.
     pub(super) const fn number_told(&self, path: &Path, family: Family) -> u32 {
         if self.options.add_path_send.contains(family) { path.told_as() } else { 0 }
+    }
+
+    /// How it is written to.
+    pub(super) fn codec(&self) -> Codec {
+        let extended = self.extended_next_hop;
+        Codec {
+            four_octet_as: !self.options.two_octet_as,
+            external: self.is_external(),
+            families: self.families,
+            add_path_receive: self.options.add_path_receive,
+            add_path_send: self.options.add_path_send,
+            extended_next_hop: [Family::Ipv4Unicast].into_iter().filter(|_| extended).collect(),
+            max_receive_len: MAX_LEN,
+            max_send_len: if self.options.extended_messages { MAX_EXTENDED_LEN } else { MAX_LEN },
+        }
     }
 
     /// Does it matter to it which paths there are besides the best?

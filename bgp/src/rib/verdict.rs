@@ -10,6 +10,7 @@ use crate::{
     policy::Rejection,
     prefix::Prefix,
     role::{CustomersOnly, RouteLeak},
+    wire::EncodeError,
 };
 
 /// One path of a prefix with what became of it: the answer to "why (not) this one?".
@@ -208,6 +209,8 @@ pub enum NotAdvertised {
     PrefixLimit,
     /// We have no address of the family to be the next hop on this session.
     NoNextHop,
+    /// No message that the peer takes can hold it (RFC 8654 §4).
+    Unsendable(EncodeError),
 }
 
 impl fmt::Display for NotAdvertised {
@@ -227,6 +230,7 @@ impl fmt::Display for NotAdvertised {
             Self::Enough => "better paths are announced instead",
             Self::PrefixLimit => "as many prefixes are announced as are allowed",
             Self::NoNextHop => "no own address of the family on this session",
+            Self::Unsendable(error) => return write!(f, "too long for this peer: {error}"),
         })
     }
 }

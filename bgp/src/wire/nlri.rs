@@ -91,6 +91,11 @@ pub(super) fn size(nlri: Nlri, add_path: bool) -> usize {
     path_id + 1 + significant(nlri.prefix)
 }
 
+/// Octets that the longest prefix of a family takes, with a path identifier.
+pub(super) fn longest(family: Family) -> usize {
+    PATH_ID_LEN + 1 + usize::from(family.max_len() / 8)
+}
+
 /// Writes one prefix; its path identifier only if `add_path`.
 pub(super) fn put(nlri: Nlri, add_path: bool, out: &mut BytesMut) {
     let Nlri { prefix, path_id } = nlri;

@@ -1,10 +1,15 @@
 //! Routes between two speakers.
 
-use bgp::{aspath::Asn, family::Family, rib::NotAdvertised};
+use std::sync::Arc;
+
+use bgp::{
+    aspath::Asn, attrs::Attrs, community::Community, family::Family, rib::NotAdvertised,
+    wire::Message,
+};
 use routed::peering::PeerCommand;
 
 use crate::{
-    harness::{Net, Plan, prefix},
+    harness::{Net, Plan, originated, prefix},
     scripted::Scripted,
 };
 
@@ -89,6 +94,38 @@ async fn end_of_rib_comes_for_each_family_after_what_there_is_to_tell() {
     assert_eq!(prefixes, [prefix("10.244.1.0/24"), prefix("10.244.2.0/24")]);
     assert_eq!(updates.len(), 1, "what shares its attributes shares a message");
     a.stop().await;
+}
+
+/// What the peer has, what it is said to have, and what is counted are the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rfc8654_4_a_route_too_long_for_a_peer_is_kept_from_it_and_it_is_told_why() {
+    let net = Net::new();
+    let a = Plan::new(net, 1, 65_001)
+        .peer(2, 65_002, "passive = true")
+        .peer(3, 65_003, "passive = true")
+        .start();
+    let b = Plan::new(net, 2, 65_002).peer(1, 65_001, "").start();
+    let mut plain = Scripted::connect(net.host(3), net.socket(1)).await;
+    plain.handshake(65_003).await;
+    assert_eq!(plain.initial_transfer().await, []);
+    let mut long = Attrs::clone(&originated());
+    long.communities = (1..=1020).map(Community).collect();
+    a.peering.rib().originate(prefix("10.244.1.0/24"), Arc::new(long)).await.unwrap();
+    a.originate(&["10.244.2.0/24"]).await;
+
+    // Our own speaker takes longer messages.
+    b.best_are(&["10.244.1.0/24", "10.244.2.0/24"]).await;
+    let Some(Message::Update(update)) = plain.news().await else { panic!("no UPDATE") };
+    assert_eq!(update.reach[0].prefixes, [prefix("10.244.2.0/24").into()]);
+    let id = a.peer(3).id;
+    let advertised = a.peering.rib().advertised(id).await.unwrap();
+    let reason = advertised[0].outcome.as_ref().unwrap_err().to_string();
+    assert!(reason.starts_with("too long for this peer: "), "{reason}");
+    assert!(reason.contains("the peer takes 4096"), "{reason}");
+    let counts = a.peering.rib().peer_counts(vec![id, a.peer(2).id]).await.unwrap();
+    assert_eq!(counts.iter().map(|of| of[0].advertised).collect::<Vec<_>>(), [1, 2]);
+    a.stop().await;
+    b.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -15,7 +15,7 @@ use crate::{
     family::Family,
     prefix::Prefix,
     rib::{Advertisement, dense::DestId, peer::PeerId},
-    wire::{Codec, EncodeError, Nlri, Update},
+    wire::{Codec, Nlri, Update},
 };
 
 /// See the module.
@@ -45,19 +45,6 @@ struct Wire {
     octets: Bytes,
     /// Consecutive stretches: whom they leave out, where they end, how many messages they are.
     stretches: Vec<(Option<PeerId>, usize, usize)>,
-    /// Routes that no message can hold. They are withdrawn instead.
-    unsendable: Vec<Unsendable>,
-}
-
-/// Routes that cannot be told.
-#[derive(Clone, Debug)]
-pub struct Unsendable {
-    /// The first of the prefixes.
-    pub first: Option<Nlri>,
-    /// How many they are.
-    pub prefixes: usize,
-    /// Why.
-    pub error: EncodeError,
 }
 
 impl SharedBatch {
@@ -100,10 +87,10 @@ impl SharedBatch {
         })
     }
 
-    /// The UPDATEs for a member: stretches of whole messages with the number of messages in each,
-    /// and what cannot be told. Encoded once for all whose codec is that of the first.
+    /// The UPDATEs for a member: stretches of whole messages with the number of messages in each.
+    /// Encoded once for all whose codec is that of the first.
     #[must_use]
-    pub fn encode(&self, to: PeerId, codec: &Codec) -> (Vec<(Bytes, usize)>, Vec<Unsendable>) {
+    pub fn encode(&self, to: PeerId, codec: &Codec) -> Vec<(Bytes, usize)> {
         let (of, wire) = self.wire.get_or_init(|| (*codec, self.encode_parts(codec)));
         let own;
         let wire = if of == codec {
@@ -113,7 +100,6 @@ impl SharedBatch {
             &own
         };
         let mut stretches = wire.without(to);
-        let mut unsendable = wire.unsendable.clone();
         let apart: Vec<_> = self.apart(to).collect();
         if !apart.is_empty() {
             let mut more = Wire::default();
@@ -133,9 +119,8 @@ impl SharedBatch {
             }
             more.octets = octets.freeze();
             stretches.extend(more.without(to));
-            unsendable.extend(more.unsendable);
         }
-        (stretches, unsendable)
+        stretches
     }
 
     fn encode_parts(&self, codec: &Codec) -> Wire {
@@ -158,16 +143,10 @@ impl Wire {
         codec: &Codec,
         octets: &mut BytesMut,
     ) {
-        let reach = attrs.map(|attrs| Update::write_reach(attrs, prefixes, codec, octets));
-        let messages = match reach {
-            Some(Ok(messages)) => messages,
-            Some(Err(error)) => {
-                let (first, count) = (prefixes.first().copied(), prefixes.len());
-                self.unsendable.push(Unsendable { first, prefixes: count, error });
-                Update::write_withdraw(prefixes, codec, octets)
-            }
-            None => Update::write_withdraw(prefixes, codec, octets),
-        };
+        // An error is one of the caller's: the group is told nothing that its codec cannot write.
+        let reach = attrs.map(|attrs| Update::write_reach(attrs, prefixes, codec, octets).ok());
+        let messages =
+            reach.flatten().unwrap_or_else(|| Update::write_withdraw(prefixes, codec, octets));
         match self.stretches.last_mut() {
             Some((other, end, count)) if *other == except => {
                 (*end, *count) = (octets.len(), *count + messages);

@@ -19,6 +19,8 @@ pub(in crate::rib) fn manner(up: &PeerUp) -> Option<PeerUp> {
         long_lived,
         add_path_receive: _,
         add_path_send,
+        two_octet_as,
+        extended_messages,
         enhanced_refresh: _,
         role,
     } = up.options;
@@ -46,6 +48,8 @@ pub(in crate::rib) fn manner(up: &PeerUp) -> Option<PeerUp> {
             long_lived,
             add_path_receive: FamilySet::NONE,
             add_path_send,
+            two_octet_as,
+            extended_messages,
             enhanced_refresh: false,
             role,
         },

@@ -7,6 +7,7 @@ use crate::{
     community::{Community, ExtCommunity},
     policy::{Action, Adjust, Decision, Edit, NextHopAction, Statement},
     role::{CustomersOnly, Role},
+    wire::EncodeError,
 };
 
 /// A router with peer 1, which announces, and peer 2, which listens.
@@ -604,4 +605,87 @@ fn a_bandwidth_goes_on_with_its_next_hop_and_one_of_the_policy_stays() {
     let mut rib = between(peer(1, 65001), to);
     rib.update(PeerId(1), &announce(&["10.1.0.0/16"], with_bandwidth(1, "10Gbit")));
     assert_eq!(told(&mut rib, 2).link_bandwidth(), Some("1Gbit".parse().unwrap()));
+}
+
+/// A path with so many communities.
+fn with_communities(n: u8, asns: &[u32], count: u32) -> Attrs {
+    let mut attrs = path(n, asns);
+    attrs.communities = (1..=count).map(Community).collect();
+    attrs
+}
+
+/// Header, lengths, ORIGIN, AS_PATH of two, NEXT_HOP, the head of COMMUNITIES, and a /32 with a path
+/// identifier.
+const BESIDE_COMMUNITIES: u32 = 23 + 4 + 13 + 7 + 4 + 9;
+/// As many communities as go out in 4096 octets.
+const MOST_COMMUNITIES: u32 = (4096 - BESIDE_COMMUNITIES) / 4;
+
+#[test]
+fn rfc8654_4_a_route_too_long_for_a_peer_is_gone_for_it_and_counted_as_such() {
+    let mut alone = peer(3, 65003);
+    alone.config.send_link_bandwidth = true;
+    let mut extended = peer(4, 65004);
+    extended.options.extended_messages = true;
+    let mut rib = between(peer(1, 65001), peer(2, 65002));
+    rib.peer_up(PeerId(3), alone);
+    rib.peer_up(PeerId(4), extended);
+    let route = |count| announce(&["10.1.0.0/16"], with_communities(1, &[65001], count));
+    rib.update(PeerId(1), &route(MOST_COMMUNITIES));
+    for n in 2..5 {
+        assert!(matches!(pull(&mut rib, n)[..], [Advertisement::Reach { .. }]));
+        assert_eq!(rib.peer_counts(PeerId(n), Family::Ipv4Unicast).advertised, 1);
+    }
+    assert_eq!(rib.poll_unsendable(), None);
+
+    rib.update(PeerId(1), &route(MOST_COMMUNITIES + 1));
+    let gone = Advertisement::Withdraw(vec![nlri("10.1.0.0/16")]);
+    // Peer 1 as well, which would not be told its own path.
+    pull(&mut rib, 1);
+    for n in 2..4 {
+        assert_eq!(pull(&mut rib, n), std::slice::from_ref(&gone));
+        assert_eq!(rib.peer_counts(PeerId(n), Family::Ipv4Unicast).advertised, 0);
+        let needed = 4096 + 4 - ((4096 - BESIDE_COMMUNITIES) % 4) as usize;
+        let error = EncodeError::TooLong { needed, limit: 4096 };
+        assert_eq!(untold(&rib, n), NotAdvertised::Unsendable(error.clone()));
+        let (_, unsendable) = rib.poll_unsendable().unwrap();
+        assert_eq!(unsendable, Unsendable { first: prefix("10.1.0.0/16"), paths: 1, error });
+    }
+    assert_eq!(rib.poll_unsendable(), None);
+    assert_eq!(told(&mut rib, 4).communities.len(), MOST_COMMUNITIES as usize + 1);
+}
+
+#[test]
+fn rfc8654_4_attributes_that_may_be_discarded_go_before_the_route_does() {
+    let mut rib = between(peer(1, 65001), peer(2, 65002));
+    let mut attrs = with_communities(1, &[65001], MOST_COMMUNITIES);
+    attrs.atomic_aggregate = true;
+    attrs.aggregator = Some(crate::attrs::Aggregator { asn: Asn(65001), router_id: OUR_ID });
+    rib.update(PeerId(1), &announce(&["10.1.0.0/16"], attrs));
+    let told = told(&mut rib, 2);
+    assert_eq!((told.atomic_aggregate, told.aggregator), (false, None));
+    assert_eq!(told.communities.len(), MOST_COMMUNITIES as usize);
+}
+
+#[test]
+fn rfc7947_2_3_2_1_a_client_is_told_of_the_next_best_path_if_the_best_is_too_long() {
+    let mut rib = between(server_client(1, 65001), server_client(2, 65002));
+    rib.peer_up(PeerId(3), server_client(3, 65003));
+    let long = with_communities(1, &[65001], MOST_COMMUNITIES + 2);
+    rib.update(PeerId(1), &announce(&["10.1.0.0/16"], long));
+    rib.update(PeerId(3), &announce(&["10.1.0.0/16"], path(3, &[65003, 65009])));
+    assert_eq!(told(&mut rib, 2).as_path.to_string(), "65003 65009");
+}
+
+#[test]
+fn rfc6793_4_2_what_an_old_speaker_needs_besides_counts_as_well() {
+    let mut old = peer(2, 2);
+    old.options.two_octet_as = true;
+    let asns: Vec<_> = std::iter::once(65001).chain(100_000..100_800).collect();
+    let mut rib = between(peer(1, 65001), peer(3, 3));
+    rib.peer_up(PeerId(2), old);
+    rib.peer_up(PeerId(3), peer(3, 3));
+    pull(&mut rib, 2);
+    rib.update(PeerId(1), &announce(&["10.1.0.0/16"], path(1, &asns)));
+    assert_eq!(told(&mut rib, 3).as_path.hops(), 802);
+    assert!(matches!(untold(&rib, 2), NotAdvertised::Unsendable(_)));
 }

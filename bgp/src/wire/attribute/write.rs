@@ -58,6 +58,16 @@ pub(crate) fn attributes(
     field.finish()
 }
 
+/// No fewer octets than [`attributes`] writes for any peer, found without writing them.
+pub(crate) fn length_at_most(attrs: &Attrs) -> usize {
+    let unknown = attrs.unknown.iter().map(|unknown| LONG_HEAD + unknown.value.len());
+    let lists = 4 * attrs.communities.len()
+        + 8 * attrs.ext_communities.len()
+        + 12 * attrs.large_communities.len()
+        + 4 * attrs.cluster_list.len();
+    EVERYTHING_ELSE + MOST_FOR_AN_AS * attrs.as_path.asns().count() + lists + unknown.sum::<usize>()
+}
+
 /// Writes one attribute, with a long length field only where it is needed.
 pub(crate) fn put(code: AttrCode, value: &[u8], out: &mut BytesMut) -> Result<(), EncodeError> {
     put_with_flags(code, code.flags().unwrap_or(TRANSITIVE), value, out)
@@ -198,6 +208,16 @@ fn put_head(
     }
     Ok(())
 }
+
+/// Octets in front of the value of an attribute with a long length field.
+const LONG_HEAD: usize = 4;
+
+/// More than the 15 kinds of attributes take besides their lists: a head each, and no more than 8
+/// octets of value.
+const EVERYTHING_ELSE: usize = 15 * (LONG_HEAD + 8);
+
+/// An AS in a segment of its own, in AS_PATH with two octets and in AS4_PATH with four.
+const MOST_FOR_AN_AS: usize = 2 + 2 + 2 + 4;
 
 /// Enough for the attributes of almost every route.
 const USUAL_LEN: usize = 128;

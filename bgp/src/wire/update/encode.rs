@@ -112,6 +112,22 @@ impl Update {
         Ok(messages)
     }
 
+    /// Whether any prefix of the family can be announced with these attributes.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeError`]: some prefixes or all cannot.
+    pub fn check_room(attrs: &Attrs, family: Family, codec: &Codec) -> Result<(), EncodeError> {
+        let place = Place::of(family, attrs.next_hop, codec)?;
+        let fixed = EMPTY_UPDATE + place.overhead() + nlri::longest(family);
+        if fixed + write::length_at_most(attrs) <= MAX_LEN {
+            return Ok(());
+        }
+        let attributes = write::attributes(attrs, place.classic_next_hop(), codec)?;
+        let (needed, limit) = (fixed + attributes.len(), limit(codec));
+        if needed <= limit { Ok(()) } else { Err(EncodeError::TooLong { needed, limit }) }
+    }
+
     /// Withdraws prefixes, in as few messages as they fit in.
     #[must_use]
     pub fn encode_withdraw(prefixes: &[Nlri], codec: &Codec) -> Vec<Bytes> {
@@ -154,7 +170,7 @@ fn runs<'a>(
     overhead: usize,
     codec: &Codec,
 ) -> Result<Vec<&'a [Nlri]>, EncodeError> {
-    let limit = codec.max_send_len.clamp(MAX_LEN, MAX_EXTENDED_LEN);
+    let limit = limit(codec);
     let used = EMPTY_UPDATE + overhead;
     let add_path = adds_path(prefixes, codec);
     let runs = limit.checked_sub(used).and_then(|room| nlri::runs(prefixes, add_path, room));
@@ -162,6 +178,10 @@ fn runs<'a>(
         let longest = prefixes.iter().map(|nlri| nlri::size(*nlri, add_path)).max().unwrap_or(0);
         EncodeError::TooLong { needed: used + longest, limit }
     })
+}
+
+fn limit(codec: &Codec) -> usize {
+    codec.max_send_len.clamp(MAX_LEN, MAX_EXTENDED_LEN)
 }
 
 /// Do prefixes of this family, all of them of one, go out with path identifiers?

@@ -8,9 +8,9 @@ use std::{
 use bgp::{
     config::RibPeerConfig,
     family::Family,
-    rib::{Advertisement, News, Opening, PeerUp, Unsendable},
+    rib::{Advertisement, News, Opening, PeerUp},
     session::Established,
-    wire::{Codec, EncodeError, Nlri, Refresh, Update},
+    wire::{Codec, Refresh, Update},
 };
 use bytes::Bytes;
 
@@ -103,12 +103,8 @@ impl PeerTask {
         match news {
             News::Own(own) => self.advertise_own(&own, &codec),
             News::Shared { batch, to } => {
-                let (pieces, unsendable) = batch.encode(to, &codec);
-                for Unsendable { first, prefixes, error } in unsendable {
-                    self.note_unsendable(first.as_ref(), prefixes, &error);
-                }
                 let now = Instant::now();
-                for (octets, updates) in pieces {
+                for (octets, updates) in batch.encode(to, &codec) {
                     self.session.send_updates(octets, updates, now);
                 }
             }
@@ -119,7 +115,7 @@ impl PeerTask {
     fn advertise_own(&mut self, own: &[Advertisement], codec: &Codec) {
         let now = Instant::now();
         for advertisement in own {
-            for octets in self.updates(advertisement, codec) {
+            for octets in updates(advertisement, codec) {
                 self.session.send_update(octets, now);
             }
             match advertisement {
@@ -135,29 +131,17 @@ impl PeerTask {
             }
         }
     }
+}
 
-    fn note_unsendable(&self, first: Option<&Nlri>, prefixes: usize, error: &EncodeError) {
-        let peer = &self.settings.name;
-        let prefix = first.map(tracing::field::display);
-        tracing::error!(
-            %peer, prefix, prefixes, %error,
-            "routes cannot be announced to this peer and are withdrawn from it",
-        );
-    }
-
-    /// The UPDATEs that an advertisement comes to.
-    fn updates(&self, advertisement: &Advertisement, codec: &Codec) -> Vec<Bytes> {
-        match advertisement {
-            Advertisement::Reach { attrs, prefixes } => {
-                Update::encode_reach(attrs, prefixes, codec).unwrap_or_else(|error| {
-                    self.note_unsendable(prefixes.first(), prefixes.len(), &error);
-                    Update::encode_withdraw(prefixes, codec)
-                })
-            }
-            Advertisement::Withdraw(prefixes) => Update::encode_withdraw(prefixes, codec),
-            Advertisement::EndOfRib(family) => vec![Update::encode_end_of_rib(*family)],
-            Advertisement::RefreshBegin(_) | Advertisement::RefreshEnd(_) => Vec::new(),
-        }
+/// The UPDATEs that an advertisement comes to.
+fn updates(advertisement: &Advertisement, codec: &Codec) -> Vec<Bytes> {
+    match advertisement {
+        // The RIB tells nothing that does not fit this session's messages.
+        Advertisement::Reach { attrs, prefixes } => Update::encode_reach(attrs, prefixes, codec)
+            .unwrap_or_else(|_| Update::encode_withdraw(prefixes, codec)),
+        Advertisement::Withdraw(prefixes) => Update::encode_withdraw(prefixes, codec),
+        Advertisement::EndOfRib(family) => vec![Update::encode_end_of_rib(*family)],
+        Advertisement::RefreshBegin(_) | Advertisement::RefreshEnd(_) => Vec::new(),
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use bgp::{
     attrs::NextHop,
-    rib::{BestChange, LimitEvent, News, NextHopInterest, PeerId, Rib},
+    rib::{BestChange, LimitEvent, News, NextHopInterest, PeerId, Rib, Unsendable},
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -170,11 +170,21 @@ impl RibOwner {
                 let _ = pull.answer.send(news);
             }
         }
+        self.log_unsendable();
         // What one was told may be news to others, who have their turn after the next commands.
         while let Some(peer) = self.rib.poll_ready() {
             if self.pulls.contains_key(&peer) {
                 self.ready.insert(peer);
             }
+        }
+    }
+
+    fn log_unsendable(&mut self) {
+        while let Some((peer, Unsendable { first, paths, error })) = self.rib.poll_unsendable() {
+            tracing::error!(
+                %peer, prefix = %first, paths, %error,
+                "routes are too long for this peer, which is not told of them",
+            );
         }
     }
 

@@ -122,7 +122,7 @@ pub(super) struct PathKind {
 }
 
 /// The attributes of such a path.
-pub(super) fn attrs_of(peer: u8, kind: PathKind) -> Attrs {
+pub(super) fn attrs_of(peer: u8, to: &str, kind: PathKind) -> Attrs {
     let up = peer_of(peer);
     let external = up.peer_asn != US;
     let first = if external { up.peer_asn.0 } else { 65001 };
@@ -131,6 +131,10 @@ pub(super) fn attrs_of(peer: u8, kind: PathKind) -> Attrs {
     if kind.looped {
         asns.push(US.0);
     }
+    let path = match prefix(to).family() {
+        Family::Ipv4Unicast => path,
+        Family::Ipv6Unicast => path_v6,
+    };
     let mut attrs = path(200 + kind.next_hop, &asns);
     attrs.weight = kind.weight;
     attrs.med = kind.med;

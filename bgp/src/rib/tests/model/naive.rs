@@ -72,8 +72,9 @@ struct Way<'a> {
 pub(super) type Used = Vec<(Option<u8>, Attrs)>;
 
 impl Naive {
-    pub(super) fn next_hop(number: u8) -> NextHop {
-        NextHop::new(Ipv4Addr::new(192, 0, 2, 200 + number).into())
+    /// The next hops of this number in the paths of each family.
+    pub(super) fn next_hops(number: u8) -> [NextHop; 2] {
+        [path(200 + number, &[]), path_v6(200 + number, &[])].map(|attrs| attrs.next_hop)
     }
 
     /// The peer if its session is up.

@@ -93,10 +93,11 @@ impl Trial {
             }
             Move::NextHop { hop, resolution } => {
                 self.read_next_hops();
-                let next_hop = Naive::next_hop(hop);
-                self.rib.set_next_hop(next_hop, resolution);
-                if let Some(answer) = self.model.next_hops.get_mut(&next_hop) {
-                    *answer = Some(resolution);
+                for next_hop in Naive::next_hops(hop) {
+                    self.rib.set_next_hop(next_hop, resolution);
+                    if let Some(answer) = self.model.next_hops.get_mut(&next_hop) {
+                        *answer = Some(resolution);
+                    }
                 }
             }
             Move::Refresh { peer } => self.refresh(peer),
@@ -111,7 +112,7 @@ impl Trial {
     fn hear(&mut self, step: Move) {
         match step {
             Move::Announce { peer, prefix: at, path_id, path } => {
-                let (nlri, attrs) = (place(peer, at, path_id), attrs_of(peer, path));
+                let (nlri, attrs) = (place(peer, at, path_id), attrs_of(peer, PREFIXES[at], path));
                 let (family, heard) = (nlri.family(), Arc::new(attrs.clone()));
                 let reach = Reach { family, attrs: heard, prefixes: vec![nlri] };
                 self.rib.update(id(peer), &Update { reach: vec![reach], ..Update::default() });

@@ -175,3 +175,33 @@ fn rfc4271_4_3_a_long_sequence_is_split_and_read_back_as_one() {
         assert_eq!(heads, segments);
     }
 }
+
+#[test]
+fn room_is_checked_for_the_longest_prefix_and_to_the_octet() {
+    let extended = Codec { max_send_len: MAX_EXTENDED_LEN, ..INTERNAL };
+    let adds_path = |codec| Codec { add_path_send: FamilySet::ALL, ..codec };
+    for (family, next_hop) in [
+        (Family::Ipv4Unicast, "192.0.2.1"),
+        (Family::Ipv4Unicast, "fd00::1"),
+        (Family::Ipv6Unicast, "fd00::1"),
+    ] {
+        for codec in [EXTERNAL, INTERNAL, TWO_OCTET, extended].map(adds_path) {
+            let host = &hosts(family, 1);
+            let (mut fitting, mut octets) = (0, 0);
+            for value in 3700..4100 {
+                let mut attrs = Attrs { as_path: AsPath::sequence([70_000]), ..attrs(next_hop) };
+                attrs.communities = vec![Community::NO_EXPORT];
+                attrs.unknown = vec![UnknownAttr { code: 200, value: Bytes::from(vec![0; value]) }];
+                let encoded = Update::encode_reach(&attrs, host, &codec);
+                let room = Update::check_room(&attrs, family, &codec);
+                assert_eq!(room.clone().err(), encoded.clone().err());
+                fitting += usize::from(room.is_ok());
+                octets = octets.max(encoded.map_or(0, |messages| messages[0].len()));
+            }
+            let long = codec.max_send_len > MAX_LEN;
+            // The head of a short MP_REACH_NLRI takes an octet less than is set aside for it.
+            let full = (MAX_LEN - 1..=MAX_LEN).contains(&octets);
+            assert_eq!((fitting == 400, full), (long, !long), "{family} {next_hop}");
+        }
+    }
+}
