@@ -297,6 +297,7 @@ impl World {
                 assert!(self.up.is_some() && self.refreshing.contains(family));
                 self.refreshing.remove(family);
             }
+            Output::RefreshIgnored(_) => assert!(self.up.is_some()),
         }
     }
 }

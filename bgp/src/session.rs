@@ -39,6 +39,7 @@ mod view;
 
 pub use cease::Cease;
 pub use event::{ConnId, Input, Output};
+pub use refreshing::IgnoredRefresh;
 pub use state::{Cause, Counters, Established, LongLived, PeerRestart, State, StateChange};
 
 use backoff::{Aftermath, Backoff, STABLE_AFTER};
@@ -310,8 +311,11 @@ impl Session {
             Reaction::Refresh(family) => self.links.outputs.push_back(Output::Refresh(family)),
             Reaction::RefreshBegin(family) => self.refresh_begin(family, now),
             Reaction::RefreshEnd(family) => {
-                let end = self.refreshing.end(family, &mut self.links.timers);
-                self.links.outputs.extend(end);
+                let end = self.refreshing.ended(family, &mut self.links.timers);
+                self.links.outputs.push_back(end);
+            }
+            Reaction::IgnoreRefresh(ignored) => {
+                self.links.outputs.push_back(Output::RefreshIgnored(ignored));
             }
             Reaction::Keepalive => self.links.send_keepalive(conn, now),
             Reaction::End(ending) => self.end(conn, ending, now),

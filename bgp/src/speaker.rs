@@ -301,7 +301,7 @@ impl Speaker {
                 Output::DeferralOver => self.rib.deferral_over(id),
                 Output::RefreshBegin(family) => self.rib.refresh_begin(id, family),
                 Output::RefreshEnd(family) => self.rib.refresh_end(id, family),
-                Output::Heard(..) => {}
+                Output::Heard(..) | Output::RefreshIgnored(_) => {}
                 Output::Update(update) => self.rib.update(id, &update),
                 Output::Refresh(family) => self.rib.refresh(id, family),
             }

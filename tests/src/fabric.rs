@@ -23,6 +23,7 @@ pub mod gobgp;
 pub mod kernel;
 pub mod routed;
 pub mod runtime;
+pub mod scripted;
 
 /// A lab of one test. Everything that a [`Lab`] can is there as well.
 #[derive(Debug)]

@@ -120,7 +120,8 @@ impl World {
                 | Output::Update(_)
                 | Output::Refresh(_)
                 | Output::RefreshBegin(_)
-                | Output::RefreshEnd(_) => {}
+                | Output::RefreshEnd(_)
+                | Output::RefreshIgnored(_) => {}
             }
         }
     }

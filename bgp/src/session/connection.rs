@@ -11,7 +11,7 @@ use crate::{
     config::SessionConfig,
     family::Family,
     session::{
-        Cause, ConnId, Established, State,
+        Cause, ConnId, Established, IgnoredRefresh, State,
         collision::{Opener, Rival},
         inbox::{BadHeader, Inbox, TYPE_AT, TYPE_OPEN, TYPE_UPDATE},
         negotiate,
@@ -83,6 +83,8 @@ pub(super) enum Reaction {
     RefreshBegin(Family),
     /// The peer has announced a family again.
     RefreshEnd(Family),
+    /// A ROUTE-REFRESH that somebody shall hear of.
+    IgnoreRefresh(IgnoredRefresh),
     /// Send a KEEPALIVE.
     Keepalive,
     /// The connection ends.
@@ -348,8 +350,12 @@ const fn tell(notification: Notification) -> Reaction {
 /// What a ROUTE-REFRESH asks for. One for a family that was not negotiated is ignored (RFC 2918
 /// §4), as are the marks of an enhanced refresh that was not, and unknown subtypes (RFC 7313 §5).
 fn refreshed(refresh: wire::Refresh, terms: &Established) -> Reaction {
+    let wire::Refresh { afi, subtype, safi } = refresh;
+    if subtype > wire::Refresh::END {
+        return Reaction::IgnoreRefresh(IgnoredRefresh::UnknownSubtype { afi, subtype, safi });
+    }
     let family = refresh.family().filter(|family| terms.families.contains(*family));
-    match (family, refresh.subtype) {
+    match (family, subtype) {
         (Some(family), wire::Refresh::REQUEST) => Reaction::Refresh(family),
         (Some(family), wire::Refresh::BEGIN) if terms.enhanced_refresh => {
             Reaction::RefreshBegin(family)

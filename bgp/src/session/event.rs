@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::{
     family::{Family, FamilySet},
-    session::{Cease, Established, StateChange},
+    session::{Cease, Established, IgnoredRefresh, StateChange},
     wire::{Codec, Update},
 };
 
@@ -103,4 +103,7 @@ pub enum Output {
     RefreshBegin(Family),
     /// It has announced all of them.
     RefreshEnd(Family),
+    /// The peer sent a ROUTE-REFRESH that nothing follows from, to be logged as an error (RFC 7313
+    /// §4, §5).
+    RefreshIgnored(IgnoredRefresh),
 }

@@ -35,6 +35,12 @@ impl Refreshing {
         begun.then_some(Output::RefreshEnd(family))
     }
 
+    /// The peer says that it has: it should have begun.
+    pub(super) fn ended(&mut self, family: Family, timers: &mut Timers) -> Output {
+        let without_begin = Output::RefreshIgnored(IgnoredRefresh::WithoutBegin(family));
+        self.end(family, timers).unwrap_or(without_begin)
+    }
+
     /// The session is lost.
     pub(super) fn clear(&mut self, timers: &mut Timers) {
         for family in self.0.iter() {
@@ -42,6 +48,27 @@ impl Refreshing {
         }
         self.0 = FamilySet::NONE;
     }
+}
+
+/// A ROUTE-REFRESH that has no effect, although it should have meant something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IgnoredRefresh {
+    /// RFC 7313 §5.
+    #[error("subtype {subtype} is unknown (AFI {afi}, SAFI {safi})")]
+    UnknownSubtype {
+        /// Address family.
+        afi: u16,
+        /// Message subtype, above 2.
+        subtype: u8,
+        /// Subsequent address family.
+        safi: u8,
+    },
+    /// RFC 7313 §4: the peer has graceful restart.
+    #[error("a refresh of {0} begins before End-of-RIB")]
+    BeforeEndOfRib(Family),
+    /// RFC 7313 §4.
+    #[error("a refresh of {0} ends that has not begun")]
+    WithoutBegin(Family),
 }
 
 /// How long a peer may take from one mark to the other. The same as for the first transfer after a

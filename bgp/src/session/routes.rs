@@ -8,7 +8,9 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::{Established, Output, Session, links::Links, restart::Loss, timers::Timer};
+use super::{
+    Established, IgnoredRefresh, Output, Session, links::Links, restart::Loss, timers::Timer,
+};
 use crate::{
     family::Family,
     wire::{Refresh, Update},
@@ -68,10 +70,12 @@ impl Session {
     pub(super) fn refresh_begin(&mut self, family: Family, now: Instant) {
         let restarts =
             self.established().is_some_and(|(_, terms)| terms.graceful_restart.is_some());
-        if !(restarts && self.restart.awaits(family)) {
-            let begin = self.refreshing.begin(family, &mut self.links.timers, now);
-            self.links.outputs.push_back(begin);
-        }
+        let output = if restarts && self.restart.awaits(family) {
+            Output::RefreshIgnored(IgnoredRefresh::BeforeEndOfRib(family))
+        } else {
+            self.refreshing.begin(family, &mut self.links.timers, now)
+        };
+        self.links.outputs.push_back(output);
     }
 
     /// The established connection is gone: tells the RIB what becomes of the peer's routes.

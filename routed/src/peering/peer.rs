@@ -368,6 +368,7 @@ impl PeerTask {
                 self.rib.push(PeerEvent::Update(update));
             }
             Output::Refresh(family) => self.rib.push(PeerEvent::Refresh(family)),
+            Output::RefreshIgnored(ignored) => self.note_ignored(ignored),
         }
     }
 

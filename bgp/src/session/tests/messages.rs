@@ -110,7 +110,9 @@ fn rfc2918_4_a_refresh_is_passed_up_only_for_a_negotiated_family() {
     bench.hear(conn, message(5, &[0, 1, 0, 128]));
     bench.hear(conn, message(5, &[0, 2, 1, 1]));
     bench.hear(conn, message(5, &[0, 2, 9, 1]));
-    assert_eq!(bench.outputs, [Output::Refresh(Family::Ipv6Unicast)]);
+    let unknown = IgnoredRefresh::UnknownSubtype { afi: 2, subtype: 9, safi: 1 };
+    let outputs = [Output::Refresh(Family::Ipv6Unicast), Output::RefreshIgnored(unknown)];
+    assert_eq!(bench.outputs, outputs);
     assert_eq!(bench.session.counters().0.refreshes, 5);
 }
 

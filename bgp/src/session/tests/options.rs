@@ -242,12 +242,21 @@ fn rfc7313_3_2_refresh_marks_are_passed_up_if_both_know_them() {
     bench.hear(conn, message(5, &[0, 2, 77, 1, 9, 9, 9]));
     let began = Output::RefreshBegin(Family::Ipv6Unicast);
     let ended = Output::RefreshEnd(Family::Ipv6Unicast);
-    assert_eq!(bench.outputs, [began.clone(), began, ended]);
+    let no_begin = ignored(IgnoredRefresh::WithoutBegin(Family::Ipv6Unicast));
+    let unknown = ignored(IgnoredRefresh::UnknownSubtype { afi: 2, subtype: 77, safi: 1 });
+    assert_eq!(bench.outputs, [began.clone(), began, ended, no_begin, unknown.clone(), unknown]);
 
     let (mut bench, conn) = Bench::established(config());
     bench.hear(conn, begin.encode());
     bench.hear(conn, end.encode());
     assert_eq!(bench.outputs, []);
+    let unknown = IgnoredRefresh::UnknownSubtype { afi: 9, subtype: 255, safi: 4 };
+    bench.hear(conn, message(5, &[0, 9, 255, 4]));
+    assert_eq!(bench.outputs, [ignored(unknown)], "whatever was agreed");
+}
+
+const fn ignored(refresh: IgnoredRefresh) -> Output {
+    Output::RefreshIgnored(refresh)
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bgp::{
-    session::{Cause, State, StateChange},
+    session::{Cause, IgnoredRefresh, State, StateChange},
     wire::{Treatment, Update},
 };
 
@@ -82,6 +82,17 @@ impl PeerTask {
             // Like all counters, these wake nobody.
             false
         });
+    }
+
+    /// Logs a ROUTE-REFRESH that had no effect (RFC 7313 §4, §5); of many in a short time only the
+    /// first.
+    pub(super) fn note_ignored(&mut self, ignored: IgnoredRefresh) {
+        if let Some(unsaid) = self.complaints.next(Instant::now()) {
+            tracing::warn!(
+                peer = %self.settings.name, error = %ignored, unsaid,
+                "the peer sent a ROUTE-REFRESH that is ignored; the session goes on"
+            );
+        }
     }
 
     /// The settings may have another name than before.
