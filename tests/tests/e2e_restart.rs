@@ -42,6 +42,51 @@ fn killed_gobgp_loses_no_packet() {
     no_packet_is_lost_while("gobgp", "tor1", |fabric| fabric.kill("tor1").expect("it dies"));
 }
 
+/// Its bgpd alone, as it is when watchfrr starts that again.
+#[test]
+fn killed_frr_loses_no_packet() {
+    no_packet_is_lost_until("frr-restarting", kill_bgpd, start_bgpd);
+}
+
+#[test]
+fn frr_that_dies_again_as_soon_as_it_is_back_loses_no_packet() {
+    no_packet_is_lost_until(
+        "frr-restarting",
+        |fabric| {
+            kill_bgpd(fabric);
+            start_bgpd(fabric);
+            routed::stands(fabric, "node1", "tor1");
+            routed::stands(fabric, "node2", "tor1");
+            kill_bgpd(fabric);
+        },
+        start_bgpd,
+    );
+}
+
+fn kill_bgpd(fabric: &Fabric) {
+    forward_whatever_zebra_does(fabric);
+    let _ = fabric.ask("tor1", &["bash", "-c", "kill -KILL $(cat /run/testbed/bgpd.pid)"]);
+}
+
+/// The nodes are looked at, not the ToR: when bgpd is back, zebra (FRR 8.4) takes its routes out of the
+/// kernel and puts them in again, 50 ms later.
+fn forward_whatever_zebra_does(fabric: &Fabric) {
+    let script = "for family in -4 -6; do \
+                      ip $family rule show pref 100 | grep -q . || ip $family rule add pref 100 lookup 100; \
+                  done && \
+                  ip route replace 10.244.11.0/24 via 10.1.0.1 table 100 && \
+                  ip route replace 10.244.12.0/24 via 10.1.0.3 table 100 && \
+                  ip -6 route replace fd00:10:244:11::/64 via fd00:1::1 table 100 && \
+                  ip -6 route replace fd00:10:244:12::/64 via fd00:1:0:1::1 table 100";
+    let _ = fabric.ask("tor1", &["bash", "-c", script]);
+}
+
+fn start_bgpd(fabric: &Fabric) {
+    let script = "bgpd -d -u root -g root --log file:/var/log/bgpd.log && \
+                  cp /run/frr/bgpd.pid /run/testbed/bgpd.pid && vtysh -b";
+    let _ = fabric.ask("tor1", &["bash", "-c", script]);
+}
+
 /// Both sides do RFC 8538: what the nodes still keep from before its first death is not given up at
 /// its second (§4.1).
 #[test]
@@ -70,6 +115,11 @@ fn no_packet_is_lost(tor: &str, end: impl Fn(&Fabric)) {
 
 /// The same while the software of any of the three goes and comes.
 fn no_packet_is_lost_while(tor: &str, away: &str, end: impl Fn(&Fabric)) {
+    no_packet_is_lost_until(tor, end, |fabric| fabric.start(away).expect("it starts"));
+}
+
+/// The same between `end` and `begin`.
+fn no_packet_is_lost_until(tor: &str, end: impl Fn(&Fabric), begin: impl Fn(&Fabric)) {
     let fabric = Fabric::up(&two_nodes(tor));
     for node in ["node1", "node2"] {
         routed::stands(&fabric, node, "tor1");
@@ -92,7 +142,7 @@ fn no_packet_is_lost_while(tor: &str, away: &str, end: impl Fn(&Fabric)) {
     // The ToR still sends to the node, and tells the others to send there.
     fabric.kernel_leads("tor1", pods_of_node1, &["node1"]);
     fabric.kernel_leads("node2", pods_of_node1, &["tor1"]);
-    fabric.start(away).expect("it starts");
+    begin(&fabric);
     let back = eventually(
         "the session is there again",
         || routed::peer(&fabric, "node1", "tor1"),
@@ -150,10 +200,8 @@ const PODS_OF_NODE2: [&str; 2] = ["10.244.12.0/24", "fd00:10:244:12::/64"];
 fn two_nodes(tor: &str) -> String {
     let (tor, second) = match tor {
         "gobgp" => (gobgp(), ["", ""]),
-        runs => (
-            format!("runs = \"{runs}\""),
-            [", \"fd00:10:244:11::/64\"", ", \"fd00:10:244:12::/64\""],
-        ),
+        "frr-restarting" => (FRR_RESTARTING.to_owned(), BOTH),
+        runs => (format!("runs = \"{runs}\""), BOTH),
     };
     let [second1, second2] = second;
     format!(
@@ -174,6 +222,19 @@ asn = 4200000001
 "#
     )
 }
+
+/// The nodes' ranges of IPv6.
+const BOTH: [&str; 2] = [", \"fd00:10:244:11::/64\"", ", \"fd00:10:244:12::/64\""];
+
+/// FRR that restarts itself, instead of only helping others, and keeps its routes meanwhile.
+const FRR_RESTARTING: &str = r#"runs = "frr"
+extra_config = """
+router bgp 4200000001
+ bgp graceful-restart
+ bgp graceful-restart preserve-fw-state
+exit
+"""
+"#;
 
 /// GoBGP, which writes no routes itself: they stand in the kernel from the beginning.
 fn gobgp() -> String {
