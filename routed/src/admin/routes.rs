@@ -77,6 +77,7 @@ pub(super) async fn received(sources: &Sources, peer: &str) -> Result<Vec<Receiv
     let received = in_time(sources.rib.received(peer.id)).await.map_err(of_part("RIB"))?;
     let views = received.into_iter().map(|(prefix, path)| ReceivedView {
         prefix: prefix.into(),
+        path_id: path.path_id,
         status: status(&path.verdict),
         reason: path.verdict.to_string(),
         attributes: attrs_view(&path.attrs, true),
@@ -109,6 +110,7 @@ pub(super) fn path_view(path: &rib::PathView, sources: &Sources) -> PathView {
     };
     PathView {
         peer: path.peer.map(name),
+        path_id: path.path_id,
         status: status(&path.verdict),
         reason: path.verdict.to_string(),
         attributes: attrs_view(&path.attrs, path.peer.is_some()),

@@ -19,6 +19,7 @@ pub(super) fn table(routes: &[RouteView]) -> String {
     let mut table = Table::new()
         .column("", Align::Left)
         .column("PREFIX", Align::Left)
+        .optional("PATH", Align::Right)
         .column("NEXT HOP", Align::Left)
         .column("PEER", Align::Left)
         .column("AS PATH", Align::Left)
@@ -50,6 +51,7 @@ pub(super) fn details(routes: &[RouteView], wanted: IpNetwork) -> String {
     let mut table = Table::new()
         .column("", Align::Left)
         .column("PREFIX", Align::Left)
+        .optional("PATH", Align::Right)
         .column("NEXT HOP", Align::Left)
         .column("PEER", Align::Left)
         .column("AS PATH", Align::Left)
@@ -81,6 +83,7 @@ pub(super) fn received(routes: &[ReceivedView]) -> String {
     let mut table = Table::new()
         .column("", Align::Left)
         .column("PREFIX", Align::Left)
+        .optional("PATH", Align::Right)
         .column("NEXT HOP", Align::Left)
         .column("AS PATH", Align::Left)
         .column("ORIGIN", Align::Left)
@@ -90,7 +93,7 @@ pub(super) fn received(routes: &[ReceivedView]) -> String {
         .column("VERDICT", Align::Left);
     for route in routes {
         table.row(
-            [marker(route.status).to_owned(), route.prefix.to_string()]
+            [marker(route.status).to_owned(), route.prefix.to_string(), number(route.path_id)]
                 .into_iter()
                 .chain(attrs_cells(&route.attributes))
                 .chain([communities(&route.attributes), route.reason.clone()]),
@@ -143,11 +146,11 @@ pub(super) const fn marker(status: PathStatus) -> &'static str {
     }
 }
 
-/// Next hop, peer, AS path, origin, local preference, MED.
-fn path_cells(path: &PathView) -> [String; 6] {
+/// Number, next hop, peer, AS path, origin, local preference, MED.
+fn path_cells(path: &PathView) -> [String; 7] {
     let [next_hop, as_path, origin, local_preference, med] = attrs_cells(&path.attributes);
     let peer = path.peer.clone().unwrap_or_else(|| "this node".to_owned());
-    [next_hop, peer, as_path, origin, local_preference, med]
+    [number(path.path_id), next_hop, peer, as_path, origin, local_preference, med]
 }
 
 /// Next hop, AS path, origin, local preference, MED.

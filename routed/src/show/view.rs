@@ -209,6 +209,9 @@ pub struct RouteView {
 pub struct PathView {
     /// Who announced it; `None` if this node does.
     pub peer: Option<String>,
+    /// The peer's number for it where the peer announces several (RFC 7911), else 0.
+    #[serde(default)]
+    pub path_id: u32,
     /// What became of it.
     pub status: PathStatus,
     /// The same for people: why it is (not) used.
@@ -281,6 +284,9 @@ impl AttrsView {
 pub struct ReceivedView {
     /// The destination.
     pub prefix: IpNetwork,
+    /// The peer's number for the path where it announces several (RFC 7911), else 0.
+    #[serde(default)]
+    pub path_id: u32,
     /// What became of it.
     pub status: PathStatus,
     /// The same for people.

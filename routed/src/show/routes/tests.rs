@@ -22,7 +22,7 @@ fn attrs(next_hop: Option<&str>, as_path: &str) -> AttrsView {
 
 fn path(peer: Option<&str>, status: PathStatus, reason: &str, attributes: AttrsView) -> PathView {
     let peer = peer.map(str::to_owned);
-    PathView { peer, status, reason: reason.to_owned(), attributes }
+    PathView { peer, path_id: 0, status, reason: reason.to_owned(), attributes }
 }
 
 fn two_tors() -> Vec<RouteView> {
@@ -88,6 +88,7 @@ fn received_routes_have_their_verdict() {
     };
     let route = ReceivedView {
         prefix: "0.0.0.0/0".parse().unwrap(),
+        path_id: 0,
         status: PathStatus::Ineligible,
         reason: "rejected by the default of policy from-tor".to_owned(),
         attributes,
@@ -98,6 +99,27 @@ fn received_routes_have_their_verdict() {
          \x20 0.0.0.0/0  10.1.1.0  4200000001  igp     65000:100 no-export  rejected by the default \
          of policy from-tor\n"
     );
+}
+
+#[test]
+fn several_paths_of_one_peer_are_told_apart_by_their_numbers() {
+    let numbered = |path_id, status, next_hop| PathView {
+        path_id,
+        ..path(Some("rr"), status, "", attrs(Some(next_hop), ""))
+    };
+    let route = RouteView {
+        prefix: "10.244.2.0/24".parse().unwrap(),
+        kernel: None,
+        paths: vec![
+            numbered(7, PathStatus::Best, "10.1.1.0"),
+            numbered(12, PathStatus::Multipath, "10.1.2.0"),
+        ],
+    };
+    assert!(table(&[route]).starts_with(
+        "    PREFIX         PATH  NEXT HOP  PEER  AS PATH  ORIGIN\n\
+         *>  10.244.2.0/24     7  10.1.1.0  rr    -        igp\n\
+         *=                   12  10.1.2.0  rr    -        igp\n"
+    ));
 }
 
 #[test]
