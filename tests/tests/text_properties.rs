@@ -1,12 +1,13 @@
 //! What holds for every text that an operator may write: values of BGP, whole configurations.
 //! Nothing panics, what is read is shown as it was meant, and what is refused has its place.
 
-use std::{fmt::Write, path::Path};
+use std::fmt::Write;
 
 use proptest::{collection::vec, prelude::*, sample::Index};
-use routed::config::{Config, Place};
 use tests::corpus;
 
+#[path = "../../bgp/fuzz/configuration.rs"]
+mod configuration;
 #[path = "../../bgp/fuzz/text.rs"]
 mod text;
 
@@ -24,7 +25,7 @@ proptest! {
 
     #[test]
     fn damaged_configurations_are_refused_with_places_or_read(damage in vec(damage(), 1..6)) {
-        read_config(&damaged(EXAMPLE, &damage));
+        let _ = configuration::reads(&damaged(EXAMPLE, &damage));
     }
 
     #[test]
@@ -42,7 +43,7 @@ proptest! {
             }
             .expect("String takes all");
         }
-        read_config(&text);
+        let _ = configuration::reads(&text);
     }
 }
 
@@ -53,25 +54,12 @@ fn every_text_of_the_corpus_keeps_the_promises() {
     });
 }
 
-/// Reads a configuration. Every fault and warning has words, and a place inside the text.
-fn read_config(text: &str) {
-    let (faults, warnings): (Vec<(Place, String)>, _) =
-        match Config::parse(Path::new("/nonexistent/routed.toml"), text) {
-            Ok(loaded) => (Vec::new(), loaded.warnings),
-            Err(invalid) => {
-                assert!(!invalid.faults.is_empty(), "{text}");
-                let told = |fault: &routed::config::Fault| {
-                    (fault.place.clone(), fault.problem.to_string())
-                };
-                (invalid.faults.iter().map(told).collect(), invalid.warnings)
-            }
-        };
-    let warned = warnings.into_iter().map(|warning| (warning.place, warning.caution.to_string()));
-    for (place, words) in faults.into_iter().chain(warned) {
-        let lines = text.lines().count().max(1);
-        assert!(place.line.is_none_or(|line| (1..=lines + 1).contains(&line)), "{place:?} {words}");
-        assert!(words.len() > 5, "{place:?} {words}");
-    }
+#[test]
+fn every_configuration_of_the_corpus_and_the_shipped_one_keep_the_promises() {
+    corpus::replay("config", 10, |seed| {
+        let _ = configuration::reads(str::from_utf8(seed).expect("readable"));
+    });
+    assert!(configuration::reads(EXAMPLE));
 }
 
 /// A line that sets a key to a value, comments left out.
