@@ -67,6 +67,26 @@ impl Prefix {
         self.len == 0
     }
 
+    /// Can packets be routed there by unicast? Not where all of it is multicast, loopback,
+    /// unspecified ("this network"), limited broadcast or, in IPv6, link-local (RFC 6890 §2.2).
+    #[must_use]
+    pub const fn is_unicast(self) -> bool {
+        let whole = self.len == if self.addr.is_ipv4() { 32 } else { 128 };
+        match self.addr {
+            IpAddr::V4(v4) => {
+                let this_network = v4.octets()[0] == 0;
+                !(self.len >= 4 && v4.is_multicast()
+                    || self.len >= 8 && (v4.is_loopback() || this_network)
+                    || whole && v4.is_broadcast())
+            }
+            IpAddr::V6(v6) => {
+                !(self.len >= 8 && v6.is_multicast()
+                    || self.len >= 10 && v6.is_unicast_link_local()
+                    || whole && (v6.is_loopback() || v6.is_unspecified()))
+            }
+        }
+    }
+
     /// Family in which the prefix is announced.
     #[must_use]
     pub const fn family(self) -> Family {
@@ -183,5 +203,44 @@ mod tests {
         assert!(!p("10.1.0.0/16").covers(p("10.0.0.0/8")));
         assert!(!p("0.0.0.0/0").covers(p("fd00::/8")));
         assert!(p("::/0").covers(p("fd00::/8")));
+    }
+
+    #[test]
+    fn rfc6890_2_2_prefixes_that_nothing_is_routed_to_are_not_unicast() {
+        for text in [
+            "224.0.0.0/4",
+            "239.255.0.0/16",
+            "127.0.0.0/8",
+            "127.0.0.1/32",
+            "0.0.0.0/8",
+            "0.1.0.0/16",
+            "255.255.255.255/32",
+            "ff00::/8",
+            "ff02::1/128",
+            "fe80::/10",
+            "fe80::1/128",
+            "::1/128",
+            "::/128",
+        ] {
+            assert!(!text.parse::<Prefix>().unwrap().is_unicast(), "{text}");
+        }
+        for text in [
+            "0.0.0.0/0",
+            "0.0.0.0/1",
+            "128.0.0.0/1",
+            "224.0.0.0/3",
+            "126.0.0.0/7",
+            "10.0.0.0/8",
+            "169.254.1.1/32",
+            "240.0.0.0/4",
+            "::/0",
+            "::/3",
+            "8000::/1",
+            "fc00::/7",
+            "fe00::/9",
+            "2001:db8::/32",
+        ] {
+            assert!(text.parse::<Prefix>().unwrap().is_unicast(), "{text}");
+        }
     }
 }

@@ -192,8 +192,12 @@ fn sorted<T: Ord + std::fmt::Debug>(
 
 /// Prefixes with attributes that a peer with this codec can send.
 pub fn reach(family: Family, codec: Codec) -> impl Strategy<Value = Reach> {
-    (attrs(family, codec), vec(nlri(family, codec), 1..40))
-        .prop_map(move |(attrs, prefixes)| Reach { family, attrs: Arc::new(attrs), prefixes })
+    let routed = nlri(family, codec).prop_filter("unicast", |nlri| nlri.prefix.is_unicast());
+    (attrs(family, codec), vec(routed, 1..40)).prop_map(move |(attrs, prefixes)| Reach {
+        family,
+        attrs: Arc::new(attrs),
+        prefixes,
+    })
 }
 
 /// Anything that a peer with this codec can say in UPDATEs without a flaw.

@@ -20,6 +20,11 @@ pub(crate) mod write;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AttrCode(pub u8);
 
+impl AttrCode {
+    /// No attribute: the code is reserved.
+    pub const NONE: Self = Self(0);
+}
+
 /// One line an attribute: constant, code, flags, name, and where it is defined.
 macro_rules! attr_codes {
     ($($constant:ident = $code:literal, $flags:ident, $name:literal, $rfc:literal;)*) => {

@@ -31,7 +31,7 @@ impl fmt::Display for Treatment {
 pub struct Fault {
     /// What was done about it.
     pub treatment: Treatment,
-    /// The attribute; 0 if there were too few octets left to name one.
+    /// The attribute; [`AttrCode::NONE`] if it is none, or if too few octets were left to name one.
     pub attribute: AttrCode,
     /// What was wrong, for people. One of a fixed set, so it can stand in a metric's label.
     pub reason: &'static str,
@@ -42,6 +42,9 @@ pub struct Fault {
 /// `MULTI_EXIT_DISC: length is not 4 octets; treated as withdraw`.
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.attribute == AttrCode::NONE {
+            return write!(f, "{}; {}", self.reason, self.treatment);
+        }
         write!(f, "{}: {}; {}", self.attribute, self.reason, self.treatment)
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     attrs::NextHop,
     family::Family,
     wire::{
-        Codec, ErrorCode, Nlri, Notification,
+        AttrCode, Codec, ErrorCode, Fault, Nlri, Notification, Treatment,
         attribute::read::{Collected, MpReach, MpUnreach},
         nlri,
         octets::Reader,
@@ -55,6 +55,7 @@ impl Update {
             Self::assemble(withdrawn, nlri, collected)
         };
         update.keep_negotiated(codec);
+        update.ignore_senseless();
         Ok(update)
     }
 
@@ -90,6 +91,25 @@ impl Update {
         }
         update.reach = reaches(announced, collected);
         update
+    }
+
+    /// Prefixes to which nothing can be routed are not announced but as good as withdrawn
+    /// (RFC 4271 §6.3).
+    fn ignore_senseless(&mut self) {
+        let Self { reach, withdrawn, faults, .. } = self;
+        for Reach { prefixes, .. } in &mut *reach {
+            if prefixes.iter().all(|nlri| nlri.prefix.is_unicast()) {
+                continue;
+            }
+            withdrawn.extend(prefixes.extract_if(.., |nlri| !nlri.prefix.is_unicast()));
+            faults.push(Fault {
+                treatment: Treatment::TreatAsWithdraw,
+                attribute: AttrCode::NONE,
+                reason: "a prefix is multicast, loopback, link-local or unspecified",
+                octets: Bytes::new(),
+            });
+        }
+        reach.retain(|reach| !reach.prefixes.is_empty());
     }
 
     /// Forgets what is about families that were not negotiated.

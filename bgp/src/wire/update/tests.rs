@@ -285,3 +285,19 @@ fn rfc4760_8_a_family_that_was_not_negotiated_is_skipped() {
     assert_eq!(good(&update(&[], &[], &[]), &v6_only).end_of_rib, None);
     assert_eq!(good(&update(&[], &attr(N, 15, &[0, 2, 1]), &[]), &v4_only).end_of_rib, None);
 }
+
+#[test]
+fn rfc4271_6_3_prefixes_that_nothing_is_routed_to_are_ignored_and_told() {
+    let mp_reach = attr(N, 14, &mp_reach_value(&global(), &[8, 0xFF, 16, 0xFE, 0x80]));
+    let both = [&[4, 224, 8, 127][..], PREFIX].concat();
+    let read = read(&update(&[], &[mp_reach, mandatory()].concat(), &both), &EXTERNAL).unwrap();
+    assert_eq!(read.reach.len(), 1);
+    assert_eq!(read.reach[0].prefixes, [prefix("10.1.0.0/16")]);
+    let gone = ["ff00::/8", "fe80::/16", "224.0.0.0/4", "127.0.0.0/8"].map(prefix);
+    assert_eq!(read.withdrawn, gone);
+    let words: Vec<_> = read.faults.iter().map(ToString::to_string).collect();
+    let expected =
+        "a prefix is multicast, loopback, link-local or unspecified; treated as withdraw";
+    assert_eq!(words, [expected, expected]);
+    assert!(read.flawed.is_some());
+}
