@@ -101,7 +101,13 @@ fn attributes(attrs: &AttrsView) -> String {
 
 fn kernel_line(route: &KernelRouteView) -> String {
     let group = route.group.map(|id| format!("group {id} ")).unwrap_or_default();
-    let way = if route.blackhole { "blackhole".to_owned() } else { group + &hops(&route.hops) };
+    let way = if route.blackhole {
+        "blackhole".to_owned()
+    } else if route.hops.is_empty() {
+        "nothing".to_owned()
+    } else {
+        group + &hops(&route.hops)
+    };
     let error = route.error.as_ref().map(|error| format!(" ({error})")).unwrap_or_default();
     format!("  {}{error}: {way}, table {} metric {}", route.state, route.table, route.metric)
 }
@@ -115,4 +121,34 @@ pub(super) fn hops(hops: &[HopView]) -> String {
         format!("{via}dev {}{weight}", hop.interface)
     };
     hops.iter().map(hop).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_word_says_where_the_route_leads_or_that_there_is_none() {
+        let hop = HopView {
+            gateway: Some("10.1.1.0".parse().unwrap()),
+            interface: "eth1".to_owned(),
+            weight: 2,
+        };
+        let route = |state: &str, hops, blackhole| KernelRouteView {
+            state: state.to_owned(),
+            table: 254,
+            metric: 0,
+            error: None,
+            group: None,
+            hops,
+            blackhole,
+        };
+        for (route, line) in [
+            (route("installed", vec![hop], false), "installed: via 10.1.1.0 dev eth1 weight 2"),
+            (route("installed", vec![], true), "installed: blackhole"),
+            (route("own-range", vec![], false), "own-range: nothing"),
+        ] {
+            assert_eq!(kernel_line(&route), format!("  {line}, table 254 metric 0"));
+        }
+    }
 }
