@@ -37,6 +37,9 @@ pub(super) struct Driver {
 /// What tells packets of sessions that know no discriminator yet apart.
 type Key = (IpAddr, u32, Kind);
 
+/// How a datagram is taken.
+type Receive = fn(&UdpSocket, &mut [u8]) -> io::Result<Option<Datagram>>;
+
 /// Which port packets come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
@@ -90,7 +93,7 @@ impl Driver {
                 Event::Command(Some(command)) => self.command(command),
                 Event::Command(None) => self.ending = true,
                 Event::Readable(ear) => {
-                    self.read(ear);
+                    self.read(ear, sockets::receive_readable);
                     // However much comes in, what is due is done.
                     self.pass_time();
                 }
@@ -184,19 +187,20 @@ impl Driver {
                 entry.deadline = None;
             }
             // What has arrived and waits to be read shows life: a deadline that we come late to is
-            // our fault and not the peer's. Read for each, since a read takes so many at most.
+            // our fault and not the peer's. Read for each, since a read takes so many at most; and
+            // from the kernel, since the event loop looked at the sockets before we were late.
             for ear in 0..self.ears.sockets.len() {
-                self.read(ear);
+                self.read(ear, sockets::receive);
             }
             self.handle(name, Input::Timeout);
         }
     }
 
-    fn read(&mut self, ear: usize) {
+    fn read(&mut self, ear: usize, receive: Receive) {
         let mut octets = [0; LONGEST];
         for _ in 0..DATAGRAMS {
             let Some(socket) = &self.ears.sockets[ear] else { return };
-            match sockets::receive(socket, &mut octets) {
+            match receive(socket, &mut octets) {
                 Ok(Some(datagram)) => self.datagram(ear, datagram, &octets[..datagram.len]),
                 Ok(None) => (),
                 Err(_) => return,

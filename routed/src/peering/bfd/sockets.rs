@@ -48,32 +48,42 @@ pub(super) fn listen(ipv6: bool, port: u16) -> io::Result<UdpSocket> {
     UdpSocket::from_std(socket.into())
 }
 
-/// Takes one datagram, if there is one.
+/// Takes one datagram of a socket that the event loop has called readable; if there is none, the loop
+/// waits for the next one.
+///
+/// # Errors
+///
+/// As [`receive`].
+pub(super) fn receive_readable(
+    socket: &UdpSocket,
+    octets: &mut [u8],
+) -> io::Result<Option<Datagram>> {
+    socket.try_io(Interest::READABLE, || receive(socket, octets))
+}
+
+/// Takes one datagram, if there is one, even if the event loop does not know of it yet.
 ///
 /// # Errors
 ///
 /// The kernel's; [`io::ErrorKind::WouldBlock`] if there is none.
 pub(super) fn receive(socket: &UdpSocket, octets: &mut [u8]) -> io::Result<Option<Datagram>> {
-    socket.try_io(Interest::READABLE, || {
-        let fd = socket.as_raw_fd();
-        let mut control = cmsg_space!(libc::c_int);
-        let mut slices = [IoSliceMut::new(octets)];
-        let message = recvmsg::<SockaddrStorage>(
-            fd,
-            &mut slices,
-            Some(&mut control),
-            MsgFlags::MSG_DONTWAIT,
-        )?;
-        let ttl = message.cmsgs()?.find_map(|control| match control {
-            ControlMessageOwned::Ipv6HopLimit(hops) | ControlMessageOwned::Ipv4Ttl(hops) => {
-                u8::try_from(hops).ok()
-            }
-            _ => None,
-        });
-        let source = message.address.as_ref().and_then(address);
-        let len = message.bytes;
-        Ok(source.zip(ttl).map(|(source, ttl)| Datagram { source, ttl, len }))
-    })
+    let mut control = cmsg_space!(libc::c_int);
+    let mut slices = [IoSliceMut::new(octets)];
+    let message = recvmsg::<SockaddrStorage>(
+        socket.as_raw_fd(),
+        &mut slices,
+        Some(&mut control),
+        MsgFlags::MSG_DONTWAIT,
+    )?;
+    let ttl = message.cmsgs()?.find_map(|control| match control {
+        ControlMessageOwned::Ipv6HopLimit(hops) | ControlMessageOwned::Ipv4Ttl(hops) => {
+            u8::try_from(hops).ok()
+        }
+        _ => None,
+    });
+    let source = message.address.as_ref().and_then(address);
+    let len = message.bytes;
+    Ok(source.zip(ttl).map(|(source, ttl)| Datagram { source, ttl, len }))
 }
 
 fn address(storage: &SockaddrStorage) -> Option<SocketAddr> {
@@ -132,3 +142,29 @@ pub(super) const FIRST_PORT: u16 = 49_152;
 const PORTS_TRIED: u16 = 1_024;
 /// Class selector 6, as BGP's own packets have it.
 const INTERNETWORK_CONTROL: u32 = 0xc0;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As when the thread comes late to a deadline: the loop has not looked at the socket since.
+    #[tokio::test]
+    async fn a_datagram_that_the_event_loop_has_not_seen_is_taken() {
+        let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP)).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        setsockopt(&socket, Ipv4RecvTtl, &true).unwrap();
+        socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+        let ear = UdpSocket::from_std(socket.into()).unwrap();
+        let mut octets = [0; 8];
+        let none = receive_readable(&ear, &mut octets).unwrap_err();
+        assert_eq!(none.kind(), io::ErrorKind::WouldBlock);
+
+        let peer = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        peer.send_to(b"alive", ear.local_addr().unwrap()).unwrap();
+
+        let unseen = receive_readable(&ear, &mut octets).unwrap_err();
+        assert_eq!(unseen.kind(), io::ErrorKind::WouldBlock);
+        let datagram = receive(&ear, &mut octets).unwrap().unwrap();
+        assert_eq!((datagram.source, datagram.len), (peer.local_addr().unwrap(), 5));
+    }
+}
