@@ -9,6 +9,7 @@ use serde::Serialize;
 
 pub(crate) mod bgp;
 pub(crate) mod cni;
+pub(crate) mod failover;
 pub(crate) mod goal;
 pub(crate) mod stats;
 pub(crate) mod table;

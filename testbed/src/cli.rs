@@ -138,8 +138,12 @@ enum Bench {
     Cni(crate::bench::cni::Options),
     /// The BGP speaker under load, beside rivals if they are named
     Bgp(crate::bench::bgp::Options),
+    /// Packets lost when daemons, routers and links fail, with routed on the nodes, and with others
+    Failover(crate::bench::failover::Options),
     #[command(hide = true)]
     Relay,
+    #[command(hide = true)]
+    Traffic(crate::bench::failover::End),
 }
 
 #[derive(Debug, Args)]
@@ -260,6 +264,10 @@ fn run(Arguments { name, command }: Arguments) -> Result<i32> {
         Command::Fault(fault) => fault::run(name, fault),
         Command::Bench { what: Bench::Cni(options) } => crate::bench::cni::run(&options),
         Command::Bench { what: Bench::Bgp(options) } => crate::bench::bgp::run(&options),
+        Command::Bench { what: Bench::Failover(options) } => crate::bench::failover::run(&options),
+        Command::Bench { what: Bench::Traffic(end) } => {
+            crate::bench::failover::run_end(&end).map(|()| 0)
+        }
         Command::Bench { what: Bench::Relay } => crate::bench::bgp::relay::run().map(|()| 0),
         Command::Supervise { dir } => crate::supervisor::supervise(&dir).map(|()| 0),
         Command::Hold { dir, name } => crate::holder::hold(&dir, &name).map(|()| 0),

@@ -47,6 +47,41 @@ impl Samples {
     }
 }
 
+/// The same figure of several runs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(transparent)]
+pub(crate) struct Figures(Vec<f64>);
+
+impl Figures {
+    pub(crate) fn push(&mut self, figure: f64) {
+        self.0.push(figure);
+    }
+
+    /// The middle one, or between the two in the middle; none of none.
+    pub(crate) fn median(&self) -> Option<f64> {
+        let mut values = self.0.clone();
+        values.sort_by(f64::total_cmp);
+        let last = values.len().checked_sub(1)?;
+        Some(f64::midpoint(values[last / 2], values[values.len() / 2]))
+    }
+
+    /// The largest; none of none.
+    pub(crate) fn worst(&self) -> Option<f64> {
+        self.0.iter().copied().reduce(f64::max)
+    }
+
+    /// Median, and between which values the runs lay, as `number` writes them.
+    pub(crate) fn cell(&self, number: impl Fn(f64) -> String) -> String {
+        let Some(median) = self.median() else { return "-".into() };
+        let lowest = self.0.iter().copied().fold(f64::INFINITY, f64::min);
+        let highest = self.0.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        if self.0.len() == 1 {
+            return number(median);
+        }
+        format!("{} ({}–{})", number(median), number(lowest), number(highest))
+    }
+}
+
 impl FromIterator<Duration> for Samples {
     fn from_iter<I: IntoIterator<Item = Duration>>(samples: I) -> Self {
         Self(samples.into_iter().collect())

@@ -73,6 +73,9 @@ protocol kernel kernel6 {{{persist}
     originated(&mut text, "ipv6", router.originates().filter(IpNetwork::is_ipv6));
     let template = format!(
         r#"
+# Who is about to go is the last choice (RFC 8326).
+filter heed {{ if (65535, 0) ~ bgp_community then bgp_local_pref = 0; accept; }}
+
 template bgp fabric {{
     local as {asn};
     hold time {HOLD_TIME};
@@ -82,8 +85,8 @@ template bgp fabric {{
     error wait time 1, 4;
     # A cut cable ends the session at once, not only after the hold time.
     check link on;{more}
-    ipv4 {{ import all; export where source ~ [RTS_BGP, RTS_STATIC]; next hop {next_hop}; }};
-    ipv6 {{ import all; export where source ~ [RTS_BGP, RTS_STATIC]; next hop {next_hop}; }};
+    ipv4 {{ import filter heed; export where source ~ [RTS_BGP, RTS_STATIC]; next hop {next_hop}; }};
+    ipv6 {{ import filter heed; export where source ~ [RTS_BGP, RTS_STATIC]; next hop {next_hop}; }};
 }}
 "#,
         asn = router.asn,

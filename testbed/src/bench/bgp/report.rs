@@ -5,6 +5,8 @@ use std::fmt::{self, Write};
 
 use serde::Serialize;
 
+use crate::bench::stats::Figures;
+
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -55,7 +57,7 @@ impl Measures {
 /// All runs of one speaker in one scenario.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(super) struct Runs {
-    values: BTreeMap<Metric, Vec<f64>>,
+    values: BTreeMap<Metric, Figures>,
     /// Why runs, or the rest of them, were not measured.
     failures: Vec<String>,
 }
@@ -69,21 +71,12 @@ impl Runs {
     }
 
     fn median(&self, metric: Metric) -> Option<f64> {
-        let mut values = self.values.get(&metric)?.clone();
-        values.sort_by(f64::total_cmp);
-        Some(f64::midpoint(values[(values.len() - 1) / 2], values[values.len() / 2]))
+        self.values.get(&metric)?.median()
     }
 
     /// Median, and between which values the runs lay.
     fn cell(&self, metric: Metric) -> String {
-        let Some(median) = self.median(metric) else { return "-".into() };
-        let values = &self.values[&metric];
-        if values.len() == 1 {
-            return number(median);
-        }
-        let low = values.iter().copied().fold(f64::INFINITY, f64::min);
-        let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        format!("{} ({}–{})", number(median), number(low), number(high))
+        self.values.get(&metric).map_or_else(|| "-".into(), |values| values.cell(number))
     }
 }
 

@@ -1,30 +1,8 @@
 //! The goals of the pod path, as ratios of one run, or as sizes.
 
-use serde::Serialize;
-
 use super::Families;
 use super::report::{Cell, DaemonUse, PluginFile};
-
-/// A goal and what the run has to say to it.
-#[derive(Clone, Debug, Serialize)]
-pub(super) struct Goal {
-    pub(super) name: String,
-    pub(super) figure: f64,
-    pub(super) limit: f64,
-    /// The figure must not be below the limit; otherwise not above it.
-    pub(super) at_least: bool,
-    pub(super) met: bool,
-}
-
-impl Goal {
-    fn at_most(name: &str, figure: f64, limit: f64) -> Self {
-        Self { name: name.to_owned(), figure, limit, at_least: false, met: figure <= limit }
-    }
-
-    fn at_least(name: &str, figure: f64, limit: f64) -> Self {
-        Self { name: name.to_owned(), figure, limit, at_least: true, met: figure >= limit }
-    }
-}
+use crate::bench::goal::Goal;
 
 /// Those goals of which the run had what it takes.
 pub(super) fn goals(cells: &[Cell], daemon: &[DaemonUse], plugin: &PluginFile) -> Vec<Goal> {

@@ -8,9 +8,9 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use super::goals::Goal;
 use super::runtime::Phase;
 use super::{Families, Machine};
+use crate::bench::goal::{self, Goal};
 use crate::bench::stats::{Samples, Summary};
 use crate::bench::table::{Table, millis};
 
@@ -230,14 +230,7 @@ impl fmt::Display for Report {
         let PluginFile { octets, is_static } = self.plugin;
         let linked = if is_static { "static" } else { "dynamically linked" };
         writeln!(f, "plugin: {}, {linked}\n", mebioctets(octets))?;
-        let mut goals = Table::new(1, &["goal", "figure", "limit", ""]);
-        for Goal { name, figure, limit, at_least, met } in &self.goals {
-            let sign = if *at_least { "≥" } else { "≤" };
-            let verdict = if *met { "met" } else { "missed" };
-            let cells = [format!("{figure:.2}"), format!("{sign} {limit:.2}"), verdict.to_owned()];
-            goals.row([name.clone()].into_iter().chain(cells));
-        }
-        write!(f, "{goals}")
+        write!(f, "{}", goal::table(&self.goals))
     }
 }
 
