@@ -161,7 +161,13 @@ impl PeerTask {
             let event = self.next_event().await;
             // Before what has happened is recorded.
             self.follow_recorder();
+            let is_work = matches!(event, Event::Ready(_) | Event::News(_));
             self.take(event);
+            if is_work {
+                // While there always is more, nothing here would wait, and the runtime would come
+                // to its timers too late for keepalives.
+                tokio::task::yield_now().await;
+            }
         }
         self.publish();
         // The RIB must hear that the session is down, and the peer why.
@@ -290,6 +296,11 @@ impl PeerTask {
     /// Does what the session wants, and writes as much as the sockets take, until neither has
     /// anything more.
     fn carry_out(&mut self) {
+        self.do_all();
+        self.rib.hand_on();
+    }
+
+    fn do_all(&mut self) {
         loop {
             while let Some(output) = self.session.poll_output() {
                 self.execute(output);
@@ -365,7 +376,7 @@ impl PeerTask {
             Output::Heard(id, octets, codec) => self.record_heard(id, &octets, &codec),
             Output::Update(update) => {
                 self.note_faults(&update);
-                self.rib.push(PeerEvent::Update(update));
+                self.rib.update(update);
             }
             Output::Refresh(family) => self.rib.push(PeerEvent::Refresh(family)),
             Output::RefreshIgnored(ignored) => self.note_ignored(ignored),

@@ -41,8 +41,8 @@ use reports::Registration;
 pub(crate) enum PeerEvent {
     /// Established. Whoever holds the receiver hears which limits the session comes to.
     Up(Box<PeerUp>, watch::Sender<LimitsReached>),
-    /// The peer's routes changed.
-    Update(Update),
+    /// The peer's routes changed, in this order.
+    Updates(Vec<Update>),
     /// The peer asks for a family again.
     Refresh(Family),
     /// Its routes are treated in another way from now on.
@@ -78,13 +78,19 @@ impl PeerEvent {
             | Self::StaleExpired(_)
             | Self::LongLived(_)
             | Self::DeferralOver => true,
-            Self::Update(_)
+            Self::Updates(_)
             | Self::Refresh(_)
             | Self::RefreshBegin(_)
             | Self::RefreshEnd(_)
             | Self::Settings(_) => false,
         }
     }
+}
+
+/// How many prefixes an UPDATE speaks of.
+pub(crate) fn prefixes_in(update: &Update) -> usize {
+    let announced = update.reach.iter().map(|reach| reach.prefixes.len());
+    update.withdrawn.len() + announced.sum::<usize>()
 }
 
 /// The limits that a session has come to, and how many prefixes each allows. A state and not a
@@ -122,6 +128,16 @@ pub(crate) enum Command {
     Look(Look),
     /// End the thread.
     Stop,
+}
+
+impl Command {
+    /// How many prefixes it speaks of.
+    fn prefixes(&self) -> usize {
+        match self {
+            Self::Peer(_, PeerEvent::Updates(updates)) => updates.iter().map(prefixes_in).sum(),
+            _ => 0,
+        }
+    }
 }
 
 /// The way to the RIB; cheap to clone.
@@ -369,6 +385,14 @@ impl RibHandle {
         let _ = self.send(Command::Stop).await;
     }
 
+    /// A way that leads to no RIB but to whoever has the receiver.
+    #[cfg(test)]
+    pub(crate) fn without_thread() -> (Self, mpsc::Receiver<Command>) {
+        let (commands, inbox) = mpsc::channel(COMMAND_QUEUE);
+        let (_, next_hops) = watch::channel(BTreeSet::new());
+        (Self { commands, next_hops }, inbox)
+    }
+
     async fn send(&self, command: Command) -> Result<(), RibStopped> {
         self.commands.send(command).await.map_err(|_| RibStopped)
     }
@@ -416,10 +440,11 @@ impl BestChanges {
     }
 }
 
-/// Commands that may wait for the thread. An UPDATE is the largest: at most 4 KiB on the wire,
-/// and some 100 KiB taken apart (prefixes of one octet), so this bounds them to about 100 MiB
-/// even when peers do their worst, and lets the thread always find a full batch under load.
-const COMMAND_QUEUE: usize = 1024;
+/// Commands that may wait for the thread. Those with UPDATEs are the largest: one of 4 KiB on the
+/// wire is some 100 KiB taken apart (prefixes of one octet), and a peer's task gathers no more than
+/// some hundred KiB besides, so this bounds them to some 50 MiB even when peers do their worst, and
+/// lets the thread always find a full batch under load.
+const COMMAND_QUEUE: usize = 128;
 
 #[cfg(test)]
 mod tests;

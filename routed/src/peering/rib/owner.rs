@@ -60,9 +60,15 @@ impl RibOwner {
         let mut batch = Vec::with_capacity(BATCH);
         while self.receive(&mut inbox, &mut batch) {
             self.rib.set_time(SystemTime::now().into());
+            let mut prefixes = 0;
             for command in batch.drain(..) {
+                prefixes += command.prefixes();
                 if self.take(command).is_break() {
                     return;
+                }
+                if prefixes >= BATCH_PREFIXES {
+                    prefixes = 0;
+                    self.answer_peers();
                 }
             }
             self.answer_peers();
@@ -126,7 +132,9 @@ impl RibOwner {
                 self.limits.insert(peer, limits);
                 self.rib.peer_up(peer, *up);
             }
-            PeerEvent::Update(update) => self.rib.update(peer, &update),
+            PeerEvent::Updates(updates) => {
+                updates.iter().for_each(|update| self.rib.update(peer, update));
+            }
             PeerEvent::Refresh(family) => self.rib.refresh(peer, family),
             PeerEvent::Settings(config) => self.rib.set_policies(peer, *config),
             PeerEvent::RefreshBegin(family) => self.rib.refresh_begin(peer, family),
@@ -233,5 +241,9 @@ impl RibOwner {
 }
 
 /// Commands taken before those who wait are answered: enough that under load one look at the
-/// peers serves many UPDATEs, few enough that an answer waits for milliseconds only.
+/// peers serves many UPDATEs.
 const BATCH: usize = 256;
+
+/// Prefixes after which peers are answered earlier, so that an answer waits for milliseconds only
+/// and is encoded while the thread goes on.
+const BATCH_PREFIXES: usize = 8192;

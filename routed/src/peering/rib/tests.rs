@@ -70,7 +70,7 @@ fn learned(prefixes: &[&str]) -> PeerEvent {
     let attrs = Arc::new(Attrs::originated(NextHop::new("10.1.0.2".parse().unwrap())));
     let prefixes = prefixes.iter().map(|text| prefix(text).into()).collect();
     let reach = bgp::wire::Reach { family: Family::Ipv4Unicast, attrs, prefixes };
-    PeerEvent::Update(Update { reach: vec![reach], ..Update::default() })
+    PeerEvent::Updates(vec![Update { reach: vec![reach], ..Update::default() }])
 }
 
 impl Fixture {
