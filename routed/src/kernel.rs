@@ -1,6 +1,7 @@
 //! The kernel's side of the daemon: what carries out commands and reports what it saw.
 
 mod filter;
+pub mod forwarding;
 pub mod netlink;
 pub mod netns;
 pub mod nft;

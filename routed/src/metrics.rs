@@ -12,12 +12,14 @@ mod state;
 
 use std::time::Duration;
 
+use bgp::family::Family;
 use plugin::{
     cni::code,
     rpc::{Request, Response},
 };
 use prometheus::{
-    HistogramOpts, HistogramVec, Registry, TextEncoder, core::Collector, proto::MetricFamily,
+    HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, TextEncoder, core::Collector,
+    proto::MetricFamily,
 };
 
 use crate::sources::Sources;
@@ -27,6 +29,7 @@ use crate::sources::Sources;
 pub struct Metrics {
     registry: Registry,
     cni: HistogramVec,
+    forwarding: IntCounterVec,
 }
 
 /// What a runtime asked for.
@@ -84,9 +87,23 @@ impl Metrics {
         for verb in Verb::ALL {
             cni.with_label_values(&[verb.label(), "ok"]);
         }
+        let options = Opts::new(
+            "slash32_forwarding_repairs_total",
+            "How often somebody else had switched forwarding off, and it was put right.",
+        );
+        let forwarding = IntCounterVec::new(options, &["family"]).expect("the name is valid");
+        for family in Family::ALL {
+            forwarding.with_label_values(&[family.to_string()]);
+        }
         let registry = Registry::new();
         register(&registry, cni.clone());
-        Self { registry, cni }
+        register(&registry, forwarding.clone());
+        Self { registry, cni, forwarding }
+    }
+
+    /// Somebody had switched forwarding of the family off, and it is on again.
+    pub fn forwarding_mended(&self, family: Family) {
+        self.forwarding.with_label_values(&[family.to_string()]).inc();
     }
 
     /// A request of the CNI plugin was answered, so long after it came.

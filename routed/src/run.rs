@@ -29,6 +29,7 @@ use crate::{
     http::HttpServer,
     ipam,
     kernel::{
+        forwarding::{self, Forwarding},
         routes, sysctl,
         watch::{self as kernel_watch, Links},
     },
@@ -59,7 +60,7 @@ pub async fn run(path: PathBuf, mut config: Config) -> anyhow::Result<StopMode> 
         tracing::warn!("drained, as asked for before this start; `routed undrain` ends it");
     }
     let restarted = restarted(&config)?;
-    let kernel = Kernel::open(&config)?;
+    let kernel = Kernel::open(&config, &metrics)?;
     let node = pods(&config, &metrics, &mut parts)?;
     let (peering, best) =
         Peering::start(&restart::announced(config.clone(), restarted), kernel.links.clone())?;
@@ -88,7 +89,7 @@ pub async fn run(path: PathBuf, mut config: Config) -> anyhow::Result<StopMode> 
         windows.spawn("sockets.http", http.run());
     }
     let links = kernel.links.clone();
-    kernel.spawn(best, &peering, node.as_ref(), &mut parts);
+    let _forwarding = kernel.spawn(best, &peering, node.as_ref(), &mut parts);
     if let Some(node) = node.clone() {
         let announced = announce::follow(node.ranges(), peering.rib().clone());
         parts.spawn("the announcement of pod ranges", announced);
@@ -202,14 +203,20 @@ impl Parts {
 struct Kernel {
     links: watch::Receiver<Links>,
     routes: Option<(KernelHandle, FibTask)>,
+    /// Dropped at the end.
+    forwarding: Option<Forwarding>,
 }
 
 impl Kernel {
-    fn open(config: &Config) -> anyhow::Result<Self> {
+    fn open(config: &Config, metrics: &Metrics) -> anyhow::Result<Self> {
         match config.node.mode {
-            Mode::Speaker => Ok(Self { links: kernel_watch::start(None)?, routes: None }),
+            Mode::Speaker => {
+                Ok(Self { links: kernel_watch::start(None)?, routes: None, forwarding: None })
+            }
             Mode::Node => {
-                forward(config)?;
+                let (families, metrics) = (forward(config)?, metrics.clone());
+                let mended = move |family| metrics.forwarding_mended(family);
+                let forwarding = Some(forwarding::keep(families, mended)?);
                 if config.kernel.next_hop_groups
                     && let Err(error) = sysctl::keep_groups_quiet()
                 {
@@ -218,18 +225,19 @@ impl Kernel {
                 }
                 let (handle, looks) = KernelHandle::new();
                 let (task, links) = fib::open(fib::settings(config), looks)?;
-                Ok(Self { links, routes: Some((handle, task)) })
+                Ok(Self { links, routes: Some((handle, task)), forwarding })
             }
         }
     }
 
+    /// Also gives what must not be dropped before the end.
     fn spawn(
         self,
         best: BestChanges,
         peering: &Peering,
         node: Option<&NodeHandle>,
         parts: &mut Parts,
-    ) {
+    ) -> Option<Forwarding> {
         let peers = || peering.peers().clone();
         parts.spawn("the watch of interfaces", peering::links::follow(self.links, peers()));
         if let Some((_, task)) = self.routes {
@@ -241,20 +249,26 @@ impl Kernel {
             let task = task.with_peers(&peers());
             parts.spawn("the kernel's routes", task.run(rib, fib::all_established(peers())));
         }
+        self.forwarding
     }
 }
 
-/// Makes the node a router. A family that the kernel lacks is a fault only if pods need it.
-fn forward(config: &Config) -> anyhow::Result<()> {
+/// Makes the node a router of the families returned. One that the kernel lacks is a fault only if pods
+/// need it.
+fn forward(config: &Config) -> anyhow::Result<Vec<Family>> {
+    let mut families = Vec::new();
     for family in Family::ALL {
-        let Err(error) = sysctl::enable_forwarding(family) else { continue };
+        let Err(error) = sysctl::enable_forwarding(family) else {
+            families.push(family);
+            continue;
+        };
         let mut ranges = config.pods.iter().flat_map(|pods| &pods.prefixes);
         if ranges.any(|range| range.family() == family) {
             return Err(error).with_context(|| format!("cannot forward the pods' {family}"));
         }
         tracing::warn!(%family, %error, "the node does not forward this family");
     }
-    Ok(())
+    Ok(families)
 }
 
 /// Starts what serves the plugin; `None` on a router without pods.

@@ -14,6 +14,7 @@ use std::{
 
 use bgp::{
     attrs::{Attrs, NextHop},
+    family::Family,
     prefix::Prefix,
     rib::{BestChange, BestPath, PeerId, Resolution},
 };
@@ -24,6 +25,7 @@ use nix::{
 use routed::{
     fib::{self, RibSide},
     kernel::{
+        forwarding,
         routes::{Job, start as start_writer},
         sysctl,
         watch::{self, RouteSink},
@@ -423,6 +425,37 @@ fn what_others_delete_or_change_is_restored_at_once() {
                 sleep(Duration::from_millis(10)).await;
             }
         }
+    });
+}
+
+#[test]
+fn forwarding_that_others_switch_off_is_put_right_for_the_families_kept() {
+    in_netns(|| async {
+        let read = |key: &str| std::fs::read_to_string(format!("/proc/sys/net/{key}")).unwrap();
+        let off = |key: &str| std::fs::write(format!("/proc/sys/net/{key}"), "0").unwrap();
+        let (four, six) = ("ipv4/ip_forward", "ipv6/conf/all/forwarding");
+        sysctl::enable_forwarding(Family::Ipv4Unicast).unwrap();
+        let (mended, counted) = std::sync::mpsc::channel();
+        let keep = |families: &[Family]| {
+            let mended = mended.clone();
+            forwarding::keep(families.to_vec(), move |family| mended.send(family).unwrap()).unwrap()
+        };
+        let kept = keep(&[Family::Ipv4Unicast]);
+        for _ in 0..3 {
+            let start = Instant::now();
+            off(four);
+            eventually(|| read(four), |seen| seen == "1\n").await;
+            println!("forwarding is on again after {:?}", start.elapsed());
+            assert_eq!(counted.recv_timeout(Duration::from_secs(5)), Ok(Family::Ipv4Unicast));
+        }
+        sleep(Duration::from_millis(200)).await;
+        assert_eq!(read(six), "0\n", "not asked for");
+        drop(kept);
+
+        let _kept = keep(&Family::ALL);
+        eventually(|| read(six), |seen| seen == "1\n").await;
+        off(six);
+        eventually(|| read(six), |seen| seen == "1\n").await;
     });
 }
 

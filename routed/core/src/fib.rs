@@ -313,7 +313,7 @@ impl Fib {
                     self.reconciler.seen(key, route.target);
                     self.resync(now);
                 }
-                RouteChange::Gone => self.reconciler.gone(key),
+                RouteChange::Gone => self.reconciler.gone(key, &route.target),
             }
         } else {
             if change == RouteChange::Replaced {

@@ -7,7 +7,8 @@ use std::{fs, io};
 use bgp::family::Family;
 
 /// Makes this namespace a router for the family, now and for interfaces to come. Writes nothing if
-/// it is one, so that a read-only /proc/sys does no harm on a node that is set up already.
+/// it is one, so that a read-only /proc/sys does no harm on a node that is set up already. True if it was
+/// none.
 ///
 /// For IPv6 this also ends the acceptance of router advertisements on interfaces with
 /// `accept_ra` 1; where the node's own default route comes from those, it must be set to 2.
@@ -15,12 +16,16 @@ use bgp::family::Family;
 /// # Errors
 ///
 /// [`SysctlError`].
-pub fn enable_forwarding(family: Family) -> Result<(), SysctlError> {
+pub fn enable_forwarding(family: Family) -> Result<bool, SysctlError> {
     let key = match family {
         Family::Ipv4Unicast => "ipv4/ip_forward".to_owned(),
         Family::Ipv6Unicast => "ipv6/conf/all/forwarding".to_owned(),
     };
-    if read(&key)? == 0 { write(&key, 1) } else { Ok(()) }
+    let was_off = read(&key)? == 0;
+    if was_off {
+        write(&key, 1)?;
+    }
+    Ok(was_off)
 }
 
 /// Keeps the kernel from telling every route whose next-hop group changes (`nexthop_compat_mode` 0),

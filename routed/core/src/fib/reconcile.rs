@@ -103,13 +103,15 @@ impl Reconciler {
         self.foreign_hand(key, Some(target));
     }
 
-    /// Somebody else, or the kernel, deleted a route of our protocol: or one hop of several, or just
-    /// before we wrote it again.
-    pub(super) fn gone(&mut self, key: RouteKey) {
-        if self.entries.contains_key(&key) {
+    /// Somebody else, or the kernel, deleted a route of our protocol. If we have written it since, adding
+    /// it again is refused, and that tells.
+    pub(super) fn gone(&mut self, key: RouteKey, target: &Target) {
+        let Some(entry) = self.entries.get(&key) else { return };
+        if entry.have.as_ref().is_some_and(|have| have != target) {
+            // One hop of several, perhaps.
             self.doubt = true;
-            self.foreign_hand(key, None);
         }
+        self.foreign_hand(key, None);
     }
 
     /// The kernel's full picture: the routes of our protocol. Keys in `newer` changed since it was
@@ -400,6 +402,9 @@ impl Reconciler {
             flight.disturbed = true;
         }
         self.foreign_hand_found(key, have);
+        // The report may be older than what we have written since. Where there is something to do
+        // the kernel's answer tells; where whatever is there shall stay, nobody would ask.
+        self.doubt |= self.entries.get(&key).is_some_and(|entry| entry.want == Want::Keep);
     }
 
     /// Somebody else's change, whenever it was.
