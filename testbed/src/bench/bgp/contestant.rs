@@ -1,6 +1,7 @@
 //! The speakers that are compared, each with a configuration that is fair to it: every neighbour
 //! known by address and AS, waits for the connection, may announce and is told everything with the
-//! speaker as next hop; hold time 180 s; no kernel routes.
+//! speaker as next hop; hold time 180 s; one best path to a prefix that has several ASes to come by; no kernel
+//! routes. A node has them, with all equal paths in use.
 
 use std::fmt::{self, Write};
 use std::fs;
@@ -153,10 +154,11 @@ fn routed(duty: &Duty) -> String {
     } else {
         ("speaker", "all", String::new())
     };
+    let multipath = if duty.is_node { 16 } else { 1 };
     let mut text = format!(
         "[node]\nname = \"bench\"\nmode = \"{mode}\"\n[bgp]\nasn = {OWN_AS}\n\
          router_id = \"10.99.0.1\"\nlisten = [\"10.99.0.1:179\"]\nhold_time = 180\n\
-         import = \"all\"\nexport = \"{export}\"\n\
+         multipath = {multipath}\nimport = \"all\"\nexport = \"{export}\"\n\
          [sockets]\nadmin = \"{DIR}/routed.sock\"\n{sockets}"
     );
     for (at, Identity { asn, address, .. }) in duty.peers.iter().enumerate() {
