@@ -1,6 +1,6 @@
 //! Everything that a pod could leave behind in a kernel, as text to be compared.
 
-use std::fmt::Write;
+use std::{collections::BTreeMap, fmt::Write};
 
 use serde_json::Value;
 
@@ -19,10 +19,14 @@ pub fn state(fabric: &Fabric, place: &str) -> String {
         || fabric.ask_json(place, &["ip", "-j", "-d", "address", "show"]),
         |links| links.as_array().into_iter().flatten().all(is_at_rest),
     );
+    let next_hops = NextHops::of(fabric, place);
     let mut state = String::new();
     for part in PARTS {
         let argv: Vec<&str> = part.split(' ').collect();
-        let value = fabric.ask_json(place, &argv);
+        let mut value = fabric.ask_json(place, &argv);
+        for route in value.as_array_mut().into_iter().flatten() {
+            next_hops.write_out(route);
+        }
         writeln!(state, "{part}:").expect("String takes all");
         // A number that the kernel counts up for each nftables object that is ever made.
         let text = format!("{value:#}");
@@ -30,6 +34,40 @@ pub fn state(fabric: &Fabric, place: &str) -> String {
         lasting.for_each(|line| writeln!(state, "{line}").expect("String takes all"));
     }
     state
+}
+
+/// The next-hop objects by id. Ids are given out anew after a loss: what counts is where they lead.
+struct NextHops(BTreeMap<u64, Value>);
+
+impl NextHops {
+    fn of(fabric: &Fabric, place: &str) -> Self {
+        let listed = fabric.ask_json(place, &["ip", "-j", "nexthop", "show"]);
+        let by_id = |object: &Value| Some((object["id"].as_u64()?, object.clone()));
+        Self(listed.as_array().into_iter().flatten().filter_map(by_id).collect())
+    }
+
+    /// Puts in place of the id that a route has what it stands for.
+    fn write_out(&self, route: &mut Value) {
+        if let Some(id) = route["nhid"].as_u64() {
+            route["nhid"] = self.behind(id);
+        }
+    }
+
+    fn behind(&self, id: u64) -> Value {
+        let Some(object) = self.0.get(&id) else { return "nothing".into() };
+        match object["group"].as_array() {
+            Some(members) => {
+                let member = |member: &Value| {
+                    let hop = member["id"].as_u64().map(|id| self.behind(id));
+                    format!("{} weight {}", hop.unwrap_or_default(), member["weight"])
+                };
+                let mut members: Vec<_> = members.iter().map(member).collect();
+                members.sort();
+                members.into()
+            }
+            None => format!("{} {}", object["gateway"], object["dev"]).into(),
+        }
+    }
 }
 
 fn is_at_rest(link: &Value) -> bool {
