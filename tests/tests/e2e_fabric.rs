@@ -3,7 +3,7 @@
 //!
 //! Needs the binaries of the workspace, BIRD and FRR; root or user namespaces.
 
-use tests::fabric::{Fabric, kernel};
+use tests::fabric::{Fabric, eventually, kernel};
 
 #[test]
 fn pods_reach_each_other_over_bird_and_frr_at_once_and_over_either_alone() {
@@ -27,6 +27,10 @@ fn pods_reach_each_other_over_bird_and_frr_at_once_and_over_either_alone() {
     fabric.cut("tor1").expect("the router is there");
     pings_go_over(&fabric, &["tor2"]);
     fabric.mend("tor1").expect("the router is there");
+    routed_over(&fabric, &BOTH);
+    // With their carriers, links look for their IPv6 neighbours anew, which may cost a packet.
+    let pings = || fabric.ping("node1/web", &["node2/web"]).expect("it pings");
+    eventually("no packet is lost", pings, |all| all.iter().all(|tally| tally.lost() == 0));
     pings_go_over(&fabric, &BOTH);
 
     fabric.pod_del("node1", "web").expect("the plugin removes the pod");
