@@ -25,6 +25,7 @@ use routed_core::{
     ipam::{BlockUse, Lease, PoolUse},
     pod::{
         GuardSettings, PodState, Pods, Settings,
+        drift::DriftCounters,
         verb::{NotReady, Reply, Request},
         wiring::{RouteStamp, Wiring},
     },
@@ -45,7 +46,7 @@ use crate::{
     config::{Config, Pods as PodsConfig, Service},
     kernel::{
         netlink::NetlinkError,
-        pods::{self, Worker, fuse::Fuse, gone},
+        pods::{self, Worker, fuse::Fuse},
     },
 };
 
@@ -120,6 +121,15 @@ impl NodeHandle {
     /// [`Stopped`].
     pub async fn former_ranges(&self) -> Result<Vec<(Prefix, usize)>, Stopped> {
         self.look(|pods, _| pods.ipam().former().collect()).await
+    }
+
+    /// How much other programs have changed of pods' things on the host.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`].
+    pub async fn drift(&self) -> Result<DriftCounters, Stopped> {
+        self.look(|pods, _| pods.drift()).await
     }
 
     /// Every range of the pools, in the order of the configuration.
@@ -315,9 +325,7 @@ pub fn spawn_with(
 ) -> Result<(NodeHandle, JoinHandle<()>), NetlinkError> {
     let (inputs, input_queue) = mpsc::channel(QUEUE);
     let (events, event_queue) = mpsc::channel(QUEUE);
-    // Before the survey, so that no interface goes unnoticed.
-    gone::spawn(events.clone())?;
-    let removals = pods::sweeper(events, fuse.clone())?;
+    let removals = pods::sweeper(events.clone(), fuse.clone())?;
     let (journal, memory) = Journal::open(journal);
     let pools = settings.ipam.pools.iter();
     let (ranges_out, ranges) =
@@ -332,6 +340,8 @@ pub fn spawn_with(
         let open = || -> Result<_, NetlinkError> {
             let worker = Worker::open(fuse)?;
             worker.watch_rules(jobs.downgrade())?;
+            // Before the survey, so that nothing goes unnoticed.
+            worker.watch_changes(events)?;
             Ok((runtime::Builder::new_current_thread().enable_all().build()?, worker))
         };
         let (runtime, worker) = match open() {

@@ -21,6 +21,7 @@ use crate::{attachment::AttachmentId, ipam::Ipam};
 pub mod adopt;
 pub mod alias;
 pub mod check;
+pub mod drift;
 pub mod event;
 pub mod step;
 pub mod undo;
@@ -40,6 +41,7 @@ pub use slot::PodState;
 
 use check::{Difference, Expected, Picture, differences};
 use collection::Collections;
+use drift::Drift;
 use held::Held;
 use plan::{Indexes, contradiction, plan};
 use slot::{Errand, Phase, Slots, Then, Why, Work};
@@ -59,6 +61,7 @@ pub struct Pods {
     collections: Collections,
     held: Held,
     survey: Survey,
+    drift: Drift,
     /// When to try again to put the rules in force, after a failure.
     enforce_again: Option<Instant>,
     memory: Memory,
@@ -84,6 +87,7 @@ impl Pods {
             held: Held::default(),
             survey: Survey::Waiting { early: Vec::new() },
             look: Look { asked: true, again: false, due: None },
+            drift: Drift::default(),
             enforce_again: None,
             memory,
             gone: BTreeSet::new(),
@@ -113,6 +117,13 @@ impl Pods {
                 self.serve(now);
             }
             Event::LinkGone(index) => self.link_gone(index),
+            Event::LinkChanged(link) => self.link_changed(&link),
+            Event::Disturbed(index) => self.suspect_at(index),
+            Event::RouteChanged(address) => self.route_changed(address),
+            Event::Missed => {
+                self.doubt();
+                self.suspect_all();
+            }
             Event::Doubt => self.doubt(),
             Event::Discarded(name) => self.discarded(&name, now),
             Event::Configured(settings) => {
@@ -123,6 +134,7 @@ impl Pods {
             }
             Event::Due => self.due(now),
         }
+        self.look_after(now);
     }
 
     /// The next thing to do.
@@ -133,7 +145,8 @@ impl Pods {
     /// When to call with [`Event::Due`]; early calls are harmless.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.slots.again().into_iter().chain(self.look.due).chain(self.enforce_again).min()
+        let again = self.slots.again().into_iter().chain(self.look.due).chain(self.enforce_again);
+        again.chain(self.drift_deadline()).min()
     }
 
     /// Can ADD be served, and will its pod be reached? A full pool is no reason: that would take a
@@ -304,6 +317,10 @@ impl Pods {
             (Work::Observing(why), Answer::Observed(outcome)) => {
                 self.observed(wiring, why, outcome);
             }
+            (Work::Inspecting, Answer::Inspected(outcome)) => self.inspected(wiring, outcome, now),
+            (Work::Mending(found), Answer::Mended(outcome)) => {
+                self.mended(wiring, found, outcome, now);
+            }
             (Work::Cutting(then), Answer::Cut(Ok(()))) => self.was_cut(wiring, then, now),
             (Work::Cutting(then), Answer::Cut(Err(error))) => {
                 self.stuck(wiring, then, false, error, now);
@@ -315,7 +332,12 @@ impl Pods {
             // The answer to a command that nobody waits for.
             (
                 work,
-                Answer::Attached(_) | Answer::Observed(_) | Answer::Cut(_) | Answer::Swept(_),
+                Answer::Attached(_)
+                | Answer::Observed(_)
+                | Answer::Inspected(_)
+                | Answer::Mended(_)
+                | Answer::Cut(_)
+                | Answer::Swept(_),
             ) => {
                 self.slots.set(id, Phase::Working(wiring, work));
             }

@@ -6,9 +6,71 @@
 use routed_core::pod::step::{GROUP_DOOMED, GROUP_LIVE};
 use socket2::SockFilter;
 
-/// Passes RTM_DELLINK only.
-pub(super) fn only_gone_links() -> Vec<SockFilter> {
-    vec![load_half(NLMSG_TYPE), unless_half(libc::RTM_DELLINK, 1), verdict(PASS), verdict(DROP)]
+/// Passes what may say that another program has changed things of pods on the host, and every deletion of
+/// an interface. What is changed through the netlink port `own` does not pass, nor does most of what the
+/// kernel does by itself while a pod comes or goes.
+pub(super) fn changes_of_pods(own: u32) -> Vec<SockFilter> {
+    // A block falls through to what follows it only if the message is not of its kind.
+    let on = |kind, block: Vec<SockFilter>| {
+        let skip = u8::try_from(block.len()).expect("blocks have a few instructions");
+        let mut guarded = vec![unless_half(kind, skip)];
+        guarded.extend(block);
+        guarded
+    };
+    [
+        vec![load_half(NLMSG_TYPE)],
+        on(libc::RTM_DELLINK, vec![verdict(PASS)]),
+        vec![load(NLMSG_PID), unless(own, 1), verdict(DROP), load_half(NLMSG_TYPE)],
+        on(libc::RTM_NEWLINK, few_of_pods()),
+        on(libc::RTM_NEWNEIGH, neighbours_of_pods()),
+        on(libc::RTM_DELNEIGH, neighbours_of_pods()),
+        on(libc::RTM_NEWROUTE, routes_to_single_addresses()),
+        on(libc::RTM_DELROUTE, routes_to_single_addresses()),
+        on(libc::RTM_NEWNETCONF, no_longer_forwarding()),
+        vec![verdict(DROP)],
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// Pods' interfaces have indexes from 2²⁴ on: the most significant octet is not zero.
+fn neighbours_of_pods() -> Vec<SockFilter> {
+    let first = if cfg!(target_endian = "little") { 3 } else { 0 };
+    vec![load_octet(NEIGHBOUR_INDEX + first), if_equal(0, 1), verdict(PASS), verdict(DROP)]
+}
+
+/// But not those of the kernel to addresses of this node.
+fn routes_to_single_addresses() -> Vec<SockFilter> {
+    vec![
+        load_octet(ROUTE_PROTOCOL),
+        if_equal(libc::RTPROT_KERNEL.into(), 3),
+        load_octet(ROUTE_LENGTH),
+        if_equal(32, 2),
+        if_equal(128, 1),
+        verdict(DROP),
+        verdict(PASS),
+    ]
+}
+
+/// That IPv4 is not forwarded: new interfaces are told of as well, but those forward.
+fn no_longer_forwarding() -> Vec<SockFilter> {
+    const NETCONFA_FORWARDING: u32 = 2;
+    const AF_INET: u32 = 2;
+    vec![
+        load_octet(NETCONF_FAMILY),
+        if_equal(AF_INET, 1),
+        verdict(DROP),
+        load_constant(NETCONF_ATTRIBUTES),
+        load_index(NETCONFA_FORWARDING),
+        load(FIND_ATTRIBUTE),
+        if_equal(0, 3),
+        index_from_accumulator(),
+        load_indexed(ATTRIBUTE_HEADER),
+        if_equal(0, 1),
+        verdict(DROP),
+        verdict(PASS),
+    ]
 }
 
 /// Passes what was not caused through this netlink port.
@@ -62,6 +124,10 @@ const fn load_half(offset: u32) -> SockFilter {
     SockFilter::new(0x28, 0, 0, offset) // BPF_LD | BPF_H | BPF_ABS
 }
 
+const fn load_octet(offset: u32) -> SockFilter {
+    SockFilter::new(0x30, 0, 0, offset) // BPF_LD | BPF_B | BPF_ABS
+}
+
 const fn load_indexed(offset: u32) -> SockFilter {
     SockFilter::new(0x40, 0, 0, offset) // BPF_LD | BPF_W | BPF_IND
 }
@@ -110,6 +176,12 @@ const NLMSG_PID: u32 = 12;
 /// Of `ifi_flags`, and of the attributes behind `struct ifinfomsg`.
 const LINK_FLAGS: u32 = 24;
 const LINK_ATTRIBUTES: u32 = 32;
+/// Of `ndm_ifindex`, of `rtm_dst_len` and `rtm_protocol`, and of `ncm_family` and what follows it.
+const NEIGHBOUR_INDEX: u32 = 20;
+const ROUTE_LENGTH: u32 = 17;
+const ROUTE_PROTOCOL: u32 = 21;
+const NETCONF_FAMILY: u32 = 16;
+const NETCONF_ATTRIBUTES: u32 = 20;
 /// Octets in front of an attribute's value.
 const ATTRIBUTE_HEADER: u32 = 4;
 /// SKF_AD_OFF + SKF_AD_NLATTR: finds the attribute of the index's kind from the accumulator on.
@@ -123,6 +195,8 @@ mod tests {
     use netlink_packet_route::{
         RouteNetlinkMessage,
         link::{LinkAttribute, LinkFlags, LinkMessage},
+        neighbour::NeighbourMessage,
+        route::RouteMessage,
     };
     use socket2::SockRef;
 
@@ -198,12 +272,62 @@ mod tests {
     }
 
     #[test]
-    fn only_links_that_go_get_through() {
-        let messages = [
-            octets(RouteNetlinkMessage::DelLink(link(None, LinkFlags::Up)), 0),
-            octets(RouteNetlinkMessage::NewLink(link(None, LinkFlags::Up)), 0),
-        ];
-        assert_eq!(passed(&only_gone_links(), &messages), [true, false]);
+    fn of_all_changes_those_that_may_be_of_pods_get_through() {
+        use RouteNetlinkMessage::{
+            DelLink, DelNeighbour, DelRoute, NewLink, NewNeighbour, NewRoute,
+        };
+        let carries = LinkFlags::Up | LinkFlags::LowerUp;
+        let neighbour = |index| {
+            let mut message = NeighbourMessage::default();
+            message.header.ifindex = index;
+            message
+        };
+        let route = |protocol: u8, length| {
+            let mut message = RouteMessage::default();
+            message.header.protocol = protocol.into();
+            message.header.destination_prefix_length = length;
+            message
+        };
+        let (messages, expected): (Vec<_>, Vec<_>) = [
+            (DelLink(link(None, LinkFlags::Up)), true),
+            (NewLink(labelled(link(Some(GROUP_LIVE), carries))), true),
+            (NewLink(link(Some(GROUP_LIVE), LinkFlags::Up)), false),
+            (NewLink(labelled(link(Some(GROUP_LIVE), LinkFlags::empty()))), true),
+            (NewNeighbour(neighbour(1 << 24)), true),
+            (DelNeighbour(neighbour(i32::MAX.cast_unsigned())), true),
+            (NewNeighbour(neighbour(7)), false),
+            (DelNeighbour(neighbour((1 << 24) - 1)), false),
+            (NewRoute(route(133, 32)), true),
+            (DelRoute(route(4, 128)), true),
+            (DelRoute(route(133, 24)), false),
+            (NewRoute(route(2, 32)), false),
+        ]
+        .into_iter()
+        .map(|(message, pass)| (octets(message, 7), pass))
+        .unzip();
+        assert_eq!(passed(&changes_of_pods(8), &messages), expected);
+        let ours = passed(&changes_of_pods(7), &messages);
+        assert_eq!(ours.iter().position(|pass| *pass), Some(0), "an interface that goes");
+        assert_eq!(ours.iter().filter(|pass| **pass).count(), 1);
+    }
+
+    #[test]
+    fn of_settings_only_that_ipv4_is_forwarded_no_longer_gets_through() {
+        // struct nlmsghdr, struct netconfmsg, NETCONFA_IFINDEX, and what has changed.
+        let message = |family: u8, kind: u16, value: i32| {
+            let mut octets = 36_u32.to_ne_bytes().to_vec();
+            octets.extend(libc::RTM_NEWNETCONF.to_ne_bytes());
+            octets.extend([0; 10]);
+            octets.extend([family, 0, 0, 0]);
+            for (kind, value) in [(1_u16, 1 << 24), (kind, value)] {
+                octets.extend(8_u16.to_ne_bytes());
+                octets.extend(kind.to_ne_bytes());
+                octets.extend(i32::to_ne_bytes(value));
+            }
+            octets
+        };
+        let messages = [message(2, 2, 0), message(2, 2, 1), message(2, 3, 0), message(10, 2, 0)];
+        assert_eq!(passed(&changes_of_pods(8), &messages), [true, false, false, false]);
     }
 
     #[test]

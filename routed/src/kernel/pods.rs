@@ -12,13 +12,14 @@ use std::{
     sync::Arc,
 };
 
+use bgp::family::Family;
 use nix::errno::Errno;
 use routed_core::{
     attachment::AttachmentId,
     pod::{
         Answer, AttachFailure, Event, Rules,
         check::{LinkSeen, Picture},
-        step::{Stage, Step, datagrams},
+        step::{Setting, Stage, Step, datagrams},
         verb::{self, PodError},
         wiring::Wiring,
     },
@@ -31,8 +32,8 @@ use super::{
     sysctl,
 };
 
+mod changes;
 pub mod fuse;
-pub mod gone;
 pub mod guard;
 mod look;
 mod refusal;
@@ -60,6 +61,10 @@ pub enum Job {
     Attach(AttachmentId, Netns, Vec<Step>),
     /// Look at a pod on both sides.
     Observe(Netns, Box<Wiring>),
+    /// Look at a pod's things on the host.
+    Inspect(Box<Wiring>),
+    /// Carry out steps on the host's side, whether one is refused or not.
+    Mend(AttachmentId, Vec<Step>),
     /// Carry out steps on the host's side; what is not there need not be removed.
     Cut(AttachmentId, Vec<Step>),
     /// Put the rules in force, in place of whatever they were.
@@ -115,6 +120,15 @@ impl Worker {
         Ok(())
     }
 
+    /// Has told what happens to pods' things on the host by other hands than this one.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel gives us no socket or no thread.
+    pub fn watch_changes(&self, events: mpsc::Sender<Event>) -> Result<(), NetlinkError> {
+        changes::spawn(self.host.port()?, events)
+    }
+
     /// Does it, and says what happened, except for [`Job::Restore`].
     pub fn work(&mut self, job: Job) -> Option<Event> {
         Some(match job {
@@ -126,6 +140,11 @@ impl Worker {
                 let picture = self.observe(netns.as_deref(), &wiring).map(Box::new);
                 Event::Answered(wiring.id, Answer::Observed(picture))
             }
+            Job::Inspect(wiring) => {
+                let picture = self.inspect(&wiring).map(Box::new);
+                Event::Answered(wiring.id, Answer::Inspected(picture))
+            }
+            Job::Mend(id, steps) => Event::Answered(id, Answer::Mended(self.mend(&steps))),
             Job::Cut(id, steps) => Event::Answered(id, Answer::Cut(self.cut(&steps))),
             Job::Enforce(rules) => Event::Enforced(self.enforce(rules)),
             Job::Restore => {
@@ -163,6 +182,36 @@ impl Worker {
         Ok(picture)
     }
 
+    fn inspect(&mut self, wiring: &Wiring) -> Result<Picture, PodError> {
+        let mut picture =
+            look::look(&mut self.host, None, wiring, Neighbours::Gateways).map_err(broken)?;
+        // If nothing is forwarded at all, that is not the interface's fault, and is seen to elsewhere.
+        let node_forwards = sysctl::is_forwarding(Family::Ipv4Unicast).unwrap_or(false);
+        picture.forwarding.retain(|(family, _)| *family == Family::Ipv4Unicast && node_forwards);
+        Ok(picture)
+    }
+
+    /// Goes on after a refusal, of which the first is returned: one thing that cannot be put right is no
+    /// reason to leave another.
+    fn mend(&mut self, steps: &[Step]) -> Result<(), PodError> {
+        let context = Context { netns: None, ipv6: self.ipv6 };
+        let mut outcome = Ok(());
+        for steps in datagrams(steps) {
+            if steps[0].stage() == Stage::Settings {
+                outcome = outcome.and(steps.iter().try_for_each(set));
+                continue;
+            }
+            let requests: Vec<_> = steps.iter().filter_map(|step| request(step, context)).collect();
+            let host = &mut self.host;
+            let refusals = (self.fuse)
+                .messages(requests.len(), |range| host.apply(&requests[range]))
+                .map_err(broken)?;
+            let refused = |refusal: &Refusal| Err(refused(steps, refusal));
+            outcome = outcome.and(refusals.first().map_or(Ok(()), refused));
+        }
+        outcome
+    }
+
     /// From which of its addresses the pod may send; `None` if that is not ruled.
     fn permitted(&mut self, wiring: &Wiring) -> Result<Option<Vec<IpAddr>>, PodError> {
         let mut permitted = Vec::new();
@@ -198,7 +247,7 @@ impl Worker {
             let requests: Vec<_> =
                 datagram.iter().filter_map(|step| request(step, context)).collect();
             let socket = match stage {
-                Stage::Pair | Stage::Host | Stage::Guard => &mut self.host,
+                Stage::Pair | Stage::Host | Stage::Guard | Stage::Settings => &mut self.host,
                 Stage::Inside | Stage::Await => &mut inside,
             };
             let refusals = (self.fuse)
@@ -210,7 +259,7 @@ impl Worker {
                     let error = pair_refused(&datagram[0], refusal, &mut inside);
                     return Err(failed(error, before));
                 }
-                (Stage::Host | Stage::Guard | Stage::Await, Some(refusal)) => {
+                (Stage::Host | Stage::Guard | Stage::Settings | Stage::Await, Some(refusal)) => {
                     Err(refused(datagram, refusal))
                 }
                 (Stage::Inside, Some(_)) => {
@@ -310,6 +359,9 @@ impl Worker {
                 | Step::AwaitAddress { .. }
                 | Step::RemoveHostRoute { .. }
                 | Step::RemoveNeighbour { .. }
+                | Step::Adjust { .. }
+                | Step::MoveHostRoute { .. }
+                | Step::Set { .. }
                 | Step::Doom { .. } => Ok(()),
             }
             .map_err(unruled)
@@ -324,6 +376,22 @@ impl Worker {
         }
         self.traveller.within(netns.as_fd(), Netlink::open).map_err(errno)?.map_err(broken)
     }
+}
+
+/// Writes a setting of an interface.
+fn set(step: &Step) -> Result<(), PodError> {
+    let outcome = match step {
+        Step::Set { name, to: Setting::Forwards } => sysctl::forward_ipv4(name),
+        Step::Set { name, to: Setting::IgnoresAdvertisements } => {
+            sysctl::ignore_advertisements(name)
+        }
+        _ => return Ok(()),
+    };
+    outcome.map_err(|error| PodError::Refused {
+        step: Box::new(step.clone()),
+        errno: verb::Errno(error.error.raw_os_error().unwrap_or_default()),
+        text: Some(error.to_string()),
+    })
 }
 
 /// Starts the thread that deletes pairs, in the network namespace of the calling thread.

@@ -17,15 +17,18 @@ use bgp::family::Family;
 ///
 /// [`SysctlError`].
 pub fn enable_forwarding(family: Family) -> Result<bool, SysctlError> {
-    let key = match family {
-        Family::Ipv4Unicast => "ipv4/ip_forward".to_owned(),
-        Family::Ipv6Unicast => "ipv6/conf/all/forwarding".to_owned(),
-    };
-    let was_off = read(&key)? == 0;
-    if was_off {
-        write(&key, 1)?;
+    let is_off = !is_forwarding(family)?;
+    if is_off {
+        write(forwarding_key(family), 1)?;
     }
-    Ok(was_off)
+    Ok(is_off)
+}
+
+const fn forwarding_key(family: Family) -> &'static str {
+    match family {
+        Family::Ipv4Unicast => "ipv4/ip_forward",
+        Family::Ipv6Unicast => "ipv6/conf/all/forwarding",
+    }
 }
 
 /// Keeps the kernel from telling every route whose next-hop group changes (`nexthop_compat_mode` 0),
@@ -58,6 +61,24 @@ pub fn forwards(family: Family, interface: &str) -> Result<bool, SysctlError> {
         Family::Ipv6Unicast => "ipv6/conf/all/forwarding".to_owned(),
     };
     Ok(read(&key)? != 0)
+}
+
+/// Does this namespace forward packets of the family?
+///
+/// # Errors
+///
+/// [`SysctlError`].
+pub fn is_forwarding(family: Family) -> Result<bool, SysctlError> {
+    Ok(read(forwarding_key(family))? != 0)
+}
+
+/// Has an interface forward IPv4 packets that come in through it.
+///
+/// # Errors
+///
+/// [`SysctlError`].
+pub fn forward_ipv4(interface: &str) -> Result<(), SysctlError> {
+    write(&format!("ipv4/conf/{interface}/forwarding"), 1)
 }
 
 /// Do new interfaces believe router advertisements although the node is a router?

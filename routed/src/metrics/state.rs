@@ -18,7 +18,7 @@ use routed_core::{
         status::RouteState,
     },
     ipam::PoolUse,
-    pod::PodState,
+    pod::{PodState, check::Aspect, drift::DriftCounters},
 };
 
 use super::register;
@@ -289,6 +289,33 @@ async fn pods_and_pools(fresh: &Fresh, node: &NodeHandle) -> Result<(), NoAnswer
         let count = pods.iter().filter(|pod| pod.state == state).count();
         gauge.with_label_values(&[name]).set(signed(count));
     }
+    let DriftCounters { repaired, failed, left } = in_time(node.drift()).await?;
+    let counter = fresh.counters(
+        "slash32_pods_repaired_total",
+        "Things of pods on the host that other programs had changed, put right.",
+        &["what"],
+    );
+    for what in Aspect::ALL.into_iter().filter(|what| what.is_watched()) {
+        let count = repaired.get(&what).copied().unwrap_or(0);
+        counter.with_label_values(&[&what.to_string().replace(' ', "-")]).inc_by(count);
+    }
+    let none: [&str; 0] = [];
+    fresh
+        .counters(
+            "slash32_pods_repair_failures_total",
+            "Attempts to put right what other programs had changed of pods that the kernel refused.",
+            &none,
+        )
+        .with_label_values(&none)
+        .inc_by(failed);
+    fresh
+        .gauges(
+            "slash32_pods_differing",
+            "Pods of which something on the host is not as it was made and cannot be put right.",
+            &none,
+        )
+        .with_label_values(&none)
+        .set(signed(left));
     let addresses = fresh.float_gauges(
         "slash32_ipam_addresses",
         "Addresses of a pod range: its capacity, and of these leased, cooling down and free.",

@@ -168,6 +168,8 @@ impl Pump {
                     let netns = self.netns(op);
                     self.jobs.push_back(Job::Observe(netns, wiring));
                 }
+                Command::Inspect(wiring) => self.jobs.push_back(Job::Inspect(wiring)),
+                Command::Mend(id, steps) => self.jobs.push_back(Job::Mend(id, steps)),
                 Command::Cut(id, steps) => self.jobs.push_back(Job::Cut(id, steps)),
                 Command::Enforce(rules) => self.jobs.push_back(Job::Enforce(rules)),
                 Command::Sweep(id) => self.removals.push(Removal::Sweep(id)),
@@ -267,7 +269,16 @@ fn log(notice: &Notice) {
         Notice::Vanished(id) => tracing::info!(
             container_id = id.container_id(),
             ifname = id.ifname(),
-            "a pod's network namespace went without a DEL; the rest of its network is removed"
+            "a pod's interface went without a DEL, with its namespace or deleted by another program; \
+             the rest of its network is removed"
+        ),
+        Notice::Mended { id, what, more } => tracing::warn!(
+            container_id = id.container_id(), ifname = id.ifname(), error = %what, more,
+            "another program changed a pod's network on the host; restored"
+        ),
+        Notice::Unmended { id, what, more } => tracing::warn!(
+            container_id = id.container_id(), ifname = id.ifname(), error = %what, more,
+            "a pod's network on the host is not as it was made, and stays so for now"
         ),
         Notice::Stuck { id, error } => tracing::warn!(
             container_id = id.container_id(), ifname = id.ifname(), %error,

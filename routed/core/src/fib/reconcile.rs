@@ -16,10 +16,12 @@ use std::{
 
 use bgp::family::Family;
 
+mod loss;
+
 use super::{
     entry::{Deed, Entry, Flight, Trouble},
     next_hop::NextHopId,
-    route::{Hop, Operation, RouteKey, Target, WriteError},
+    route::{Operation, RouteKey, Target, WriteError},
     status::{Counters, RouteState, RouteStatus},
 };
 
@@ -101,6 +103,22 @@ impl Reconciler {
     pub(super) fn seen(&mut self, key: RouteKey, target: Target) {
         self.doubt = true;
         self.foreign_hand(key, Some(target));
+    }
+
+    /// Somebody else put a route of our protocol beside ours. The kernel names an IPv4 one exactly, so it
+    /// can go at once; of IPv6 it tells piecemeal.
+    pub(super) fn appended(&mut self, key: RouteKey, target: Target) {
+        let beside = |entry: &Entry| {
+            let quiet = entry.flight.is_none() && !entry.wants(&target);
+            quiet && entry.have.as_ref().is_some_and(|have| *have != target)
+        };
+        let ipv4 = key.prefix.family() == Family::Ipv4Unicast;
+        if ipv4 && self.entries.get(&key).is_some_and(beside) {
+            self.copies.push((key, target));
+            self.doubt = true;
+        } else {
+            self.seen(key, target);
+        }
     }
 
     /// Somebody else, or the kernel, deleted a route of our protocol. If we have written it since, adding
@@ -247,73 +265,6 @@ impl Reconciler {
     /// Whether the kernel's state is in doubt; asked for once.
     pub(super) fn take_doubt(&mut self) -> bool {
         std::mem::take(&mut self.doubt)
-    }
-
-    /// An interface went down or away: with it, and in silence, the kernel drops the IPv4 routes
-    /// that have no hop through an interface that is still up.
-    pub(super) fn link_lost(&mut self, ifindex: u32, up: impl Fn(u32) -> bool) {
-        let alive = |hop: &Hop| hop.ifindex != ifindex && up(hop.ifindex);
-        let lost = |key: &RouteKey, target: &Target| {
-            let hops = target.hops();
-            key.prefix.family() == Family::Ipv4Unicast
-                && !hops.is_empty()
-                && !hops.iter().any(alive)
-        };
-        for key in &self.flights {
-            // Done before or after the loss? The answer does not tell.
-            let entry = self.entries.get_mut(key);
-            if let Some(flight) = entry.and_then(|entry| entry.flight.as_mut()) {
-                flight.disturbed |= flight.deed.target().is_some_and(|target| lost(key, target));
-            }
-        }
-        if !self.users.contains_key(&ifindex) {
-            return;
-        }
-        self.doubt = true;
-        let had = |entry: &Entry, key| entry.have.as_ref().is_some_and(|have| lost(key, have));
-        let keys: Vec<_> = self
-            .entries
-            .iter()
-            .filter(|(key, entry)| had(entry, key))
-            .map(|(key, _)| *key)
-            .collect();
-        for key in keys {
-            self.change(key, |entry| entry.have = None);
-        }
-    }
-
-    /// A group is in the kernel: routes may name it.
-    pub(super) fn group_there(&mut self, id: NextHopId) {
-        self.groups.insert(id);
-        for key in std::mem::take(&mut self.blocked) {
-            self.enqueue(key);
-        }
-    }
-
-    /// A group is no longer in the kernel, which has dropped the routes that named it in silence.
-    pub(super) fn group_gone(&mut self, id: NextHopId, by_hand: bool) {
-        self.groups.remove(&id);
-        for key in &self.flights {
-            // Done before or after the loss? The answer does not tell.
-            let entry = self.entries.get_mut(key);
-            if let Some(flight) = entry.and_then(|entry| entry.flight.as_mut()) {
-                let names_it = |target: &Target| target.group() == Some(id);
-                flight.disturbed |= flight.deed.target().is_some_and(names_it);
-            }
-        }
-        let target = Target::Group(id);
-        let concerned =
-            |entry: &Entry| entry.have.as_ref() == Some(&target) || entry.wants(&target);
-        let keys = self.entries.iter().filter(|(_, entry)| concerned(entry)).map(|(key, _)| *key);
-        for key in keys.collect::<Vec<_>>() {
-            if self.have(key) != Some(&target) {
-                self.change(key, |_| ());
-            } else if by_hand {
-                self.foreign_hand_found(key, None);
-            } else {
-                self.change(key, |entry| entry.have = None);
-            }
-        }
     }
 
     /// Whether a route of ours names the group, or may by an operation under way.

@@ -14,7 +14,7 @@ use bgp::{
 };
 
 use super::{
-    route::{Hop, Hops, PROTO_FABRIC, PROTO_PODS, RouteKey, TABLE_MAIN, Target},
+    route::{Hop, Hops, PROTO_FABRIC, PROTO_PODS, Route, RouteKey, TABLE_MAIN, Target},
     status::RouteState,
     *,
 };
@@ -279,6 +279,9 @@ fn copies_of_our_routes_are_removed_and_ours_stays() {
         world.put(copy.clone());
         world.handle(Event::Route(RouteChange::Appended, copy));
     }
+    // However short ago the last full picture was.
+    world.run(Duration::ZERO);
+    assert_eq!(world.all(key("10.200.0.0/16")).len(), 1);
     world.run(Duration::from_secs(2));
     assert_eq!(world.all(key("10.200.0.0/16")).len(), 1);
     assert_eq!(world.raw("10.200.0.0/16"), ours);

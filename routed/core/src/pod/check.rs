@@ -8,7 +8,11 @@ use std::net::IpAddr;
 
 use bgp::{family::Family, prefix::Prefix};
 
-use super::wiring::{Mac, Wiring, gateway};
+use super::{
+    alias,
+    step::GROUP_LIVE,
+    wiring::{Mac, Wiring, gateway},
+};
 
 mod aspect;
 mod difference;
@@ -62,6 +66,8 @@ pub struct LinkSeen {
     pub alias: Option<String>,
     /// Would a router advertisement from the other end be believed?
     pub believes_advertisements: bool,
+    /// Does the kernel give it link-local addresses?
+    pub makes_addresses: bool,
 }
 
 /// An address of an interface.
@@ -146,29 +152,20 @@ fn compare_result(wiring: &Wiring, expected: &Expected, found: &mut Vec<Differen
     found.extend(strange.map(|address| Difference::NotLeased(*address)));
 }
 
-fn compare_host(
+pub(super) fn compare_host(
     wiring: &Wiring,
     expected: Option<&Expected>,
     picture: &Picture,
     found: &mut Vec<Difference>,
 ) {
-    let Wiring { host, inside, lease, mtu, routes, .. } = wiring;
+    let Wiring { host, inside, lease, routes, .. } = wiring;
     // If a later plugin has changed it, the host must have been told: there is no ARP here.
     let mac = expected.and_then(|expected| expected.mac).unwrap_or(inside.mac);
     let Some(link) = picture.host.as_ref().filter(|link| link.veth) else {
         found.push(Difference::Missing { side: Side::Host, name: host.name.clone() });
         return;
     };
-    if link.name != host.name {
-        found.push(Difference::Renamed { name: host.name.clone(), seen: link.name.clone() });
-    }
-    if link.peer != Some(inside.index) {
-        found.push(Difference::NotPaired { name: host.name.clone(), peer: inside.name.clone() });
-    }
-    compare_link(Side::Host, link, *mtu, host.mac, found);
-    if link.believes_advertisements {
-        found.push(Difference::BelievesAdvertisements(host.name.clone()));
-    }
+    compare_host_link(wiring, link, found);
     for address in lease.iter() {
         let prefix = Prefix::host(address);
         match picture.host_routes.iter().find(|route| route.prefix == prefix) {
@@ -189,6 +186,35 @@ fn compare_host(
         if picture.forwarding.contains(&(family, false)) {
             found.push(Difference::NotForwarding(family));
         }
+    }
+}
+
+/// What differs of the host's end itself.
+pub(super) fn compare_host_link(wiring: &Wiring, link: &LinkSeen, found: &mut Vec<Difference>) {
+    let Wiring { id, host, inside, mtu, .. } = wiring;
+    let name = || host.name.clone();
+    if link.name != host.name {
+        found.push(Difference::Renamed { name: name(), seen: link.name.clone() });
+    }
+    if link.peer != Some(inside.index) {
+        found.push(Difference::NotPaired { name: name(), peer: inside.name.clone() });
+    }
+    if link.group != GROUP_LIVE {
+        found.push(Difference::Group { name: name(), seen: link.group });
+    }
+    let labelled = link
+        .alias
+        .as_deref()
+        .is_some_and(|alias| alias::decode(alias).is_ok_and(|identity| identity.id == *id));
+    if !labelled {
+        found.push(Difference::Unlabelled(name()));
+    }
+    compare_link(Side::Host, link, *mtu, host.mac, found);
+    if link.believes_advertisements {
+        found.push(Difference::BelievesAdvertisements(name()));
+    }
+    if link.makes_addresses {
+        found.push(Difference::MakesAddresses(name()));
     }
 }
 

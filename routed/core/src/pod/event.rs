@@ -37,6 +37,14 @@ pub enum Event {
     PathMtu(Option<u32>),
     /// The interface of this index is gone from the host: somebody's, perhaps a pod's.
     LinkGone(u32),
+    /// An interface of the host is so now: somebody's, perhaps a pod's.
+    LinkChanged(Box<LinkSeen>),
+    /// Something else may have changed of the interface of this index: a neighbour, a setting.
+    Disturbed(u32),
+    /// Another program has changed a route to this very address.
+    RouteChanged(IpAddr),
+    /// Changes of pods' things by other programs were missed.
+    Missed,
     /// [`Command::Discard`] ended, one way or the other.
     Discarded(String),
     /// What the book says may differ from the kernel: look at every interface again.
@@ -54,6 +62,10 @@ pub enum Answer {
     Attached(Result<(), AttachFailure>),
     /// [`Command::Observe`].
     Observed(Result<Box<Picture>, PodError>),
+    /// [`Command::Inspect`].
+    Inspected(Result<Box<Picture>, PodError>),
+    /// [`Command::Mend`].
+    Mended(Result<(), PodError>),
     /// [`Command::Cut`].
     Cut(Result<(), PodError>),
     /// [`Command::Sweep`].
@@ -78,6 +90,10 @@ pub enum Command {
     Attach(OpId, AttachmentId, Vec<Step>),
     /// Look at everything that the wiring names, in the namespace that came with the request.
     Observe(OpId, Box<Wiring>),
+    /// Look at what the wiring names on the host.
+    Inspect(Box<Wiring>),
+    /// Carry out the steps, whether one is refused or not; all are on the host's side.
+    Mend(AttachmentId, Vec<Step>),
     /// Put the rules in force, in place of whatever they were; `None`: no rules.
     Enforce(Option<Rules>),
     /// Carry out the steps; all are on the host's side.
@@ -151,7 +167,25 @@ pub enum Notice {
     },
     /// The interfaces could not be listed; tried again.
     SurveyFailed(PodError),
-    /// A pod's namespace has gone, and its interfaces with it, without a DEL.
+    /// Other programs have changed things of a pod on the host, and they are as they were.
+    Mended {
+        /// The first such pod.
+        id: AttachmentId,
+        /// What was wrong.
+        what: PodError,
+        /// How many others since the last notice.
+        more: u64,
+    },
+    /// Something of a pod on the host differs and stays so, for now.
+    Unmended {
+        /// The first such pod.
+        id: AttachmentId,
+        /// What is wrong, or why it cannot be put right.
+        what: PodError,
+        /// How many others since the last notice.
+        more: u64,
+    },
+    /// A pod's interface has gone without a DEL: with its namespace, or somebody has deleted it.
     Vanished(AttachmentId),
     /// The rules of what pods may send could not be put in force; tried again.
     NotEnforced(PodError),

@@ -60,6 +60,7 @@ impl Pods {
     pub(super) fn was_swept(&mut self, wiring: Wiring, then: Then, now: Instant) {
         self.indexes.put_back(wiring.host.index);
         self.gone.remove(&wiring.host.index);
+        self.drift.forget(&wiring.id);
         self.left(&wiring.id);
         if let Then::Rebuild { op, attach } = then {
             let attach = Attach {

@@ -9,7 +9,7 @@ use std::{
 use serde::Serialize;
 
 use super::{
-    check::Expected,
+    check::{Difference, Expected},
     verb::{Attach, OpId, PodError},
     wiring::Wiring,
 };
@@ -104,6 +104,11 @@ impl Slots {
                 None
             }
         }
+    }
+
+    /// Does it exist, with nothing under way?
+    pub(super) fn is_ready(&self, id: &AttachmentId) -> bool {
+        self.all.get(id).is_some_and(|slot| matches!(slot.phase, Phase::Ready(_)))
     }
 
     /// Takes out all that waits.
@@ -204,6 +209,10 @@ pub(super) enum Work {
     Attaching(OpId),
     /// The kernel's state is being read.
     Observing(Why),
+    /// What others may have changed on the host is being looked at.
+    Inspecting,
+    /// What they have changed is being put right.
+    Mending(Vec<Difference>),
     /// Routes and neighbours are being removed.
     Cutting(Then),
     /// The pair is being deleted; nothing leads to it any more.
@@ -269,7 +278,10 @@ impl Phase {
     pub(super) const fn living(&self) -> Option<&Wiring> {
         match self {
             Self::Ready(wiring)
-            | Self::Working(wiring, Work::Attaching(_) | Work::Observing(_)) => Some(wiring),
+            | Self::Working(
+                wiring,
+                Work::Attaching(_) | Work::Observing(_) | Work::Inspecting | Work::Mending(_),
+            ) => Some(wiring),
             Self::Vacant
             | Self::Working(_, Work::Cutting(_) | Work::Sweeping(_) | Work::Stuck { .. }) => None,
         }
@@ -287,7 +299,11 @@ impl Phase {
     /// the runtime's list may be older than that ADD.
     pub(super) const fn collectable(&self) -> bool {
         match self {
-            Self::Ready(_) | Self::Working(_, Work::Observing(_) | Work::Stuck { .. }) => true,
+            Self::Ready(_)
+            | Self::Working(
+                _,
+                Work::Observing(_) | Work::Inspecting | Work::Mending(_) | Work::Stuck { .. },
+            ) => true,
             Self::Vacant
             | Self::Working(_, Work::Attaching(_) | Work::Cutting(_) | Work::Sweeping(_)) => false,
         }
@@ -297,7 +313,7 @@ impl Phase {
 impl Work {
     const fn shown(&self) -> PodState {
         match self {
-            Self::Observing(_) => PodState::Ready,
+            Self::Observing(_) | Self::Inspecting | Self::Mending(_) => PodState::Ready,
             Self::Attaching(_) => PodState::Attaching,
             Self::Cutting(_) | Self::Sweeping(_) => PodState::Removing,
             Self::Stuck { .. } => PodState::Stuck,

@@ -153,12 +153,57 @@ pub enum Step {
         /// Of the neighbour.
         address: IpAddr,
     },
+    /// Put right one thing of the host's end, which is there.
+    Adjust {
+        /// Index of the host's end.
+        index: u32,
+        /// What it shall be.
+        to: Adjustment,
+    },
+    /// As [`Step::HostRoute`], in place of one of ours that leads elsewhere.
+    MoveHostRoute {
+        /// Index of the host's end.
+        index: u32,
+        /// The pod's.
+        address: IpAddr,
+        /// Table and protocol.
+        stamp: RouteStamp,
+    },
+    /// Write a setting of the host's end under /proc/sys.
+    Set {
+        /// Name of the host's end.
+        name: String,
+        /// What it shall do.
+        to: Setting,
+    },
     /// Move the host's end to [`GROUP_DOOMED`]; nothing happens if it is not there. By name, which
     /// is derived from the id, and so can never hit a stranger's interface.
     Doom {
         /// Name of the host's end.
         name: String,
     },
+}
+
+/// One thing of the host's end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Adjustment {
+    /// Its name.
+    Name(String),
+    /// That it is in [`GROUP_LIVE`].
+    Group,
+    /// Octets.
+    Mtu(u32),
+    /// Its hardware address.
+    Mac(Mac),
+}
+
+/// A setting of the host's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Setting {
+    /// It forwards IPv4 that comes in.
+    Forwards,
+    /// It ignores router advertisements.
+    IgnoresAdvertisements,
 }
 
 /// An interface on one of the two sides.
@@ -181,6 +226,8 @@ pub enum Stage {
     Inside,
     /// The rules of what pods may send, one transaction a step.
     Guard,
+    /// Files under /proc/sys are written.
+    Settings,
     /// Nothing is sent but questions, until the answer is right.
     Await,
 }
@@ -197,7 +244,10 @@ impl Step {
             | Self::HostRoute { .. }
             | Self::RemoveHostRoute { .. }
             | Self::RemoveNeighbour { .. }
+            | Self::Adjust { .. }
+            | Self::MoveHostRoute { .. }
             | Self::Doom { .. } => Stage::Host,
+            Self::Set { .. } => Stage::Settings,
             Self::Permit { .. } | Self::Forbid { .. } => Stage::Guard,
             Self::Neighbour { on: End::Inside(_), .. }
             | Self::LoopbackUp
@@ -319,6 +369,25 @@ impl fmt::Display for Step {
             }
             Self::RemoveNeighbour { index, address } => {
                 write!(f, "removing the neighbour {address} from the host's interface {index}")
+            }
+            Self::Adjust { index, to } => {
+                let what = match to {
+                    Adjustment::Name(_) => "name",
+                    Adjustment::Group => "group",
+                    Adjustment::Mtu(_) => "MTU",
+                    Adjustment::Mac(_) => "hardware address",
+                };
+                write!(f, "giving the host's interface {index} its {what} back")
+            }
+            Self::MoveHostRoute { index, address, .. } => {
+                let prefix = Prefix::host(*address);
+                write!(f, "leading the route {prefix} to the host's interface {index} again")
+            }
+            Self::Set { name, to: Setting::Forwards } => {
+                write!(f, "switching forwarding on for {name}")
+            }
+            Self::Set { name, to: Setting::IgnoresAdvertisements } => {
+                write!(f, "having {name} ignore router advertisements")
             }
             Self::Doom { name } => write!(f, "marking {name} for deletion"),
         }

@@ -76,6 +76,8 @@ impl Pods {
                 let leftovers = found.iter().filter_map(Found::discarded).map(str::to_owned);
                 self.survey = Survey::Clearing { early, leftovers: leftovers.collect() };
                 self.adopt(found);
+                // While no daemon ran, anything may have happened.
+                self.suspect_all();
                 self.enforce();
                 self.remember(now);
                 self.notice(Notice::Adopted(self.slots.len()));

@@ -15,11 +15,12 @@ use crate::ipam::{IpamSettings, Lease, LeaseError, PoolSettings, Wish};
 /// Of the host's end of the first pod.
 const FIRST_INDEX_IN_TESTS: u32 = 1 << 24;
 
+mod drift;
 mod held;
 mod kernel;
 mod start;
 
-use kernel::{EEXIST, Fault, Kernel};
+use kernel::{Damage, EEXIST, Fault, Kernel};
 
 fn settings() -> Settings {
     Settings {
@@ -144,6 +145,8 @@ impl Node {
                 Command::Survey
                 | Command::Attach(..)
                 | Command::Observe(..)
+                | Command::Inspect(_)
+                | Command::Mend(..)
                 | Command::Cut(..)
                 | Command::Enforce(_)
                 | Command::Sweep(_)
@@ -167,6 +170,15 @@ impl Node {
                 let outcome =
                     if fault == Fault::None { Ok(Box::new(picture)) } else { Err(broken()) };
                 Event::Answered(wiring.id, Answer::Observed(outcome))
+            }
+            Command::Inspect(wiring) => {
+                let inspected = self.kernel.picture_on_host(&wiring);
+                let outcome =
+                    if fault == Fault::None { Ok(Box::new(inspected)) } else { Err(broken()) };
+                Event::Answered(wiring.id, Answer::Inspected(outcome))
+            }
+            Command::Mend(id, steps) => {
+                Event::Answered(id, Answer::Mended(self.kernel.mend(&steps, fault)))
             }
             Command::Enforce(rules) if fault == Fault::None => {
                 self.kernel.permits = rules.unwrap_or_default().permits.into_iter().collect();
@@ -196,6 +208,37 @@ impl Node {
             }
         };
         self.handle(event);
+    }
+
+    /// Until nothing is pending any more, and nothing waits for its time.
+    fn settle(&mut self) {
+        self.run();
+        while let Some(due) = self.pods.poll_timeout() {
+            self.now = self.now.max(due);
+            self.handle(Event::Due);
+            self.run();
+        }
+    }
+
+    /// Another program changes something of a pod on the host, and the kernel tells it.
+    fn damage(&mut self, number: usize, damage: Damage) {
+        let wiring = self.pods.slots.living(&id(number)).cloned();
+        let Some(wiring) = wiring else { return };
+        self.kernel.damage(&wiring, damage);
+        match damage {
+            Damage::Routes | Damage::Elsewhere => {
+                for address in wiring.lease.iter() {
+                    self.handle(Event::RouteChanged(address));
+                }
+            }
+            Damage::Neighbours => self.handle(Event::Disturbed(wiring.host.index)),
+            Damage::Down | Damage::Mtu | Damage::Mac | Damage::Group | Damage::Alias => {
+                let mut links = self.kernel.survey().into_iter();
+                if let Some(link) = links.find(|link| link.index == wiring.host.index) {
+                    self.handle(Event::LinkChanged(Box::new(link)));
+                }
+            }
+        }
     }
 
     fn leased(&self) -> u128 {
@@ -962,11 +1005,22 @@ enum Deed {
     DropNamespace {
         number: usize,
     },
+    /// Another program changes something, which the kernel tells.
+    Damage {
+        number: usize,
+        damage: Damage,
+    },
     Restart,
 }
 
 fn deed() -> impl Strategy<Value = Deed> {
     let number = || 0_usize..5;
+    // Of a pod whose interface does not say so any more nobody knows after a restart, and a route that
+    // leads elsewhere stays when the pod goes before it is put right.
+    let damages = Damage::ALL.into_iter();
+    let damages =
+        damages.filter(|it| !matches!(it, Damage::Alias | Damage::Group | Damage::Elsewhere));
+    let damages: Vec<_> = damages.collect();
     let fault = prop_oneof![
         8 => Just(Fault::None),
         1 => (0_usize..17).prop_map(Fault::Step),
@@ -982,6 +1036,8 @@ fn deed() -> impl Strategy<Value = Deed> {
             .prop_map(|(choice, fault)| Deed::Execute { choice: choice.index(16), fault }),
         1 => Just(Deed::Wait),
         1 => number().prop_map(|number| Deed::DropNamespace { number }),
+        2 => (number(), prop::sample::select(damages))
+            .prop_map(|(number, damage)| Deed::Damage { number, damage }),
         1 => Just(Deed::Restart),
     ]
 }
@@ -1046,15 +1102,13 @@ proptest! {
                     node.handle(Event::Due);
                 }
                 Deed::DropNamespace { number } => node.kernel.drop_namespace(number),
+                Deed::Damage { number, damage } => node.damage(number, damage),
                 Deed::Restart => node = node.restarted(),
             }
             assert_sound(&node);
         }
         // From here on the kernel works. Every question gets its answer ...
-        node.run();
-        node.now += Duration::from_secs(2);
-        node.handle(Event::Due);
-        node.run();
+        node.settle();
         prop_assert_eq!(node.replies.len(), node.netns.len());
         // ... an ADD that is answered now describes what is there ...
         for number in 0..5 {

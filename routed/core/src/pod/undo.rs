@@ -37,6 +37,9 @@ fn inverse(step: &Step) -> Option<Step> {
         | Step::AwaitAddress { .. }
         | Step::RemoveHostRoute { .. }
         | Step::RemoveNeighbour { .. }
+        | Step::Adjust { .. }
+        | Step::MoveHostRoute { .. }
+        | Step::Set { .. }
         | Step::Doom { .. } => None,
     }
 }

@@ -52,6 +52,9 @@ pub(super) fn off<'a>(steps: &'a [Step], refusals: &[Refusal]) -> Option<&'a str
         | Step::AwaitAddress { .. }
         | Step::RemoveHostRoute { .. }
         | Step::RemoveNeighbour { .. }
+        | Step::Adjust { .. }
+        | Step::MoveHostRoute { .. }
+        | Step::Set { .. }
         | Step::Doom { .. } => false,
     };
     if !refusals.iter().all(|refusal| six(&steps[refusal.index])) {

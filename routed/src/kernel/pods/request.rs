@@ -23,7 +23,7 @@ use netlink_packet_route::{
 };
 use nix::errno::Errno;
 use routed_core::pod::{
-    step::{End, GROUP_DOOMED, GROUP_LIVE, Step},
+    step::{Adjustment, End, GROUP_DOOMED, GROUP_LIVE, Step},
     wiring::{LinkEnd, Mac, RouteStamp},
 };
 
@@ -38,13 +38,14 @@ pub(super) struct Context<'a> {
     pub(super) ipv6: bool,
 }
 
-/// `None` for steps that only wait, and those that go to nf_tables.
+/// `None` for steps that only wait, and those that go to nf_tables or /proc/sys.
 pub(super) fn request(step: &Step, context: Context<'_>) -> Option<Request> {
     Some(match step {
         Step::AwaitCarrier { .. }
         | Step::AwaitAddress { .. }
         | Step::Permit { .. }
-        | Step::Forbid { .. } => return None,
+        | Step::Forbid { .. }
+        | Step::Set { .. } => return None,
         Step::CreatePair { host, inside, mtu } => pair(host, inside, *mtu, context.netns),
         Step::Label { name, alias } => label(name, alias, context.ipv6),
         Step::Neighbour { on: End::Host(index) | End::Inside(index), address, mac } => {
@@ -98,6 +99,10 @@ pub(super) fn request(step: &Step, context: Context<'_>) -> Option<Request> {
         Step::RemoveNeighbour { index, address } => {
             Request::existing(RouteNetlinkMessage::DelNeighbour(neighbour(*index, *address, None)))
         }
+        Step::Adjust { index, to } => adjust(*index, to),
+        Step::MoveHostRoute { index, address, stamp } => {
+            Request::replace(RouteNetlinkMessage::NewRoute(host_route(*index, *address, *stamp)))
+        }
         Step::Doom { name } => doom(name),
     })
 }
@@ -122,6 +127,9 @@ pub(super) fn nothing_to_do(step: &Step, errno: Errno) -> bool {
         | Step::DefaultRoute { .. }
         | Step::Permit { .. }
         | Step::Forbid { .. }
+        | Step::Adjust { .. }
+        | Step::MoveHostRoute { .. }
+        | Step::Set { .. }
         | Step::AwaitCarrier { .. }
         | Step::AwaitAddress { .. } => false,
     }
@@ -190,6 +198,18 @@ fn label(name: &str, alias: &str, ipv6: bool) -> Request {
         let mode = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
         message.attributes.push(LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![mode])]));
     }
+    Request::existing(RouteNetlinkMessage::SetLink(message))
+}
+
+fn adjust(index: u32, to: &Adjustment) -> Request {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    message.attributes = vec![match to {
+        Adjustment::Name(name) => LinkAttribute::IfName(name.clone()),
+        Adjustment::Group => LinkAttribute::Group(GROUP_LIVE),
+        Adjustment::Mtu(mtu) => LinkAttribute::Mtu(*mtu),
+        Adjustment::Mac(mac) => LinkAttribute::Address(mac.0.to_vec()),
+    }];
     Request::existing(RouteNetlinkMessage::SetLink(message))
 }
 

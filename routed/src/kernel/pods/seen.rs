@@ -6,7 +6,10 @@ use bgp::prefix::Prefix;
 use netlink_packet_route::{
     AddressFamily,
     address::{AddressAttribute, AddressFlags, AddressMessage},
-    link::{AfSpecInet6, AfSpecUnspec, InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
+    link::{
+        AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoKind, LinkAttribute, LinkFlags, LinkInfo,
+        LinkMessage,
+    },
     neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState},
     route::{RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteType},
 };
@@ -27,6 +30,7 @@ pub(super) fn link(message: LinkMessage) -> LinkSeen {
         mac: None,
         alias: None,
         believes_advertisements: false,
+        makes_addresses: false,
     };
     for attribute in message.attributes {
         match attribute {
@@ -41,6 +45,7 @@ pub(super) fn link(message: LinkMessage) -> LinkSeen {
             }
             LinkAttribute::AfSpecUnspec(families) => {
                 seen.believes_advertisements = families.iter().any(believes_advertisements);
+                seen.makes_addresses = families.iter().any(makes_addresses);
             }
             // Attributes of the kernel that say nothing about a pod.
             _ => {}
@@ -57,6 +62,13 @@ fn believes_advertisements(family: &AfSpecUnspec) -> bool {
             settings.accept_ra == 2 || (settings.accept_ra == 1 && settings.forwarding == 0)
         }
         _ => false,
+    })
+}
+
+fn makes_addresses(family: &AfSpecUnspec) -> bool {
+    let AfSpecUnspec::Inet6(attributes) = family else { return false };
+    attributes.iter().any(|attribute| {
+        matches!(attribute, AfSpecInet6::AddrGenMode(mode) if *mode != In6AddrGenMode::None)
     })
 }
 

@@ -57,6 +57,9 @@ fn done(inside: &mut Netlink, step: &Step) -> Result<bool, NetlinkError> {
         | Step::DefaultRoute { .. }
         | Step::RemoveHostRoute { .. }
         | Step::RemoveNeighbour { .. }
+        | Step::Adjust { .. }
+        | Step::MoveHostRoute { .. }
+        | Step::Set { .. }
         | Step::Doom { .. } => Ok(true),
     }
 }

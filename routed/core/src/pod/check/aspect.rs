@@ -21,7 +21,7 @@ pub enum Aspect {
     HostNeighbours,
     /// The host forwards.
     Forwarding,
-    /// The host hears no router advertisements of the pod.
+    /// The host's end hears no router advertisements of the pod and makes itself no addresses.
     Advertisements,
     /// The rules let the pod send.
     Rules,
@@ -50,6 +50,23 @@ impl Aspect {
         Self::Routes,
         Self::Neighbours,
     ];
+
+    /// Is it put right when another program changes it?
+    #[must_use]
+    pub const fn is_watched(self) -> bool {
+        match self {
+            Self::Pair
+            | Self::Up
+            | Self::Mtu
+            | Self::Mac
+            | Self::HostRoutes
+            | Self::HostNeighbours
+            | Self::Forwarding
+            | Self::Advertisements => true,
+            // The rules are watched as a whole, see `Rules`.
+            Self::Result | Self::Rules | Self::Addresses | Self::Routes | Self::Neighbours => false,
+        }
+    }
 
     /// Can it be seen in the pod's namespace only?
     #[must_use]

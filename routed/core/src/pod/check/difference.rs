@@ -43,6 +43,20 @@ pub enum Difference {
         /// What it should be paired with.
         peer: String,
     },
+    /// The host's end is not in the group of pods' interfaces.
+    #[error("{name} on the host is in link group {seen} instead of 5332")]
+    Group {
+        /// Which.
+        name: String,
+        /// Where it is.
+        seen: u32,
+    },
+    /// The host's end does not say whose it is: after a restart the pod would not be known.
+    #[error("{0} on the host has lost its alias")]
+    Unlabelled(String),
+    /// The kernel gives the host's end addresses.
+    #[error("{0} on the host makes itself IPv6 addresses; set its addrgenmode to none")]
+    MakesAddresses(String),
     /// An interface is down.
     #[error("{name} is down {side}")]
     Down {
@@ -170,11 +184,15 @@ impl Difference {
             | Self::AddressNotInResult(_)
             | Self::NotLeased(_)
             | Self::LeasedElsewhere { .. } => Aspect::Result,
-            Self::Missing { .. } | Self::Renamed { .. } | Self::NotPaired { .. } => Aspect::Pair,
+            Self::Missing { .. }
+            | Self::Renamed { .. }
+            | Self::NotPaired { .. }
+            | Self::Group { .. }
+            | Self::Unlabelled(_) => Aspect::Pair,
             Self::Down { .. } => Aspect::Up,
             Self::Mtu { .. } => Aspect::Mtu,
             Self::Mac { .. } => Aspect::Mac,
-            Self::BelievesAdvertisements(_) => Aspect::Advertisements,
+            Self::BelievesAdvertisements(_) | Self::MakesAddresses(_) => Aspect::Advertisements,
             Self::NoHostRoute(_)
             | Self::HostRouteElsewhere { .. }
             | Self::HostRouteForeign { .. } => Aspect::HostRoutes,

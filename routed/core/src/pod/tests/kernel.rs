@@ -7,7 +7,7 @@ use std::{
 
 use crate::pod::{
     check::{AddressSeen, LinkSeen, NeighbourSeen, Picture, RouteSeen},
-    step::{End, GROUP_DOOMED, GROUP_LIVE, Stage, Step, datagrams},
+    step::{Adjustment, End, GROUP_DOOMED, GROUP_LIVE, Stage, Step, datagrams},
     verb::{Errno, PodError},
     wiring::{LinkEnd, Mac, Wiring},
     *,
@@ -48,6 +48,37 @@ pub(super) enum Fault {
     Step(usize),
     /// The socket breaks; so many steps have been done.
     Socket(usize),
+}
+
+/// What another program does to a pod's things on the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Damage {
+    /// Deletes the routes.
+    Routes,
+    /// Deletes the neighbours.
+    Neighbours,
+    /// Sets the host's end down; routes and neighbours go with it.
+    Down,
+    Mtu,
+    /// Neighbours go with it.
+    Mac,
+    Group,
+    Alias,
+    /// Leads routes of our protocol to the loopback interface.
+    Elsewhere,
+}
+
+impl Damage {
+    pub(super) const ALL: [Self; 8] = [
+        Self::Routes,
+        Self::Neighbours,
+        Self::Down,
+        Self::Mtu,
+        Self::Mac,
+        Self::Group,
+        Self::Alias,
+        Self::Elsewhere,
+    ];
 }
 
 /// The host and some pods' namespaces.
@@ -128,6 +159,52 @@ impl Kernel {
         outcome
     }
 
+    /// Carries out what puts things right.
+    pub(super) fn mend(&mut self, steps: &[Step], fault: Fault) -> Result<(), PodError> {
+        let mut outcome = Ok(());
+        for (number, step) in steps.iter().enumerate() {
+            assert!(matches!(step.stage(), Stage::Host | Stage::Settings), "{step}");
+            if fault == Fault::Socket(number) {
+                return Err(PodError::Netlink(Errno(EIO)));
+            }
+            let done =
+                if fault == Fault::Step(number) { Err(EIO) } else { self.apply(step, usize::MAX) };
+            if let (Ok(()), Err(errno)) = (&outcome, done) {
+                outcome = Err(refusal(step, errno));
+            }
+        }
+        outcome
+    }
+
+    /// Another program changes something of the pod on the host.
+    pub(super) fn damage(&mut self, wiring: &Wiring, damage: Damage) {
+        let index = wiring.host.index;
+        let prefixes: Vec<_> = wiring.lease.iter().map(Prefix::host).collect();
+        let Some(link) = self.host.links.values_mut().find(|link| link.index == index) else {
+            return;
+        };
+        match damage {
+            Damage::Routes => self.host.routes.retain(|(to, ..)| !prefixes.contains(to)),
+            Damage::Neighbours => self.host.neighbours.retain(|(on, ..)| *on != index),
+            Damage::Down => {
+                link.up = false;
+                self.host.routes.retain(|(_, on, _)| *on != index);
+                self.host.neighbours.retain(|(on, ..)| *on != index);
+            }
+            Damage::Mtu => link.mtu = 1400,
+            Damage::Mac => {
+                link.mac = Mac([2, 0, 0, 0, 0, 9]);
+                self.host.neighbours.retain(|(on, ..)| *on != index);
+            }
+            Damage::Group => link.group = 0,
+            Damage::Alias => link.alias = None,
+            Damage::Elsewhere => {
+                self.host.routes.retain(|(to, ..)| !prefixes.contains(to));
+                self.host.routes.extend(prefixes.iter().map(|to| (*to, 1, None)));
+            }
+        }
+    }
+
     /// Deletes every pair in the doomed group.
     pub(super) fn sweep(&mut self) {
         let doomed = |link: &&Link| link.group == GROUP_DOOMED;
@@ -162,12 +239,7 @@ impl Kernel {
     pub(super) fn picture(&self, wiring: &Wiring, netns: usize) -> Picture {
         let inside = &self.pods[netns];
         let own = inside.links.get(&wiring.inside.name).map_or(0, |link| link.index);
-        let host = |address| {
-            let prefix = Prefix::host(address);
-            self.host.routes.iter().find(|(to, ..)| *to == prefix).map(route)
-        };
         Picture {
-            host: self.host.links.iter().find(|(_, l)| l.index == wiring.host.index).map(seen),
             permitted: Some(
                 wiring
                     .lease
@@ -175,9 +247,6 @@ impl Kernel {
                     .filter(|address| self.permits.contains(&(wiring.host.index, *address)))
                     .collect(),
             ),
-            host_routes: wiring.lease.iter().filter_map(host).collect(),
-            host_neighbours: neighbours(&self.host, wiring.host.index),
-            forwarding: Family::ALL.map(|family| (family, true)).into(),
             inside: inside.links.iter().map(seen).collect(),
             addresses: inside
                 .addresses
@@ -192,6 +261,21 @@ impl Kernel {
                 .collect(),
             routes: inside.routes.iter().filter(|(_, index, _)| *index == own).map(route).collect(),
             neighbours: neighbours(inside, own),
+            ..self.picture_on_host(wiring)
+        }
+    }
+
+    pub(super) fn picture_on_host(&self, wiring: &Wiring) -> Picture {
+        let host = |address| {
+            let prefix = Prefix::host(address);
+            self.host.routes.iter().find(|(to, ..)| *to == prefix).map(route)
+        };
+        Picture {
+            host: self.host.links.iter().find(|(_, l)| l.index == wiring.host.index).map(seen),
+            host_routes: wiring.lease.iter().filter_map(host).collect(),
+            host_neighbours: neighbours(&self.host, wiring.host.index),
+            forwarding: Family::ALL.map(|family| (family, true)).into(),
+            ..Picture::default()
         }
     }
 
@@ -273,6 +357,31 @@ impl Kernel {
             Step::RemoveNeighbour { index, address } => {
                 self.host.neighbours.retain(|(i, a, _)| (i, a) != (index, address));
             }
+            Step::Adjust { index, to } => {
+                let found = self.host.links.iter().find(|(_, link)| link.index == *index);
+                let name = found.ok_or(ENODEV)?.0.clone();
+                if let Adjustment::Name(to) = to {
+                    let link = self.host.links.remove(&name).ok_or(ENODEV)?;
+                    self.host.links.insert(to.clone(), link);
+                    return Ok(());
+                }
+                let link = self.host.links.get_mut(&name).ok_or(ENODEV)?;
+                match to {
+                    Adjustment::Name(_) => {}
+                    Adjustment::Group => link.group = GROUP_LIVE,
+                    Adjustment::Mtu(mtu) => link.mtu = *mtu,
+                    Adjustment::Mac(mac) => {
+                        link.mac = *mac;
+                        self.host.neighbours.retain(|(on, ..)| on != index);
+                    }
+                }
+            }
+            Step::MoveHostRoute { index, address, .. } => {
+                let prefix = Prefix::host(*address);
+                self.host.routes.retain(|(to, ..)| *to != prefix);
+                add_route(&mut self.host, prefix, *index, None)?;
+            }
+            Step::Set { .. } => {}
             Step::Doom { name } => {
                 if let Some(link) = self.host.links.get_mut(name) {
                     link.group = GROUP_DOOMED;
@@ -325,6 +434,7 @@ fn seen((name, link): (&String, &Link)) -> LinkSeen {
         mac: Some(link.mac),
         alias: link.alias.clone(),
         believes_advertisements: false,
+        makes_addresses: false,
     }
 }
 
