@@ -5,19 +5,20 @@
 //! async runtime, so that it starts in well under a millisecond.
 
 use std::{
+    borrow::Cow,
     fs::File,
     io::{ErrorKind, Read, Write},
+    mem::take,
     os::{
         fd::{AsFd, BorrowedFd},
         unix::fs::OpenOptionsExt,
     },
-    process::ExitCode,
 };
 
 use plugin::{
     chain::Before,
     client,
-    cni::{Error, code},
+    cni::{AddResult, Error, code},
     delegate::{Chosen, Delegate},
     env::{Params, Verb},
     netconf::{self, NetConf},
@@ -26,18 +27,27 @@ use plugin::{
 };
 use serde_json::{Value, json};
 
-fn main() -> ExitCode {
+fn main() {
     std::panic::set_hook(Box::new(report_panic));
-    let (document, exit) = match run() {
-        Ok(document) => (document, ExitCode::SUCCESS),
-        Err((version, error)) => (Some(version.render_error(&error)), ExitCode::FAILURE),
+    let mut room = [0; STDIN_ROOM];
+    let mut call = Call::read(&mut room);
+    let outcome = match &mut call {
+        Ok(Some(call)) => call.serve().map_err(|error| (call.conf.version, error)),
+        Ok(None) => Ok(Some(supported_versions().to_string())),
+        Err(failure) => Err(failure.clone()),
     };
-    if let Some(document) = document
+    let (document, mut code) = match outcome {
+        Ok(document) => (document, 0),
+        Err((version, error)) => (Some(version.render_error(&error).to_string()), 1),
+    };
+    if let Some(document) = &document
         && writeln!(std::io::stdout(), "{document}").is_err()
     {
-        return ExitCode::FAILURE;
+        code = 1;
     }
-    exit
+    // Before anything is dropped: the kernel takes all memory at once, which is quicker than to be given
+    // it back piece by piece.
+    std::process::exit(code);
 }
 
 /// A panic is a bug of ours; the runtime still gets its one document, the place goes to stderr.
@@ -52,28 +62,41 @@ fn report_panic(info: &std::panic::PanicHookInfo<'_>) {
     std::process::exit(1);
 }
 
-fn run() -> Result<Option<Value>, (SpecVersion, Error)> {
-    let unversioned = |error| (SpecVersion::NEWEST, error);
-    let params = Params::from_vars(|name| std::env::var(name).ok()).map_err(unversioned)?;
-    if params.verb == Verb::Version {
-        return Ok(Some(supported_versions()));
-    }
-    let stdin = read_stdin().map_err(unversioned)?;
-    let version = netconf::version_of(&stdin).map_err(unversioned)?;
-    let conf = NetConf::parse(&stdin, version, &params).map_err(|error| (version, error))?;
-    serve(&params, conf, &stdin).map_err(|error| (version, error))
+/// What the runtime wants.
+struct Call<'a> {
+    params: Params,
+    stdin: Cow<'a, [u8]>,
+    conf: NetConf,
 }
 
-fn serve(params: &Params, conf: NetConf, stdin: &[u8]) -> Result<Option<Value>, Error> {
-    let ipam = conf.ipam.as_deref().map(|name| Delegate::find(name, &params.path)).transpose()?;
-    let ipam = ipam.as_ref().map(|plugin| Ipam { plugin, stdin });
-    match params.verb {
-        Verb::Add => add(params, conf, ipam).map(Some),
-        Verb::Del => del(params, &conf, ipam).map(|()| None),
-        Verb::Check => check(params, conf, ipam).map(|()| None),
-        Verb::Gc => gc(conf, ipam).map(|()| None),
-        Verb::Status => status(&conf, ipam).map(|()| None),
-        Verb::Version => Ok(Some(supported_versions())),
+impl<'a> Call<'a> {
+    /// `None` for VERSION, which needs no configuration.
+    fn read(room: &'a mut [u8]) -> Result<Option<Self>, (SpecVersion, Error)> {
+        let unversioned = |error| (SpecVersion::NEWEST, error);
+        let params = Params::from_vars(|name| std::env::var(name).ok()).map_err(unversioned)?;
+        if params.verb == Verb::Version {
+            return Ok(None);
+        }
+        let stdin = read_stdin(room).map_err(|error| unversioned(unreadable(&error)))?;
+        let version = netconf::version_of(&stdin).map_err(unversioned)?;
+        let conf = NetConf::parse(&stdin, version, &params).map_err(|error| (version, error))?;
+        Ok(Some(Self { params, stdin, conf }))
+    }
+
+    /// Does it, and says what goes to stdout.
+    fn serve(&mut self) -> Result<Option<String>, Error> {
+        let Self { params, stdin, conf } = self;
+        let ipam = conf.ipam.as_deref();
+        let ipam = ipam.map(|name| Delegate::find(name, &params.path)).transpose()?;
+        let ipam = ipam.as_ref().map(|plugin| Ipam { plugin, stdin });
+        match params.verb {
+            Verb::Add => add(params, conf, ipam).map(Some),
+            Verb::Del => del(params, conf, ipam).map(|()| None),
+            Verb::Check => check(params, conf, ipam).map(|()| None),
+            Verb::Gc => gc(conf, ipam).map(|()| None),
+            Verb::Status => status(conf, ipam).map(|()| None),
+            Verb::Version => Ok(Some(supported_versions().to_string())),
+        }
     }
 }
 
@@ -90,13 +113,14 @@ impl Ipam<'_> {
     }
 }
 
-fn add(params: &Params, mut conf: NetConf, ipam: Option<Ipam<'_>>) -> Result<Value, Error> {
+fn add(params: &Params, conf: &mut NetConf, ipam: Option<Ipam<'_>>) -> Result<String, Error> {
     let netns = open_netns(&params.netns)?;
     let before = conf.prev_result.take().map(Before::read).transpose()?;
     let chosen = ipam.map(|ipam| ipam.plugin.add(ipam.stdin)).transpose()?;
+    let version = conf.version;
     let outcome = attach(params, conf, netns.as_fd(), chosen).map(|ours| match before {
-        Some(before) => before.append(ours),
-        None => ours,
+        Some(before) => before.append(version.render_result(&ours)).to_string(),
+        None => version.result_text(&ours),
     });
     if let (Err(_), Some(ipam)) = (&outcome, ipam) {
         // What it has chosen is of no use to anybody; the first error is what the runtime needs.
@@ -107,21 +131,21 @@ fn add(params: &Params, mut conf: NetConf, ipam: Option<Ipam<'_>>) -> Result<Val
 
 fn attach(
     params: &Params,
-    conf: NetConf,
+    conf: &mut NetConf,
     netns: BorrowedFd<'_>,
     chosen: Option<Chosen>,
-) -> Result<Value, Error> {
-    let id = attachment(params, &conf);
+) -> Result<AddResult, Error> {
+    let id = attachment(params, conf);
     let mut attach = Attach {
         id,
         netns: params.netns.clone(),
         args: params.args.clone(),
-        ips: conf.ips,
+        ips: take(&mut conf.ips),
         mac: conf.mac,
         mtu: conf.mtu,
         default_route: conf.default_route,
-        pool: conf.pool,
-        routes: conf.routes,
+        pool: conf.pool.take(),
+        routes: take(&mut conf.routes),
         delegated: chosen.is_some(),
     };
     let dns = chosen.map(|chosen| {
@@ -133,7 +157,7 @@ fn attach(
     match client::call(&conf.socket, &Request::Add(attach), Some(netns))? {
         Response::Added(mut result) => {
             result.dns = dns.unwrap_or(result.dns);
-            Ok(conf.version.render_result(&result))
+            Ok(result)
         }
         Response::Error(error) => Err(error),
         Response::Done => Err(unexpected_answer()),
@@ -157,12 +181,12 @@ fn del(params: &Params, conf: &NetConf, ipam: Option<Ipam<'_>>) -> Result<(), Er
     ipam.map_or(Ok(()), |ipam| ipam.call("DEL"))
 }
 
-fn check(params: &Params, conf: NetConf, ipam: Option<Ipam<'_>>) -> Result<(), Error> {
+fn check(params: &Params, conf: &mut NetConf, ipam: Option<Ipam<'_>>) -> Result<(), Error> {
     if !conf.version.has_check() {
         return Err(verb_too_new(conf.version, "CHECK", SpecVersion::V0_4_0));
     }
-    let id = attachment(params, &conf);
-    let prev_result = conf.prev_result.ok_or_else(|| Error {
+    let id = attachment(params, conf);
+    let prev_result = conf.prev_result.take().ok_or_else(|| Error {
         code: code::INVALID_CONFIG,
         msg: "invalid network configuration".to_owned(),
         details: "prevResult: missing; CHECK compares with what ADD returned".to_owned(),
@@ -174,18 +198,18 @@ fn check(params: &Params, conf: NetConf, ipam: Option<Ipam<'_>>) -> Result<(), E
     done(client::call(&conf.socket, &request, Some(netns.as_fd()))?)
 }
 
-fn gc(conf: NetConf, ipam: Option<Ipam<'_>>) -> Result<(), Error> {
+fn gc(conf: &mut NetConf, ipam: Option<Ipam<'_>>) -> Result<(), Error> {
     if !conf.version.has_gc_and_status() {
         return Err(verb_too_new(conf.version, "GC", SpecVersion::V1_1_0));
     }
     // Without the list nothing says what is valid; taking that for "nothing" would remove all.
-    let valid = conf.valid_attachments.ok_or_else(|| Error {
+    let valid = conf.valid_attachments.take().ok_or_else(|| Error {
         code: code::INVALID_CONFIG,
         msg: "invalid network configuration".to_owned(),
         details: "cni.dev/valid-attachments: missing; GC needs the list of attachments to keep"
             .to_owned(),
     })?;
-    let request = Request::Gc(Gc { network: conf.network, valid });
+    let request = Request::Gc(Gc { network: conf.network.clone(), valid });
     let outcome = client::call(&conf.socket, &request, None).map_err(Into::into).and_then(done);
     // Both are asked, whatever the first says; one error goes to the runtime.
     let delegated = ipam.map_or(Ok(()), |ipam| ipam.call("GC"));
@@ -239,16 +263,35 @@ fn open_netns(path: &str) -> Result<File, Error> {
     })
 }
 
-fn read_stdin() -> Result<Vec<u8>, Error> {
-    let mut stdin = Vec::new();
-    let limit = plugin::rpc::MAX_MESSAGE as u64;
-    std::io::stdin().take(limit).read_to_end(&mut stdin).map_err(|error| Error {
+/// All of stdin: in `room` if it fits, which costs no memory that the kernel would have to find first.
+fn read_stdin(room: &mut [u8]) -> std::io::Result<Cow<'_, [u8]>> {
+    // Not through the standard library's buffer, for the same reason.
+    let mut stdin = File::from(std::io::stdin().as_fd().try_clone_to_owned()?);
+    let mut length = 0;
+    while length < room.len() {
+        match stdin.read(&mut room[length..]) {
+            Ok(0) => return Ok(Cow::Borrowed(&room[..length])),
+            Ok(read) => length += read,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let mut all = room.to_vec();
+    stdin.take(plugin::rpc::MAX_MESSAGE as u64).read_to_end(&mut all)?;
+    Ok(Cow::Owned(all))
+}
+
+fn unreadable(error: &std::io::Error) -> Error {
+    Error {
         code: code::IO_FAILURE,
         msg: "the network configuration cannot be read".to_owned(),
         details: format!("stdin: {error}"),
-    })?;
-    Ok(stdin)
+    }
 }
+
+/// Octets of stdin that need no memory of their own. Configurations have some hundreds, and a
+/// `prevResult` about as many.
+const STDIN_ROOM: usize = 4096;
 
 fn supported_versions() -> Value {
     json!({

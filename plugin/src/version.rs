@@ -3,6 +3,7 @@
 //! The daemon answers in the form of 1.1.0; here, and only here, it becomes what an older
 //! runtime expects.
 
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::cni::{AddResult, Error};
@@ -59,6 +60,17 @@ impl SpecVersion {
         self >= Self::V1_1_0
     }
 
+    /// The result of ADD as this version has it, as text.
+    #[must_use]
+    pub fn result_text(self, result: &AddResult) -> String {
+        if self < Self::V1_1_0 {
+            return self.render_result(result).to_string();
+        }
+        // Nothing to change, so nothing to build.
+        serde_json::to_string(&Current { cni_version: self.as_str(), result })
+            .expect("names of fields are text, and writing into memory does not fail")
+    }
+
     /// The result of ADD as this version has it.
     #[must_use]
     pub fn render_result(self, result: &AddResult) -> Value {
@@ -88,6 +100,15 @@ impl SpecVersion {
             "details": error.details,
         })
     }
+}
+
+/// A result in the form in which the daemon gives it.
+#[derive(Serialize)]
+struct Current<'a> {
+    #[serde(rename = "cniVersion")]
+    cni_version: &'static str,
+    #[serde(flatten)]
+    result: &'a AddResult,
 }
 
 fn each<'a>(
@@ -149,6 +170,14 @@ mod tests {
         assert_eq!(value["routes"][0]["scope"], 0);
         assert!(value["ips"][0].get("version").is_none());
         assert_eq!(value["dns"], json!({}));
+    }
+
+    #[test]
+    fn text_of_a_result_is_what_it_renders_to() {
+        for version in SpecVersion::ALL {
+            let text: Value = serde_json::from_str(&version.result_text(&result())).unwrap();
+            assert_eq!(text, version.render_result(&result()), "{version:?}");
+        }
     }
 
     #[test]

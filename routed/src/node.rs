@@ -342,7 +342,10 @@ pub fn spawn_with(
             worker.watch_rules(jobs.downgrade())?;
             // Before the survey, so that nothing goes unnoticed.
             worker.watch_changes(events)?;
-            Ok((runtime::Builder::new_current_thread().enable_all().build()?, worker))
+            let runtime = runtime::Builder::new_current_thread()
+                .enable_all()
+                .build_local(runtime::LocalOptions::default());
+            Ok((runtime?, worker))
         };
         let (runtime, worker) = match open() {
             Ok(all) => all,
@@ -353,8 +356,10 @@ pub fn spawn_with(
         let pump = Pump::new(pods, journal, worker, Ends { ranges: ranges_out, removals });
         let queues = Queues { inputs: input_queue, events: event_queue, jobs: job_queue };
         runtime.block_on(async {
+            // A task: waking the future that a runtime blocks on takes a system call.
+            let pump = tokio::task::spawn_local(pump.run(queues));
             tokio::select! {
-                () = pump.run(queues) => {}
+                _ = pump => {}
                 _ = slipped => {}
             }
         });

@@ -231,10 +231,23 @@ impl Netlink {
         &mut self,
         message: &RouteNetlinkMessage,
     ) -> Result<Option<RouteNetlinkMessage>, NetlinkError> {
-        let mut objects = Vec::new();
-        let take = |message: &NetlinkBuffer<&[u8]>| objects.extend(typed(message));
-        match self.query(&message.clone().into(), NLM_F_ACK, take) {
-            Ok(Dumped::Whole | Dumped::Interrupted) => Ok(objects.pop()),
+        self.get_with(&message.clone().into(), typed)
+    }
+
+    /// The same for any message; `object` reads the answer.
+    ///
+    /// # Errors
+    ///
+    /// As [`dump`](Self::dump).
+    pub fn get_with<T>(
+        &mut self,
+        message: &Message,
+        object: impl Fn(&NetlinkBuffer<&[u8]>) -> Option<T>,
+    ) -> Result<Option<T>, NetlinkError> {
+        let mut found = None;
+        let take = |message: &NetlinkBuffer<&[u8]>| found = object(message);
+        match self.query(message, NLM_F_ACK, take) {
+            Ok(Dumped::Whole | Dumped::Interrupted) => Ok(found),
             Err(NetlinkError::Dump(Refusal {
                 errno: Errno::ENODEV | Errno::ENOENT | Errno::ESRCH | Errno::ENXIO,
                 ..

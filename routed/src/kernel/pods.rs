@@ -13,7 +13,7 @@ use std::{
 };
 
 use bgp::family::Family;
-use nix::errno::Errno;
+use nix::{errno::Errno, sys::prctl};
 use routed_core::{
     attachment::AttachmentId,
     pod::{
@@ -29,6 +29,7 @@ use tokio::sync::mpsc;
 use super::{
     netlink::{Netlink, NetlinkError, Refusal, Request},
     netns::Traveller,
+    nft::NftError,
     sysctl,
 };
 
@@ -97,6 +98,8 @@ impl Worker {
     ///
     /// If netlink or /proc cannot be used.
     pub fn open(fuse: Fuse) -> Result<Self, NetlinkError> {
+        // A kernel that is asked again after 20 µs is not to take 70 µs for it.
+        prctl::set_timerslack(1).map_err(io::Error::from)?;
         let believers = sysctl::has_ipv6()
             && sysctl::routers_believe_advertisements().map_err(|error| error.error)?;
         Ok(Self {
@@ -158,6 +161,24 @@ impl Worker {
                 }
                 return None;
             }
+        })
+    }
+
+    /// The host's end of this index is gone: what it may send from is to go as well, at some time. Is
+    /// there anything to [`tidy`](Self::tidy) up?
+    pub fn unpermit(&mut self, index: u32) -> bool {
+        self.guard.release(index)
+    }
+
+    /// Removes what is left in the rules of interfaces that are gone.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel refuses; what is left does no harm until it is tried again.
+    pub fn tidy(&mut self) -> Result<(), NftError> {
+        self.fuse.burn(1, |sent| match sent {
+            0 => Ok(()),
+            _ => self.guard.tidy(),
         })
     }
 
@@ -235,8 +256,9 @@ impl Worker {
         for datagram in datagrams(steps) {
             let stage = datagram[0].stage();
             if stage == Stage::Await {
-                return Self::wait(&mut inside, datagram)
-                    .map_err(|error| failed(error, steps.len()));
+                Self::wait(&mut inside, datagram).map_err(|error| failed(error, reached))?;
+                reached += datagram.len();
+                continue;
             }
             let before = reached;
             reached += datagram.len();

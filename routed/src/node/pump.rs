@@ -6,7 +6,7 @@ use std::{
     os::fd::OwnedFd,
     pin::Pin,
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bgp::prefix::Prefix;
@@ -66,6 +66,8 @@ pub(super) struct Pump {
     journal: Journal,
     worker: Worker,
     jobs: VecDeque<Job>,
+    /// When to remove what interfaces that are gone have left in the rules.
+    tidy: Option<Instant>,
     removals: Outbox<Removal>,
     asked: BTreeMap<OpId, Asked>,
     last_op: u64,
@@ -79,6 +81,7 @@ impl Pump {
             journal,
             worker,
             jobs: VecDeque::new(),
+            tidy: None,
             removals: Outbox::new(ends.removals),
             asked: BTreeMap::new(),
             last_op: 0,
@@ -113,6 +116,7 @@ impl Pump {
                     if sent.is_err() { return ended() }
                 }
                 () = until(due) => self.handle(Event::Due),
+                () = until(self.tidy) => self.tidy(),
             }
         }
     }
@@ -120,6 +124,14 @@ impl Pump {
     fn work(&mut self, job: Job) {
         if let Some(event) = self.worker.work(job) {
             self.handle(event);
+        }
+    }
+
+    fn tidy(&mut self) {
+        self.tidy = None;
+        if let Err(error) = self.worker.tidy() {
+            tracing::warn!(%error, "rules of pods that are gone cannot be removed; trying again");
+            self.tidy = Some(Instant::now() + AGAIN);
         }
     }
 
@@ -178,6 +190,11 @@ impl Pump {
                     if let Some(asked) = self.asked.remove(&op) {
                         // Whoever does not wait any longer need not be answered.
                         let _ = asked.answer.send(reply);
+                    }
+                }
+                Command::Unpermit(index) => {
+                    if self.worker.unpermit(index) {
+                        self.tidy.get_or_insert_with(|| Instant::now() + PAUSE);
                     }
                 }
                 Command::Record(record) => self.journal.note(record),
@@ -291,3 +308,8 @@ fn log(notice: &Notice) {
         ),
     }
 }
+
+/// From the first interface that is gone to tidying up: more are, and a pod that comes takes it along.
+const PAUSE: Duration = Duration::from_millis(10);
+/// Between attempts to tidy up.
+const AGAIN: Duration = Duration::from_secs(1);

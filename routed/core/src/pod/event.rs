@@ -102,6 +102,9 @@ pub enum Command {
     Sweep(AttachmentId),
     /// Delete an interface that no pod uses.
     Discard(String),
+    /// Take back what the host's end of this index, which is gone, may send from. Nothing waits for it,
+    /// but nothing may be permitted on a new interface of that index before.
+    Unpermit(u32),
     /// Answer.
     Reply(OpId, Reply),
     /// Write into the journal; nothing waits for it.

@@ -15,7 +15,12 @@ use crate::attachment::AttachmentId;
 impl Pods {
     /// Begins to remove what exists.
     pub(super) fn begin_cut(&mut self, wiring: Wiring, then: Then) {
-        let steps = undo(&self.made(&wiring));
+        let mut steps = undo(&self.made(&wiring));
+        if self.slots.siblings(&wiring.id).next().is_none() {
+            // Nothing comes in any more through a doomed interface, and no other may send from these
+            // addresses: the rules can wait until the interface is gone.
+            steps.retain(|step| !matches!(step, Step::Forbid { .. }));
+        }
         self.cut_by(steps, wiring, then);
     }
 
@@ -58,6 +63,9 @@ impl Pods {
     }
 
     pub(super) fn was_swept(&mut self, wiring: Wiring, then: Then, now: Instant) {
+        if self.settings.guard.is_some() {
+            self.commands.push_back(Command::Unpermit(wiring.host.index));
+        }
         self.indexes.put_back(wiring.host.index);
         self.gone.remove(&wiring.host.index);
         self.drift.forget(&wiring.id);

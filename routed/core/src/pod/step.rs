@@ -1,9 +1,9 @@
 //! The steps that make a pod's network, as data and in order.
 //!
 //! In: a [`Wiring`]. Out: what to ask of the kernel. Who carries them out decides nothing: one
-//! datagram for each run of steps of the same [`Stage`], and no further stage after a refusal. The
-//! last stage waits for what the kernel does in work of its own, since a pod must be reached from
-//! the moment at which ADD is answered.
+//! datagram for each run of steps of the same [`Stage`], and no further stage after a refusal. Two
+//! steps wait for what the kernel does in work of its own, since a pod must be reached from the moment
+//! at which ADD is answered.
 //!
 //! What the order rests on: a pair is made with its peer already in the pod's namespace, since
 //! moving an interface later costs 20 ms under the kernel's main lock; interface indexes and hardware
@@ -12,7 +12,7 @@
 //! stranger's interface. The pod's end goes up before the host's, which then has its carrier from the
 //! first moment: every change of an end that is up, and every change of its carrier, makes the kernel
 //! walk through all IPv6 routes of the namespace, of which the host has one for each pod. The rules
-//! come last, since the kernel meanwhile does what is waited for.
+//! come after the carrier, with which the kernel begins what is waited for at the end.
 
 use std::{fmt, net::IpAddr};
 
@@ -310,10 +310,10 @@ pub fn attach(wiring: &Wiring, permits: Option<Vec<(u32, IpAddr)>>) -> Vec<Step>
         steps.push(Step::Neighbour { on: End::Host(host.index), address, mac: inside.mac });
         steps.push(Step::HostRoute { index: host.index, address, stamp: *routes });
     }
+    steps.push(Step::AwaitCarrier { index: inside.index });
     // Until then what the pod sends is dropped, but nothing runs in it before ADD is answered.
     let (index, addresses) = (host.index, lease.iter().collect());
     steps.extend(permits.map(|permits| Step::Permit { index, addresses, permits }));
-    steps.push(Step::AwaitCarrier { index: inside.index });
     steps.extend(lease.ipv6.map(|address| Step::AwaitAddress { address: address.into() }));
     steps
 }

@@ -142,6 +142,7 @@ impl Node {
                 }
                 Command::Notice(notice) => self.notices.push(notice),
                 Command::Record(record) => self.records.push(record),
+                Command::Unpermit(index) => self.kernel.permits.retain(|(on, _)| *on != index),
                 Command::Survey
                 | Command::Attach(..)
                 | Command::Observe(..)
@@ -203,9 +204,10 @@ impl Node {
                 self.kernel.sweep();
                 Event::Discarded(name)
             }
-            other @ (Command::Reply(..) | Command::Record(_) | Command::Notice(_)) => {
-                panic!("{other:?}")
-            }
+            other @ (Command::Reply(..)
+            | Command::Record(_)
+            | Command::Notice(_)
+            | Command::Unpermit(_)) => panic!("{other:?}"),
         };
         self.handle(event);
     }
@@ -716,6 +718,29 @@ fn pod_may_send_from_all_its_addresses_on_each_interface_and_from_no_other() {
     assert!(permitted(&node, first).is_empty());
     assert_eq!(permitted(&node, second), second.lease.iter().collect::<Vec<_>>());
     assert_eq!(differences(second, None, &node.kernel.picture(second, 1)), []);
+}
+
+#[test]
+fn rules_wait_for_the_interface_to_be_gone_unless_another_may_send_from_its_addresses() {
+    let mut node = Node::new();
+    let id = |ifname: &str| AttachmentId::new("net", "c1", ifname).unwrap();
+    for ifname in ["eth0", "net1"] {
+        let request = Request::Attach(Attach { id: id(ifname), ..attach(1) });
+        assert!(matches!(node.ask_and_run(request, 1), Reply::Attached(_)));
+    }
+    let forbids = |node: &Node| match &node.pending[..] {
+        [Command::Cut(_, steps)] => steps.iter().any(|step| matches!(step, Step::Forbid { .. })),
+        other => panic!("{other:?}"),
+    };
+    node.ask(Request::Detach(id("net1")), 1);
+    assert!(forbids(&node), "eth0 could go on sending from an address that another pod gets");
+    node.run();
+    node.ask(Request::Detach(id("eth0")), 1);
+    assert!(!forbids(&node));
+    node.execute(0, Fault::None);
+    assert!(!node.kernel.permits.is_empty(), "DEL is answered before");
+    node.run();
+    assert!(node.kernel.permits.is_empty());
 }
 
 #[test]

@@ -33,6 +33,8 @@ pub type Permit = (u32, IpAddr);
 pub struct Guard {
     nft: Nft,
     permits: BTreeSet<Permit>,
+    /// Still in the table, of interfaces that are gone.
+    stale: Vec<Permit>,
     closed_ports: BTreeSet<u16>,
     /// The table is ours to keep.
     on: bool,
@@ -46,7 +48,7 @@ impl Guard {
     /// [`NftError`] if nf_tables cannot be used.
     pub fn open() -> Result<Self, NftError> {
         let (permits, closed_ports) = (BTreeSet::new(), BTreeSet::new());
-        Ok(Self { nft: Nft::open()?, permits, closed_ports, on: false })
+        Ok(Self { nft: Nft::open()?, permits, stale: Vec::new(), closed_ports, on: false })
     }
 
     /// The socket's port, which the kernel names as the source of our own changes.
@@ -82,6 +84,7 @@ impl Guard {
     pub fn lift(&mut self) -> Result<(), NftError> {
         self.on = false;
         self.permits.clear();
+        self.stale.clear();
         let mut batch = Batch::new();
         // Made first if it is not there: deleting nothing would be refused.
         batch.message(NEW_TABLE, CREATE, table);
@@ -107,10 +110,12 @@ impl Guard {
         elements(&mut batch, NEW_ELEMENT, CREATE, &permits);
         let ports: Vec<_> = self.closed_ports.iter().map(|port| port.to_be_bytes()).collect();
         set_elements(&mut batch, NEW_ELEMENT, CREATE, &PORTS, &ports);
-        self.nft.commit(batch)
+        self.nft.commit(batch)?;
+        self.stale.clear();
+        Ok(())
     }
 
-    /// Lets interfaces send from these addresses.
+    /// Lets interfaces send from these addresses, and tidies up on the way.
     ///
     /// # Errors
     ///
@@ -121,8 +126,44 @@ impl Guard {
         }
         self.permits.extend(permits);
         let mut batch = Batch::new();
+        // First: an index comes back, and what was permitted there before may be permitted again.
+        elements(&mut batch, DELETE_ELEMENT, 0, &self.stale);
         elements(&mut batch, NEW_ELEMENT, CREATE, permits);
-        self.nft.commit(batch).or_else(|error| self.mend(error))
+        self.commit(batch)
+    }
+
+    /// The interface is gone: what it may send from is to go with the next change, or when there is time
+    /// to [`tidy`](Self::tidy). Is there anything to tidy up?
+    pub fn release(&mut self, index: u32) -> bool {
+        let gone: Vec<_> = self.permits.range(low(index)..=high(index)).copied().collect();
+        for permit in &gone {
+            self.permits.remove(permit);
+        }
+        if self.on {
+            self.stale.extend(gone);
+        }
+        !self.stale.is_empty()
+    }
+
+    /// Removes what is left in the table of interfaces that are gone.
+    ///
+    /// # Errors
+    ///
+    /// [`NftError`]; the table is as it was.
+    pub fn tidy(&mut self) -> Result<(), NftError> {
+        if self.stale.is_empty() {
+            return Ok(());
+        }
+        let mut batch = Batch::new();
+        elements(&mut batch, DELETE_ELEMENT, 0, &self.stale);
+        self.commit(batch)
+    }
+
+    /// Commits what takes along all that is stale.
+    fn commit(&mut self, batch: Batch) -> Result<(), NftError> {
+        self.nft.commit(batch).or_else(|error| self.mend(error))?;
+        self.stale.clear();
+        Ok(())
     }
 
     /// Takes back whatever the interface may send from, and whoever may send from the addresses.

@@ -10,9 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use netlink_packet_core::{NlaBuffer, NlasIterator};
 use netlink_packet_route::{
     RouteNetlinkMessage,
-    link::LinkAttribute,
+    link::{LinkAttribute, LinkExtentMask, LinkMessage},
     route::{RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteType},
 };
 use routed_core::pod::step::Step;
@@ -67,9 +68,17 @@ fn done(inside: &mut Netlink, step: &Step) -> Result<bool, NetlinkError> {
 /// Has the interface the queueing discipline that it gets with its carrier? Until then it is one
 /// that drops. Kernels from 6.8 on do the work when they are asked; others need a moment.
 fn sends(netlink: &mut Netlink, index: u32) -> Result<bool, NetlinkError> {
-    let Some(link) = netlink.link(index)? else { return Ok(false) };
-    let drops = |attribute: &LinkAttribute| matches!(attribute, LinkAttribute::Qdisc(name) if name == "noop");
-    Ok(!link.attributes.iter().any(drops))
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    // Half of the answer is statistics, and what is left is read for one attribute only: a pod waits.
+    message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+    let message = RouteNetlinkMessage::GetLink(message).into();
+    let drops = netlink.get_with(&message, |link| {
+        let attributes = NlasIterator::new(link.payload().get(LINK_HEADER..)?).flatten();
+        let qdisc = |attribute: &NlaBuffer<&[u8]>| attribute.kind() == IFLA_QDISC;
+        Some({ attributes }.find(qdisc).is_some_and(|qdisc| qdisc.value() == b"noop\0"))
+    })?;
+    Ok(drops == Some(false))
 }
 
 /// Is there a local route to the address?
@@ -91,3 +100,7 @@ const LONGEST: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_micros(20);
 /// So that a busy machine is not asked all the time.
 const LAST_PAUSE: Duration = Duration::from_millis(1);
+/// Octets of an `ifinfomsg`.
+const LINK_HEADER: usize = 16;
+/// Name of the queueing discipline, with a NUL behind it.
+const IFLA_QDISC: u16 = 6;

@@ -96,6 +96,33 @@ fn permits_come_and_go_and_are_found() {
 }
 
 #[test]
+fn what_an_interface_that_is_gone_may_send_from_goes_with_the_next_change_or_by_itself() {
+    in_a_namespace(|mut guard| {
+        let [a, six, b] = [(1, ip("10.0.0.1")), (1, ip("fd00::1")), (2, ip("10.0.0.2"))];
+        assert!(!guard.release(1), "off");
+        guard.tidy().unwrap();
+        guard.enforce([a, six, b], []).unwrap();
+        assert!(guard.release(1));
+        assert_eq!(guard.permits(a).unwrap(), Some(true), "not yet");
+        guard.tidy().unwrap();
+        assert!(!guard.release(1), "nothing is left");
+        // The index is given to another pod, which gets one of the two addresses.
+        guard.permit(&[a, six]).unwrap();
+        assert!(guard.release(1));
+        guard.permit(&[a]).unwrap();
+        for (permit, there) in [(a, true), (six, false), (b, true)] {
+            assert_eq!(guard.permits(permit).unwrap(), Some(there), "{permit:?}");
+        }
+        assert!(guard.release(2));
+        nft("delete table inet slash32");
+        guard.tidy().unwrap();
+        for (permit, there) in [(a, true), (six, false), (b, false)] {
+            assert_eq!(guard.permits(permit).unwrap(), Some(there), "{permit:?}");
+        }
+    });
+}
+
+#[test]
 fn interfaces_of_one_pod_may_send_from_all_its_addresses_until_one_goes() {
     in_a_namespace(|mut guard| {
         let (first, second) = (ip("10.0.0.1"), ip("10.0.0.2"));
