@@ -37,7 +37,7 @@ use rib::Beginning;
 use roster::{Entrances, Order, OwnRestart, Roster};
 
 pub use self::{
-    bfd::{BfdReader, BfdStatus, Failure, Packets},
+    bfd::{BfdReader, BfdStatus, Failure, Packets, Scheduling},
     peer::{LimitCounters, LimitCounts, LinkEvent, PeerCommand},
     peers::{Followed, PeerHandle, Peers},
     remedy::Side,

@@ -227,6 +227,7 @@ fn bfd_view(status: BfdStatus, now: Instant) -> BfdView {
         packets_received: status.packets.received,
         packets_dropped: status.packets.dropped,
         trouble: status.trouble.map(|trouble| trouble.to_string()),
+        scheduling: status.scheduling.to_string(),
     }
 }
 

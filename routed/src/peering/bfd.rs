@@ -2,13 +2,18 @@
 //!
 //! In: paths to watch, packets, the clock. Out: packets, and each path's [`BfdStatus`].
 //!
-//! A thread of its own, so that neither a loaded RIB nor a busy runtime makes a session late. What
-//! is late itself is told by nobody: a peer takes our silence for our death.
+//! A thread of its own, real-time where that is allowed, so that neither a loaded RIB nor a busy machine
+//! makes a session late. What is late itself is told by nobody: a peer takes our silence for our death. It
+//! waits for no other thread: what it has to say goes through a [`relay`](Relay), and packets are counted
+//! without a lock.
 
 use std::{
     io,
     net::{IpAddr, SocketAddr},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     thread,
     time::Instant,
 };
@@ -18,7 +23,13 @@ use routed_core::bfd::{Cause, Diagnostic, Settings, State};
 use tokio::sync::{mpsc, watch};
 
 mod driver;
+mod relay;
+mod scheduling;
 mod sockets;
+
+pub use scheduling::Scheduling;
+
+use relay::Relay;
 
 /// The way to the thread. Cheap to clone; the thread ends when the last one and every [`Watch`]
 /// are gone, or by [`Bfd::stop`].
@@ -68,17 +79,22 @@ pub struct BfdStatus {
     pub packets: Packets,
     /// What keeps it from working here, such as a port in use.
     pub trouble: Option<Arc<str>>,
+    /// How the thread that serves it runs.
+    pub scheduling: Scheduling,
 }
 
 /// A BFD session's status, as fresh as it is asked for.
 #[derive(Clone, Debug)]
-pub struct BfdReader(watch::Receiver<BfdStatus>);
+pub struct BfdReader {
+    status: watch::Receiver<BfdStatus>,
+    counts: Arc<Counts>,
+}
 
 impl BfdReader {
     /// How it stands now.
     #[must_use]
     pub fn status(&self) -> BfdStatus {
-        self.0.borrow().clone()
+        BfdStatus { packets: self.counts.read(), ..self.status.borrow().clone() }
     }
 }
 
@@ -102,12 +118,32 @@ pub struct Packets {
     pub dropped: u64,
 }
 
+/// Counts of packets while they are counted.
+#[derive(Debug, Default)]
+struct Counts {
+    sent: AtomicU64,
+    received: AtomicU64,
+    dropped: AtomicU64,
+}
+
+impl Counts {
+    fn read(&self) -> Packets {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Packets {
+            sent: read(&self.sent),
+            received: read(&self.received),
+            dropped: read(&self.dropped),
+        }
+    }
+}
+
 enum Command {
     Open {
         id: u64,
         path: Path,
         settings: Settings,
         status: watch::Sender<BfdStatus>,
+        counts: Arc<Counts>,
     },
     Configure(u64, Settings),
     PathDown(u64),
@@ -126,8 +162,9 @@ impl Bfd {
         let (commands, inbox) = mpsc::unbounded_channel();
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+        let relay = Relay::start()?;
         let thread = thread::Builder::new().name("bfd".to_owned()).spawn(move || {
-            runtime.block_on(driver::Driver::new(inbox).run());
+            runtime.block_on(driver::Driver::new(inbox, relay).run());
         })?;
         Ok((Self { commands }, thread))
     }
@@ -137,9 +174,12 @@ impl Bfd {
         let id = super::roster::seed();
         let (out, status) = watch::channel(BfdStatus::new());
         let (commands, open) = (self.commands.clone(), path.clone());
+        let counts = Arc::<Counts>::default();
         // An error means that the thread has ended: then the status stays as it is.
-        let _ = commands.send(Command::Open { id, path: open, settings, status: out });
-        Watch { id, path, status, commands }
+        let counted = counts.clone();
+        let _ =
+            commands.send(Command::Open { id, path: open, settings, status: out, counts: counted });
+        Watch { id, path, status, counts, commands }
     }
 
     /// Tells every peer that our silence from now on is no failure (RFC 5880 §6.8.16), and ends
@@ -164,6 +204,7 @@ impl BfdStatus {
             failure: None,
             packets: Packets::default(),
             trouble: None,
+            scheduling: Scheduling::default(),
         }
     }
 }
@@ -174,6 +215,7 @@ pub(super) struct Watch {
     id: u64,
     path: Path,
     status: watch::Receiver<BfdStatus>,
+    counts: Arc<Counts>,
     commands: mpsc::UnboundedSender<Command>,
 }
 
@@ -192,12 +234,13 @@ impl Watch {
 
     /// The way to how it stands at any later time.
     pub(super) fn reader(&self) -> BfdReader {
-        BfdReader(self.status.clone())
+        BfdReader { status: self.status.clone(), counts: self.counts.clone() }
     }
 
     /// How it stands.
     pub(super) fn status(&mut self) -> BfdStatus {
-        self.status.borrow_and_update().clone()
+        let packets = self.counts.read();
+        BfdStatus { packets, ..self.status.borrow_and_update().clone() }
     }
 
     /// Goes on with other settings, without a break.

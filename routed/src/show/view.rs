@@ -127,6 +127,9 @@ pub struct BfdView {
     pub packets_dropped: u64,
     /// What keeps it from working on this node.
     pub trouble: Option<String>,
+    /// How the thread that serves it is scheduled: `real-time`, `nice -10` or `usual`.
+    #[serde(default)]
+    pub scheduling: String,
 }
 
 /// A NOTIFICATION that ended a session.

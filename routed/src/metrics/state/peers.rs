@@ -85,6 +85,11 @@ pub(super) fn bfd(fresh: &Fresh, peers: &[PeerHandle]) {
         "Silence of the peer that ends the BFD session; 0 until it was heard.",
         &["peer"],
     );
+    let real_time = fresh.gauges(
+        "slash32_bfd_real_time",
+        "1 if the thread of BFD runs before everything that is not real-time.",
+        &[],
+    );
     let packets = fresh.counters(
         "slash32_bfd_packets_total",
         "BFD control packets: sent, received, or received and dropped.",
@@ -94,6 +99,8 @@ pub(super) fn bfd(fresh: &Fresh, peers: &[PeerHandle]) {
         let Some(status) = peer.status().bfd.map(|bfd| bfd.status()) else { continue };
         let name = &*peer.settings.name;
         up.with_label_values(&[name]).set(i64::from(status.state == BfdState::Up));
+        let none: [&str; 0] = [];
+        real_time.with_label_values(&none).set(i64::from(status.scheduling.is_real_time()));
         ups.with_label_values(&[name]).inc_by(status.ups);
         failures.with_label_values(&[name]).inc_by(status.failures);
         let micros = i64::try_from(status.detection_micros).unwrap_or(i64::MAX);

@@ -5,7 +5,8 @@ use std::{
     io,
     net::{IpAddr, SocketAddr},
     num::NonZeroU32,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -16,7 +17,7 @@ use tokio::{
 };
 
 use super::{
-    BfdStatus, Command, Failure, Path,
+    BfdStatus, Command, Counts, Failure, Path, Relay, Scheduling, scheduling,
     sockets::{self, Datagram, FIRST_PORT},
 };
 use crate::{config::Reach, deadline::until, peering::roster::seed};
@@ -31,6 +32,9 @@ pub(super) struct Driver {
     paths: BTreeMap<Key, NonZeroU32>,
     deadlines: BTreeSet<(Instant, NonZeroU32)>,
     ears: Ears,
+    relay: Relay,
+    /// Once there has been a session.
+    scheduling: Option<Scheduling>,
     ending: bool,
 }
 
@@ -51,7 +55,10 @@ struct Entry {
     path: Path,
     session: Session,
     socket: Option<std::net::UdpSocket>,
-    status: watch::Sender<BfdStatus>,
+    /// As last published.
+    status: BfdStatus,
+    published: Arc<watch::Sender<BfdStatus>>,
+    counts: Arc<Counts>,
     /// Its place in [`Driver::deadlines`].
     deadline: Option<Instant>,
     /// Nobody watches it any more: it ends once the peer has been told.
@@ -73,7 +80,7 @@ enum Event {
 }
 
 impl Driver {
-    pub(super) fn new(inbox: mpsc::UnboundedReceiver<Command>) -> Self {
+    pub(super) fn new(inbox: mpsc::UnboundedReceiver<Command>, relay: Relay) -> Self {
         Self {
             inbox,
             sessions: BTreeMap::new(),
@@ -81,6 +88,8 @@ impl Driver {
             paths: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             ears: Ears::default(),
+            relay,
+            scheduling: None,
             ending: false,
         }
     }
@@ -125,23 +134,28 @@ impl Driver {
 
     fn command(&mut self, command: Command) {
         match command {
-            Command::Open { id, path, settings, status } => {
+            Command::Open { id, path, settings, status, counts } => {
+                let scheduling = self.scheduling();
                 let name = self.free_name();
                 let session = Session::new(settings, name, seed(), Instant::now());
-                status.send_modify(|status| status.discriminators.0 = name.get());
                 self.names.insert(id, name);
                 self.paths.insert(key(path.remote, kind(path.reach)), name);
                 let (socket, deadline) = (None, None);
-                let entry = Entry {
+                let shown =
+                    BfdStatus { discriminators: (name.get(), 0), scheduling, ..BfdStatus::new() };
+                let mut entry = Entry {
                     path,
                     session,
                     socket,
-                    status,
+                    status: shown,
+                    published: Arc::new(status),
+                    counts,
                     deadline,
                     closing: false,
                     warned: false,
                 };
-                entry.open(&mut self.ears);
+                entry.open(&mut self.ears, &self.relay);
+                entry.publish(&self.relay, false);
                 self.sessions.insert(name, entry);
                 self.handle(name, Input::Timeout);
             }
@@ -155,6 +169,26 @@ impl Driver {
                 self.ending = true;
             }
         }
+    }
+
+    /// The class of this thread, which is raised with the first session.
+    fn scheduling(&mut self) -> Scheduling {
+        *self.scheduling.get_or_insert_with(|| match scheduling::raise() {
+            Ok(scheduling) => {
+                self.relay.put(move || tracing::info!(%scheduling, "the thread of BFD is ready"));
+                scheduling
+            }
+            Err((scheduling, error)) => {
+                self.relay.put(move || {
+                    tracing::warn!(
+                        %scheduling, %error,
+                        "the thread of BFD is not real-time and may be late when the processors are busy; \
+                         give routed CAP_SYS_NICE"
+                    );
+                });
+                scheduling
+            }
+        })
     }
 
     fn tell(&mut self, id: u64, input: Input<'_>) {
@@ -198,7 +232,12 @@ impl Driver {
 
     fn read(&mut self, ear: usize, receive: Receive) {
         let mut octets = [0; LONGEST];
-        for _ in 0..DATAGRAMS {
+        for number in 0..DATAGRAMS {
+            if number + 1 == DATAGRAMS && self.scheduling == Some(Scheduling::RealTime) {
+                // More than any number of sessions sends. Whoever floods the port shall not have all of
+                // a processor at our priority.
+                thread::sleep(BREATH);
+            }
             let Some(socket) = &self.ears.sockets[ear] else { return };
             match receive(socket, &mut octets) {
                 Ok(Some(datagram)) => self.datagram(ear, datagram, &octets[..datagram.len]),
@@ -243,13 +282,9 @@ impl Driver {
 
     fn drop_datagram(&mut self, key: Key, flaw: Option<Flaw>) {
         tracing::debug!(from = %key.0, ?flaw, "BFD packet dropped");
-        let Some(entry) = self.paths.get(&key).and_then(|name| self.sessions.get(name)) else {
-            return;
-        };
-        entry.status.send_if_modified(|status| {
-            status.packets.dropped += 1;
-            false
-        });
+        if let Some(entry) = self.paths.get(&key).and_then(|name| self.sessions.get(name)) {
+            entry.counts.dropped.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// One thing happened to a session.
@@ -261,7 +296,7 @@ impl Driver {
         if packet {
             entry.count(outcome);
         }
-        entry.carry_out(now);
+        entry.carry_out(now, &self.relay);
         if let Some(at) = entry.deadline.take() {
             self.deadlines.remove(&(at, name));
         }
@@ -270,8 +305,8 @@ impl Driver {
             self.ears.close_idle(self.sessions.values().map(|entry| &entry.path));
             return;
         }
-        if entry.session.state() == State::Down && entry.status.borrow().trouble.is_some() {
-            entry.open(&mut self.ears);
+        if entry.session.state() == State::Down && entry.status.trouble.is_some() {
+            entry.open(&mut self.ears, &self.relay);
         }
         entry.deadline = entry.session.poll_timeout();
         if let Some(at) = entry.deadline {
@@ -292,15 +327,27 @@ impl Driver {
 
 impl Entry {
     /// Has its packets listened for, and shows what hinders that.
-    fn open(&self, ears: &mut Ears) {
+    fn open(&mut self, ears: &mut Ears, relay: &Relay) {
         let trouble: Option<Arc<str>> = ears.open(&self.path).err().map(Into::into);
-        self.status.send_if_modified(|status| {
-            let changed = status.trouble != trouble;
-            if let Some(error) = trouble.as_ref().filter(|_| changed) {
-                tracing::warn!(peer = %self.path.remote.ip(), %error, "BFD does not work");
-            }
-            status.trouble = trouble;
-            changed
+        if self.status.trouble == trouble {
+            return;
+        }
+        if let Some(error) = trouble.clone() {
+            let peer = self.path.remote.ip();
+            relay.put(move || tracing::warn!(%peer, %error, "BFD does not work"));
+        }
+        self.status.trouble = trouble;
+        self.publish(relay, true);
+    }
+
+    /// Shows how it stands; `wakes` those who wait for a change.
+    fn publish(&self, relay: &Relay, wakes: bool) {
+        let (published, status) = (self.published.clone(), self.status.clone());
+        relay.put(move || {
+            published.send_if_modified(|shown| {
+                *shown = status;
+                wakes
+            });
         });
     }
 
@@ -308,42 +355,46 @@ impl Entry {
         if let Err(flaw) = outcome {
             tracing::debug!(peer = %self.path.remote.ip(), %flaw, "BFD packet dropped");
         }
-        self.status.send_if_modified(|status| {
-            match outcome {
-                Ok(()) => status.packets.received += 1,
-                Err(_) => status.packets.dropped += 1,
-            }
-            false
-        });
+        let count = match outcome {
+            Ok(()) => &self.counts.received,
+            Err(_) => &self.counts.dropped,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Does what the session wants, and shows how it stands.
-    fn carry_out(&mut self, now: Instant) {
+    fn carry_out(&mut self, now: Instant, relay: &Relay) {
         let mut sent = 0;
         let mut changes = Vec::new();
         while let Some(output) = self.session.poll_output() {
             match output {
-                Output::Send(octets) => sent += u64::from(self.send(&octets)),
+                Output::Send(octets) => sent += u64::from(self.send(&octets, relay)),
                 Output::Change(change) => changes.push(change),
             }
         }
-        let session = &self.session;
-        self.status.send_if_modified(|status| {
-            status.packets.sent += sent;
-            status.diagnostic = session.diagnostic();
-            status.remote = session.remote();
-            status.discriminators.1 = session.remote_discriminator();
-            status.transmit_micros = session.transmit_interval().map(micros);
-            status.detection_micros = micros(session.detection_time());
-            for change in &changes {
-                note(status, change, now);
-            }
-            !changes.is_empty()
-        });
+        self.counts.sent.fetch_add(sent, Ordering::Relaxed);
+        let (session, status) = (&self.session, &mut self.status);
+        let shown = |status: &BfdStatus| {
+            let BfdStatus { diagnostic, remote, discriminators, .. } = status;
+            let times = (status.transmit_micros, status.detection_micros);
+            (*diagnostic, *remote, *discriminators, times)
+        };
+        let before = shown(status);
+        status.diagnostic = session.diagnostic();
+        status.remote = session.remote();
+        status.discriminators.1 = session.remote_discriminator();
+        status.transmit_micros = session.transmit_interval().map(micros);
+        status.detection_micros = micros(session.detection_time());
+        for change in &changes {
+            note(status, change, now);
+        }
+        if !changes.is_empty() || shown(status) != before {
+            self.publish(relay, !changes.is_empty());
+        }
     }
 
     /// Sends; true if the kernel took it.
-    fn send(&mut self, octets: &[u8]) -> bool {
+    fn send(&mut self, octets: &[u8], relay: &Relay) -> bool {
         match self.try_send(octets) {
             Ok(()) => {
                 self.warned = false;
@@ -354,7 +405,7 @@ impl Entry {
             Err(error) => {
                 let peer = self.path.remote.ip();
                 if !std::mem::replace(&mut self.warned, true) {
-                    tracing::info!(%peer, %error, "BFD packets cannot be sent");
+                    relay.put(move || tracing::info!(%peer, %error, "BFD packets cannot be sent"));
                 }
                 // The route or our address may have changed: the next one has a fresh socket.
                 self.socket = None;
@@ -483,5 +534,7 @@ const LONGEST_FAREWELL: Duration = Duration::from_secs(1);
 const LONGEST: usize = 64;
 /// Datagrams read in a row before timers have their turn.
 const DATAGRAMS: usize = 64;
+/// After so many without a pause.
+const BREATH: Duration = Duration::from_micros(500);
 /// Ports to spread sessions over.
 const PORTS: u32 = 16_000;
