@@ -25,13 +25,17 @@ struct Mark {
     version: u32,
     /// The boot that the run belonged to.
     boot: String,
+    /// The node's own ranges at its start; unknown of releases before these were noted.
+    #[serde(default)]
+    ranges: Option<Vec<String>>,
 }
 
 /// What has survived of an earlier run; `None` if there was none since the node booted.
 ///
-/// `kernel` lists the kernel's routes. A family's forwarding state has survived if every own range
-/// has its route of ours in the kernel, or, without own ranges, if any route of ours is there. A
-/// router that forwards nothing has nothing to lose.
+/// `kernel` lists the kernel's routes. A family's forwarding state has survived if every own range that
+/// the earlier run had has its route of ours in the kernel, or, without such ranges, if any route of ours
+/// is there. A range that is new with this run says nothing about what has survived. A router that
+/// forwards nothing has nothing to lose.
 #[must_use]
 pub fn survey(config: &Config, kernel: &[Route]) -> Option<Restarted> {
     let mark = read(&place(config))?;
@@ -40,7 +44,10 @@ pub fn survey(config: &Config, kernel: &[Route]) -> Option<Restarted> {
     }
     let forwarding = match config.node.mode {
         Mode::Speaker => FamilySet::ALL,
-        Mode::Node => Family::ALL.into_iter().filter(|f| survived(config, kernel, *f)).collect(),
+        Mode::Node => {
+            let former = mark.ranges.as_deref();
+            Family::ALL.into_iter().filter(|f| survived(config, kernel, former, *f)).collect()
+        }
     };
     Some(Restarted { forwarding, deferral: config.speaker.selection_deferral_time })
 }
@@ -71,14 +78,15 @@ pub fn leave_mark(config: &Config) -> io::Result<()> {
     if let Some(folder) = place.parent() {
         fs::create_dir_all(folder)?;
     }
-    let mark = Mark { version: VERSION, boot: boot() };
+    let ranges = config.pods.iter().flat_map(|pods| &pods.prefixes).map(ToString::to_string);
+    let mark = Mark { version: VERSION, boot: boot(), ranges: Some(ranges.collect()) };
     // Written whole or not at all: a daemon that dies here must not leave half of it.
     let draft = place.with_extension("new");
     fs::write(&draft, serde_json::to_string(&mark)? + "\n")?;
     fs::rename(draft, place)
 }
 
-fn survived(config: &Config, kernel: &[Route], family: Family) -> bool {
+fn survived(config: &Config, kernel: &[Route], former: Option<&[String]>, family: Family) -> bool {
     let ours = |route: &&Route| {
         route.protocol == config.kernel.protocol
             && route.key.table == config.kernel.table
@@ -86,6 +94,7 @@ fn survived(config: &Config, kernel: &[Route], family: Family) -> bool {
     };
     let ours: Vec<_> = kernel.iter().filter(ours).map(|route| route.key.prefix).collect();
     let own = config.pods.iter().flat_map(|pods| pods.prefixes.iter().copied());
+    let own = own.filter(|range| former.is_none_or(|former| former.contains(&range.to_string())));
     // A single address has no blackhole: it is the very route to its pod.
     let mut own = own.filter(|r| r.family() == family && r.len() < family.max_len()).peekable();
     if own.peek().is_none() { !ours.is_empty() } else { own.all(|range| ours.contains(&range)) }
@@ -104,7 +113,11 @@ pub(crate) fn mark_beside(socket: &Path) -> PathBuf {
 fn read(place: &Path) -> Option<Mark> {
     let text = fs::read_to_string(place).ok()?;
     // Whatever it is, a run has left it; one that cannot be read says no more than that.
-    Some(serde_json::from_str(&text).unwrap_or(Mark { version: 0, boot: String::new() }))
+    Some(serde_json::from_str(&text).unwrap_or(Mark {
+        version: 0,
+        boot: String::new(),
+        ranges: None,
+    }))
 }
 
 /// The kernel's name for this boot.
@@ -168,6 +181,26 @@ mod tests {
         assert_eq!(forwarding(&others), FamilySet::NONE, "somebody else's routes");
         let both = [blackhole("10.244.1.0/24", 132), blackhole("fd00:10:244:1::/64", 132)];
         assert_eq!(forwarding(&both), FamilySet::ALL);
+    }
+
+    #[test]
+    fn a_range_that_is_new_with_this_run_says_nothing_about_the_run_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(folder.path(), "node");
+        let mark = |ranges: &str| {
+            let text = format!("{{\"version\":1,\"boot\":\"{}\"{ranges}}}", boot());
+            fs::write(folder.path().join("routed.run"), text).unwrap();
+        };
+        let forwarding = |kernel: &[Route]| survey(&config, kernel).unwrap().forwarding;
+        let another = [blackhole("10.244.9.0/24", 132), blackhole("fd00:10:244:1::/64", 132)];
+        mark(",\"ranges\":[\"10.244.9.0/24\",\"fd00:10:244:1::/64\"]");
+        assert_eq!(forwarding(&another), FamilySet::ALL);
+        assert_eq!(forwarding(&another[1..]), [Family::Ipv6Unicast].into_iter().collect());
+        mark(",\"ranges\":[\"10.244.1.0/24\",\"fd00:10:244:1::/64\"]");
+        assert_eq!(forwarding(&another), [Family::Ipv6Unicast].into_iter().collect());
+        // Left by an earlier release.
+        mark("");
+        assert_eq!(forwarding(&another), [Family::Ipv6Unicast].into_iter().collect());
     }
 
     #[test]

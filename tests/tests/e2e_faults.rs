@@ -3,6 +3,9 @@
 //!
 //! Needs the binaries of the workspace, BIRD, FRR, nftables and faketime; root or user namespaces.
 
+use std::fmt::Write as _;
+use std::process::Stdio;
+
 use tests::fabric::{Fabric, eventually, routed};
 
 const WORLD: [&str; 2] = ["192.0.2.0/24", "2001:db8::/48"];
@@ -98,6 +101,63 @@ fn clock_that_jumps_ends_no_session() {
     assert!(log.starts_with(&(year("node1") + 10).to_string()), "{log}");
     fabric.clear_faults().expect("faults end");
     assert_eq!(shown(&fabric), [""; 0]);
+}
+
+/// What `ip monitor` hears of next-hop objects while one of two ToRs is lost: as much with 4,000 routes
+/// as with one.
+#[test]
+fn lost_tor_is_one_change_of_the_kernels_group_however_many_routes_there_are() {
+    let fabric = Fabric::established(&two_tors_with_many_routes());
+    let learned = || {
+        let routes = fabric.routes("node1").expect("they can be listed");
+        let both = routes
+            .iter()
+            .filter(|route| route.dst.to_string().starts_with("20.") && route.hops.len() == 2);
+        both.count()
+    };
+    eventually("all lead over both", learned, |count| *count == 4_000);
+    let mut monitor = fabric.command("node1", &["timeout", "12", "ip", "monitor", "nexthop"]);
+    let monitor = monitor.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
+    let monitor = monitor.expect("testbed starts");
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    fault(&fabric, &["swallow", "tor2"]);
+    eventually("none leads over both", learned, |count| *count == 0);
+    let heard = monitor.wait_with_output().expect("it ends by itself");
+    let heard = String::from_utf8_lossy(&heard.stdout);
+    let groups: Vec<_> = heard.lines().filter(|line| line.contains(" group ")).collect();
+    println!("{heard}");
+    // The change, and afterwards the group of what BGP decides anew, which takes over the routes.
+    let changes = groups.iter().filter(|line| !line.contains("Deleted")).count();
+    assert!((1..=2).contains(&changes), "{heard}");
+    assert!(heard.lines().count() < 20, "{heard}");
+}
+
+fn two_tors_with_many_routes() -> String {
+    let mut routes = String::from("protocol static many { ipv4;\n");
+    for number in 0..4_000_u32 {
+        let network = std::net::Ipv4Addr::from_bits((20 << 24) + (number << 8));
+        writeln!(routes, "route {network}/24 blackhole;").expect("String takes all");
+    }
+    routes.push('}');
+    let tor = |number: u8| {
+        format!(
+            "[[tors]]\nname = \"tor{number}\"\nasn = 4200000001\nruns = \"bird\"\n\
+             extra_config = '''\n{routes}\n'''\n"
+        )
+    };
+    format!(
+        r#"
+bfd = {{ interval = 300, multiplier = 3 }}
+links = [["tor1", "node1"], ["tor2", "node1"]]
+{}{}
+[[nodes]]
+name = "node1"
+asn = 4200000011
+pods = ["10.244.11.0/24"]
+"#,
+        tor(1),
+        tor(2)
+    )
 }
 
 fn fault(fabric: &Fabric, words: &[&str]) {

@@ -66,6 +66,24 @@ fn hundred_thousand_routes_where_a_thousand_were_expected_end_one_session() {
     fabric.kernel_leads("node1", &WORLD, &["tor1"]);
 }
 
+/// Without the limit the same routes would take more than there is.
+#[test]
+fn limit_of_routes_protects_a_daemon_that_is_short_of_memory() {
+    let fabric = Fabric::established(&two_tors("max_prefixes = { ipv4 = 1000 }"));
+    let calm = Calm::begins(&fabric);
+    let script = "pid=$(cat /run/testbed/routed.pid); \
+        size=$(awk '/^VmSize/ { print $2 * 1024 }' /proc/$pid/status); \
+        prlimit --pid $pid --as=$((size + (24 << 20))); echo $pid";
+    let pid = fabric.ask("node1", &["bash", "-c", script]);
+    announce(&fabric, 100_000);
+    routed::last_error(&fabric, "node1", "tor2", "Maximum Number of Prefixes");
+    sleep(Duration::from_secs(3));
+    calm.held();
+    assert_eq!(fabric.ask("node1", &["cat", "/run/testbed/routed.pid"]), pid, "the same run");
+    fabric.pod_add("node1", "late").expect("the plugin adds a pod");
+    fabric.kernel_leads("node1", &WORLD, &["tor1"]);
+}
+
 #[test]
 fn pod_that_sends_all_it_can_keeps_no_peer_and_no_runtime_waiting() {
     let fabric = Fabric::established(&two_tors(""));

@@ -4,6 +4,8 @@
 //!
 //! Needs the binaries of the workspace, BIRD, FRR and GoBGP; root or user namespaces.
 
+use std::fmt::Write as _;
+use std::net::Ipv4Addr;
 use std::process::{Child, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
@@ -108,6 +110,122 @@ fn daemon_that_dies_again_while_it_restarts_loses_no_packet() {
     });
 }
 
+/// Another hold time, so that every session is opened with other words, and one more range.
+#[test]
+fn daemon_that_restarts_with_another_configuration_loses_no_packet() {
+    no_packet_is_lost_until(
+        "bird",
+        |fabric| {
+            fabric.stop("node1").expect("it ends");
+            let file = fabric.path_of("node1", "/etc/slash32/routed.toml").expect("its own file");
+            let text = std::fs::read_to_string(&file).expect("it is there");
+            let changed = text
+                .replace("hold_time = 9", "hold_time = 12")
+                .replace("\"10.244.11.0/24\"", "\"10.244.11.0/24\", \"10.244.13.0/24\"");
+            assert!(changed.contains("= 12") && changed.contains("244.13."), "{changed}");
+            std::fs::write(&file, changed).expect("it can be written");
+        },
+        |fabric| {
+            fabric.start("node1").expect("it starts");
+            fabric.kernel_leads("tor1", &["10.244.13.0/24"], &["node1"]);
+        },
+    );
+}
+
+/// The next run is killed while it compares tens of thousands of routes with those in the kernel, and
+/// while the ToR tells it them.
+#[test]
+fn daemon_that_dies_during_its_first_sync_of_many_routes_loses_no_packet() {
+    const MANY: usize = 20_000;
+    let learned = |fabric: &Fabric| -> usize {
+        let routes = fabric.routes("node1").expect("they can be listed");
+        routes.iter().filter(|route| route.dst.to_string().starts_with("20.")).count()
+    };
+    no_packet_is_lost_until(
+        "bird-with-many-routes",
+        |fabric| {
+            announce(fabric, MANY);
+            eventually("all are in the kernel", || learned(fabric), |count| *count == MANY);
+            fabric.kill("node1").expect("it dies");
+            for _ in 0..3 {
+                fabric.start("node1").expect("it starts");
+                routed::stands(fabric, "node1", "tor1");
+                fabric.kill("node1").expect("it dies again");
+                assert_eq!(learned(fabric), MANY);
+            }
+        },
+        |fabric| {
+            fabric.start("node1").expect("it starts");
+            eventually(
+                "all have been confirmed",
+                || routed::metrics(fabric, "node1"),
+                |metrics| {
+                    let line = format!(
+                        "slash32_kernel_routes{{family=\"ipv4\",state=\"installed\"}} {}",
+                        MANY + 2
+                    );
+                    metrics.contains(&line)
+                },
+            );
+            assert_eq!(learned(fabric), MANY);
+        },
+    );
+}
+
+/// Has the ToR announce so many routes.
+fn announce(fabric: &Fabric, routes: usize) {
+    let mut text = String::from("protocol static many { ipv4;\n");
+    for number in 0..u32::try_from(routes).expect("not that many") {
+        let network = Ipv4Addr::from_bits((20 << 24) + (number << 8));
+        writeln!(text, "route {network}/24 blackhole;").expect("String takes all");
+    }
+    let file = fabric.path_of("tor1", MANY_FILE).expect("a router's own file");
+    std::fs::write(file, text + "}\n").expect("it can be written");
+    let _ = fabric.ask("tor1", &["birdc", "configure"]);
+}
+
+/// Files that an earlier or a later release has left, or that are damaged.
+#[test]
+fn daemon_that_finds_state_of_another_release_loses_no_packet_and_keeps_its_pods() {
+    no_packet_is_lost_until(
+        "bird",
+        |fabric| {
+            fabric.stop("node1").expect("it ends");
+            let script = "cd /run/slash32 && ls && \
+                for file in routed.run routed.drain leases owed-detaches; do \
+                    echo '{\"version\":99,\"boot\":\"x\",\"more\":1}' > $file; \
+                done";
+            let _ = fabric.ask("node1", &["bash", "-c", script]);
+        },
+        |fabric| {
+            fabric.start("node1").expect("it starts");
+            let log = fabric.ask("node1", &["cat", "/var/log/routed.log"]);
+            assert!(log.contains("the journal of leases is not used"), "{log}");
+            assert!(!log.contains("panicked"), "{log}");
+            let pods = fabric.ask_json("node1", &["routed", "show", "pods", "-o", "json"]);
+            assert_eq!(pods.as_array().map(Vec::len), Some(1), "{pods}");
+        },
+    );
+}
+
+#[test]
+fn readyz_says_no_while_the_daemon_is_being_stopped() {
+    let fabric = Fabric::established(&two_nodes("bird"));
+    let ready = || routed::http(&fabric, "node1", "/readyz");
+    eventually("it is ready", ready, |answer| answer.starts_with("HTTP/1.1 200"));
+    let argv = ["routed", "stop", "--drain", "--settle", "4"];
+    let mut command = fabric.command("node1", &argv);
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    let mut stop = command.spawn().expect("testbed starts");
+    let answer =
+        eventually("it is ready no longer", ready, |answer| answer.starts_with("HTTP/1.1 503"));
+    assert!(answer.contains("drain") || answer.contains("stop"), "{answer}");
+    // Still there, and still forwarding.
+    fabric.kernel_leads("node1", &PODS_OF_NODE2[..1], &["tor1"]);
+    assert!(stop.try_wait().expect("it can be asked").is_none(), "it is still under way");
+    assert!(stop.wait().expect("it ends").success());
+}
+
 /// Pods of two nodes ping each other over one ToR while the first node's daemon goes and comes.
 fn no_packet_is_lost(tor: &str, end: impl Fn(&Fabric)) {
     no_packet_is_lost_while(tor, "node1", end);
@@ -200,6 +318,7 @@ const PODS_OF_NODE2: [&str; 2] = ["10.244.12.0/24", "fd00:10:244:12::/64"];
 fn two_nodes(tor: &str) -> String {
     let (tor, second) = match tor {
         "gobgp" => (gobgp(), ["", ""]),
+        "bird-with-many-routes" => (MANY_ROUTES.to_owned(), BOTH),
         "frr-restarting" => (FRR_RESTARTING.to_owned(), BOTH),
         runs => (format!("runs = \"{runs}\""), BOTH),
     };
@@ -225,6 +344,12 @@ asn = 4200000001
 
 /// The nodes' ranges of IPv6.
 const BOTH: [&str; 2] = [", \"fd00:10:244:11::/64\"", ", \"fd00:10:244:12::/64\""];
+
+const MANY_FILE: &str = "/etc/bird/many.conf";
+const MANY_ROUTES: &str = r#"runs = "bird"
+extra_config = 'include "/etc/bird/many.conf";'
+files = { "/etc/bird/many.conf" = "" }
+"#;
 
 /// FRR that restarts itself, instead of only helping others, and keeps its routes meanwhile.
 const FRR_RESTARTING: &str = r#"runs = "frr"
