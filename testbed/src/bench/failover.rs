@@ -54,7 +54,7 @@ pub(crate) struct Options {
     /// Seed of the soak [default: one that is new each time, and printed]
     #[arg(long, requires = "soak")]
     seed: Option<u64>,
-    /// Also write all values of all runs to this file
+    /// Also write all values of all runs to this file, anew after each lab
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// Where `routed` and `slash32` are [default: beside this program]
@@ -69,40 +69,45 @@ pub(crate) fn run(options: &Options) -> Result<i32> {
     if let Some(steps) = options.soak {
         return options.soak(steps);
     }
-    let machine = Machine::here();
-    // Opened before the work is done.
-    let json = match &options.json {
-        Some(file) => {
-            let open = fs::File::create(file);
-            Some(open.with_context(|| format!("cannot write {}", file.display()))?)
-        }
-        None => None,
-    };
-    let mut sections: Vec<Section> = options.settings().into_iter().map(Section::new).collect();
-    for section in &mut sections {
+    let sections = options.settings().into_iter().map(Section::new).collect();
+    let mut report = Report { machine: Machine::here(), sections, goals: Vec::new() };
+    // Also before the work is done, so that a file that cannot be written is told of at once.
+    options.note(&report)?;
+    for at in 0..report.sections.len() {
         for run in 1..=options.runs {
             for node in &options.node {
+                let section = &mut report.sections[at];
                 eprintln!(
                     "  … {}: {node} on the nodes, run {run} of {}",
                     section.setting, options.runs
                 );
                 section.note_load(Machine::here().load);
                 if let Err(error) = options.measure(section, *node) {
+                    eprintln!("    failed: {error:#}");
                     section.failed(*node, &format!("run {run}"), &error);
                 }
+                report.goals = report::goals(&report.sections);
+                // After each lab: a run of hours that is cut short has told what it knows.
+                options.note(&report)?;
             }
         }
-    }
-    let goals = report::goals(&sections);
-    let report = Report { machine, sections, goals };
-    if let Some(mut json) = json {
-        writeln!(json, "{}", serde_json::to_string_pretty(&report)?)?;
     }
     std::io::stdout().write_all(report.to_string().as_bytes())?;
     Ok(0)
 }
 
 impl Options {
+    /// Writes what is known to the file for it, if there is to be one.
+    fn note(&self, report: &Report) -> Result<()> {
+        let Some(file) = &self.json else { return Ok(()) };
+        let text = serde_json::to_string_pretty(report)? + "\n";
+        // Whole or not at all.
+        let draft = file.with_added_extension("new");
+        fs::write(&draft, text)
+            .and_then(|()| fs::rename(&draft, file))
+            .with_context(|| format!("cannot write {}", file.display()))
+    }
+
     /// All conditions under which there is something to measure.
     fn settings(&self) -> Vec<Setting> {
         let mut settings = Vec::new();
