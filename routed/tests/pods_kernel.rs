@@ -112,7 +112,6 @@ fn detached_pod_leaves_the_host_as_it_was() {
             host.del(pod).await;
             let address = wiring.lease.ipv4.unwrap().to_string();
             assert!(!host.on_host("ip route show proto 132").contains(&address));
-            assert!(!host.on_host("ip neigh show nud permanent").contains(&address));
         }
         host.settles_to(&before).await;
         assert!(host.inside(&pods[0], "ip link show eth0").is_err());

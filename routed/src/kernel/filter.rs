@@ -79,21 +79,22 @@ pub(super) fn all_but(port: u32) -> Vec<SockFilter> {
 }
 
 /// Drops what says nothing about pods' interfaces that matters to routes: while one is being made (without
-/// alias, or up but without carrier), or being removed. What is left of a pod's messages, each of a
-/// good kilooctet, is that it carries and that it has gone. All else passes.
+/// alias, or up but without carrier), being set up (which the kernel tells twice: when it is, and when it
+/// has found the carrier), or being removed. What is left of a pod's messages, each of a good
+/// kilooctet, is that it carries and that it has gone. All else passes.
 pub(super) fn few_of_pods() -> Vec<SockFilter> {
     vec![
         load_half(NLMSG_TYPE),
-        unless_half(libc::RTM_NEWLINK, 16),
+        unless_half(libc::RTM_NEWLINK, 20),
         load_constant(LINK_ATTRIBUTES),
         load_index(libc::IFLA_GROUP.into()),
         // Where that attribute is, or 0.
         load(FIND_ATTRIBUTE),
-        if_equal(0, 12),
+        if_equal(0, 16),
         index_from_accumulator(),
         load_indexed(ATTRIBUTE_HEADER),
         if_equal(GROUP_DOOMED.to_be(), 8),
-        unless(GROUP_LIVE, 8),
+        unless(GROUP_LIVE, 12),
         load(LINK_FLAGS),
         if_set(libc::IFF_LOWER_UP, 6),
         if_set(libc::IFF_UP, 4),
@@ -101,7 +102,12 @@ pub(super) fn few_of_pods() -> Vec<SockFilter> {
         load_constant(LINK_ATTRIBUTES),
         load_index(libc::IFLA_IFALIAS.into()),
         load(FIND_ATTRIBUTE),
-        unless(0, 1),
+        unless(0, 5),
+        verdict(DROP),
+        // It carries.
+        load(LINK_CHANGE),
+        if_set(libc::IFF_UP, 1),
+        verdict(PASS),
         verdict(DROP),
         verdict(PASS),
     ]
@@ -173,8 +179,9 @@ const DROP: u32 = 0;
 /// Offsets in `struct nlmsghdr`.
 const NLMSG_TYPE: u32 = 4;
 const NLMSG_PID: u32 = 12;
-/// Of `ifi_flags`, and of the attributes behind `struct ifinfomsg`.
+/// Of `ifi_flags` and `ifi_change`, and of the attributes behind `struct ifinfomsg`.
 const LINK_FLAGS: u32 = 24;
+const LINK_CHANGE: u32 = 28;
 const LINK_ATTRIBUTES: u32 = 32;
 /// Of `ndm_ifindex`, of `rtm_dst_len` and `rtm_protocol`, and of `ncm_family` and what follows it.
 const NEIGHBOUR_INDEX: u32 = 20;
@@ -218,6 +225,12 @@ mod tests {
         message
     }
 
+    /// As the kernel tells of a change of that flag.
+    fn set_up(mut message: LinkMessage) -> LinkMessage {
+        message.header.change_mask = LinkFlags::Up;
+        message
+    }
+
     fn octets(message: RouteNetlinkMessage, port: u32) -> Vec<u8> {
         let mut header = NetlinkHeader::default();
         header.flags = NLM_F_MULTIPART;
@@ -249,8 +262,11 @@ mod tests {
         let messages = [
             (NewLink(link(Some(GROUP_LIVE), up)), false),
             (NewLink(link(Some(GROUP_LIVE), carries)), true),
+            (NewLink(set_up(link(Some(GROUP_LIVE), carries))), false),
+            (NewLink(set_up(link(Some(0), carries))), true),
             (NewLink(link(Some(GROUP_LIVE), LinkFlags::empty())), false),
             (NewLink(labelled(link(Some(GROUP_LIVE), LinkFlags::empty()))), true),
+            (NewLink(labelled(set_up(link(Some(GROUP_LIVE), LinkFlags::empty())))), true),
             (NewLink(labelled(link(Some(GROUP_LIVE), up))), false),
             (NewLink(labelled(link(Some(GROUP_LIVE), carries))), true),
             (NewLink(link(Some(GROUP_DOOMED), carries)), false),

@@ -380,7 +380,6 @@ impl Worker {
                 | Step::AwaitCarrier { .. }
                 | Step::AwaitAddress { .. }
                 | Step::RemoveHostRoute { .. }
-                | Step::RemoveNeighbour { .. }
                 | Step::Adjust { .. }
                 | Step::MoveHostRoute { .. }
                 | Step::Set { .. }

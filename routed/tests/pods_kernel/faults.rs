@@ -92,8 +92,8 @@ fn any_message_of_a_del_may_fail() {
                 }
                 blown += 1;
             }
-            // 2 routes, 2 neighbours, the mark, the sweep.
-            assert!(blown >= 6, "{fault:?} at {blown} messages");
+            // 2 routes, the mark, the sweep.
+            assert!(blown >= 4, "{fault:?} at {blown} messages");
         });
     }
 }

@@ -213,7 +213,7 @@ pub(super) enum Work {
     Inspecting,
     /// What they have changed is being put right.
     Mending(Vec<Difference>),
-    /// Routes and neighbours are being removed.
+    /// Routes are being removed.
     Cutting(Then),
     /// The pair is being deleted; nothing leads to it any more.
     Sweeping(Then),

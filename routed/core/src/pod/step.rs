@@ -146,13 +146,6 @@ pub enum Step {
         /// Table and protocol.
         stamp: RouteStamp,
     },
-    /// Take back [`Step::Neighbour`] on the host's side; nothing happens if it is not there.
-    RemoveNeighbour {
-        /// Index of the host's end.
-        index: u32,
-        /// Of the neighbour.
-        address: IpAddr,
-    },
     /// Put right one thing of the host's end, which is there.
     Adjust {
         /// Index of the host's end.
@@ -243,7 +236,6 @@ impl Step {
             | Self::LinkUp { on: End::Host(_) }
             | Self::HostRoute { .. }
             | Self::RemoveHostRoute { .. }
-            | Self::RemoveNeighbour { .. }
             | Self::Adjust { .. }
             | Self::MoveHostRoute { .. }
             | Self::Doom { .. } => Stage::Host,
@@ -366,9 +358,6 @@ impl fmt::Display for Step {
             Self::RemoveHostRoute { index, address, .. } => {
                 let prefix = Prefix::host(*address);
                 write!(f, "removing the route {prefix} from the host's interface {index}")
-            }
-            Self::RemoveNeighbour { index, address } => {
-                write!(f, "removing the neighbour {address} from the host's interface {index}")
             }
             Self::Adjust { index, to } => {
                 let what = match to {

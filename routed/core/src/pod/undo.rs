@@ -4,7 +4,7 @@
 //! Removing what is not there is no failure, so the same steps serve a failed ADD, a DEL, and a
 //! DEL whose namespace has long been gone.
 
-use super::step::{End, Step};
+use super::step::Step;
 
 /// The steps that undo `steps`, last first.
 #[must_use]
@@ -18,13 +18,11 @@ fn inverse(step: &Step) -> Option<Step> {
         Step::HostRoute { index, address, stamp } => {
             Some(Step::RemoveHostRoute { index: *index, address: *address, stamp: *stamp })
         }
-        Step::Neighbour { on: End::Host(index), address, .. } => {
-            Some(Step::RemoveNeighbour { index: *index, address: *address })
-        }
         Step::Permit { index, addresses, .. } => {
             Some(Step::Forbid { index: *index, addresses: addresses.clone() })
         }
-        Step::Neighbour { on: End::Inside(_), .. }
+        // It is of no use without the route, and goes with the pair.
+        Step::Neighbour { .. }
         | Step::Forbid { .. }
         | Step::Label { .. }
         | Step::LoopbackUp
@@ -36,7 +34,6 @@ fn inverse(step: &Step) -> Option<Step> {
         | Step::AwaitCarrier { .. }
         | Step::AwaitAddress { .. }
         | Step::RemoveHostRoute { .. }
-        | Step::RemoveNeighbour { .. }
         | Step::Adjust { .. }
         | Step::MoveHostRoute { .. }
         | Step::Set { .. }

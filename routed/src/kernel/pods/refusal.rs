@@ -51,7 +51,6 @@ pub(super) fn off<'a>(steps: &'a [Step], refusals: &[Refusal]) -> Option<&'a str
         | Step::AwaitCarrier { .. }
         | Step::AwaitAddress { .. }
         | Step::RemoveHostRoute { .. }
-        | Step::RemoveNeighbour { .. }
         | Step::Adjust { .. }
         | Step::MoveHostRoute { .. }
         | Step::Set { .. }

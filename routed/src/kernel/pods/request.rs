@@ -96,9 +96,6 @@ pub(super) fn request(step: &Step, context: Context<'_>) -> Option<Request> {
         Step::RemoveHostRoute { index, address, stamp } => {
             Request::existing(RouteNetlinkMessage::DelRoute(host_route(*index, *address, *stamp)))
         }
-        Step::RemoveNeighbour { index, address } => {
-            Request::existing(RouteNetlinkMessage::DelNeighbour(neighbour(*index, *address, None)))
-        }
         Step::Adjust { index, to } => adjust(*index, to),
         Step::MoveHostRoute { index, address, stamp } => {
             Request::replace(RouteNetlinkMessage::NewRoute(host_route(*index, *address, *stamp)))
@@ -111,9 +108,6 @@ pub(super) fn request(step: &Step, context: Context<'_>) -> Option<Request> {
 pub(super) fn nothing_to_do(step: &Step, errno: Errno) -> bool {
     match step {
         Step::RemoveHostRoute { .. } => matches!(errno, Errno::ESRCH | Errno::ENODEV),
-        Step::RemoveNeighbour { .. } => {
-            matches!(errno, Errno::ENOENT | Errno::ENODEV | Errno::ENXIO)
-        }
         Step::Doom { .. } => errno == Errno::ENODEV,
         Step::CreatePair { .. }
         | Step::Label { .. }

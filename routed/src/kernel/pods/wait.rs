@@ -57,7 +57,6 @@ fn done(inside: &mut Netlink, step: &Step) -> Result<bool, NetlinkError> {
         | Step::Route { .. }
         | Step::DefaultRoute { .. }
         | Step::RemoveHostRoute { .. }
-        | Step::RemoveNeighbour { .. }
         | Step::Adjust { .. }
         | Step::MoveHostRoute { .. }
         | Step::Set { .. }

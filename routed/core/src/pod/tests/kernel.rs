@@ -354,9 +354,6 @@ impl Kernel {
             Step::RemoveHostRoute { index, address, .. } => {
                 self.host.routes.remove(&(Prefix::host(*address), *index, None));
             }
-            Step::RemoveNeighbour { index, address } => {
-                self.host.neighbours.retain(|(i, a, _)| (i, a) != (index, address));
-            }
             Step::Adjust { index, to } => {
                 let found = self.host.links.iter().find(|(_, link)| link.index == *index);
                 let name = found.ok_or(ENODEV)?.0.clone();
