@@ -1,6 +1,6 @@
 //! What goes wrong, step by step, and with what traffic that is watched.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdout, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
@@ -276,6 +276,8 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         drop(self.child.stdin.take());
+        // What it has counted may be more than a pipe holds: unread it would never end.
+        let _ = io::copy(&mut self.stdout, &mut io::sink());
         let _ = self.child.wait();
     }
 }
