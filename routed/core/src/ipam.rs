@@ -34,7 +34,8 @@ pub use error::LeaseError;
 pub use settings::{IpamSettings, PoolSettings};
 pub use usage::{BlockUse, PoolUse, PoolUses};
 
-use range::{Candidate, Range, last};
+pub(crate) use range::last;
+use range::{Candidate, Range};
 
 /// The addresses of one attachment: one of each family that has pools.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]

@@ -6,6 +6,7 @@
 
 pub mod attachment;
 pub mod bfd;
+pub mod claims;
 pub mod fib;
 pub mod ipam;
 pub mod pod;

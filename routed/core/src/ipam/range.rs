@@ -227,7 +227,7 @@ fn beyond(first: IpAddr, offset: u128) -> IpAddr {
 }
 
 /// Last address of a prefix.
-pub(super) fn last(prefix: Prefix) -> IpAddr {
+pub(crate) fn last(prefix: Prefix) -> IpAddr {
     let range = Range::new(0, prefix, 0);
     range.address(range.last_offset())
 }
