@@ -6,6 +6,7 @@ pub mod bmp;
 pub mod cleanup;
 pub mod cni;
 pub mod config;
+pub mod convert;
 mod deadline;
 mod drain;
 pub mod dump;

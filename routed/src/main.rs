@@ -2,7 +2,7 @@
 //!
 //! In: arguments. Out: a running daemon, or text on stdout with errors on stderr. Exit code 0 is
 //! success, 1 a failure that was explained, 2 a wrong command line, 3 a tested path that is
-//! rejected, 10 a daemon that was to leave the fabric.
+//! rejected or a conversion that leaves something out, 10 a daemon that was to leave the fabric.
 
 mod control;
 
@@ -20,7 +20,7 @@ use routed::{
     admin::{Selection, StopMode},
     cleanup::{self, Cleanup},
     config::{Config, DEFAULT_ADMIN, DEFAULT_PATH, Loaded},
-    dump, inspect, ipam, policy_test, run,
+    convert, dump, inspect, ipam, policy_test, run,
     show::{self, Format, Show, check::CheckView},
 };
 use tracing_subscriber::EnvFilter;
@@ -63,6 +63,10 @@ enum Command {
     Policy(PolicyArgs),
     /// One pod from both sides, with the verdict of every check; exit code 1 if one is bad
     Pod(PodArgs),
+    /// Make our Kubernetes objects out of those of another CNI
+    Convert(ConvertArgs),
+    /// Print the definitions of the Kubernetes objects, as for kubectl apply --server-side -f -
+    Crds,
     /// Remove everything that is ours from this node, and nothing else
     Cleanup(CleanupArgs),
     /// Print the version
@@ -117,6 +121,24 @@ struct CleanupArgs {
     /// Configuration file, if there still is one
     #[arg(long, value_name = "FILE", default_value = DEFAULT_PATH)]
     config: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct ConvertArgs {
+    #[command(subcommand)]
+    from: ConvertFrom,
+}
+
+#[derive(Debug, Subcommand)]
+enum ConvertFrom {
+    /// IPPools, IPReservations, BGPConfigurations, BGPPeers and BGPFilters of Calico, as YAML. Ours
+    /// are printed, and on stderr what has no counterpart and what to do about it. Exit code 0: all is
+    /// converted, 3: some is not
+    Calico {
+        /// Files as kubectl get -o yaml or calicoctl get -o yaml print them; "-" is stdin
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -300,6 +322,8 @@ fn main() -> ExitCode {
         Command::Ipam(args) => ipam_check(&args.what),
         Command::Policy(PolicyArgs { what: PolicyCommand::Test(args) }) => test_policy(&args),
         Command::Pod(args) => pod(&args),
+        Command::Convert(ConvertArgs { from: ConvertFrom::Calico { files } }) => calico(&files),
+        Command::Crds => print(&routed_api::manifest()).map(|()| ExitCode::SUCCESS),
         Command::Cleanup(args) => cleanup(args),
         Command::Version => {
             print(&format!("routed {}\n", env!("CARGO_PKG_VERSION"))).map(|()| ExitCode::SUCCESS)
@@ -410,6 +434,15 @@ fn cleanup(args: CleanupArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn calico(files: &[PathBuf]) -> anyhow::Result<ExitCode> {
+    let converted = convert::calico(files)?;
+    print(&converted.yaml())?;
+    for note in &converted.notes {
+        eprintln!("{}{note}", if note.is_loss { "" } else { "note: " });
+    }
+    Ok(if converted.has_losses() { ExitCode::from(INCOMPLETE) } else { ExitCode::SUCCESS })
+}
+
 fn dump_routes(args: &DumpArgs) -> anyhow::Result<ExitCode> {
     let DumpFormat::Mrt = args.format;
     if args.file == Path::new("-") {
@@ -442,6 +475,9 @@ const WITHDRAWN: u8 = 10;
 /// Exit code of a test whose path does not pass: apart from 1, a test that could not be made,
 /// and 2, a wrong command line.
 const REJECTED: u8 = 3;
+
+/// Exit code of a conversion that leaves something out.
+const INCOMPLETE: u8 = 3;
 
 /// Text for stdout. A reader that has seen enough (`| head`) is no failure.
 fn print(text: &str) -> anyhow::Result<()> {

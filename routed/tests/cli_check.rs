@@ -233,3 +233,36 @@ fn check_tells_every_option_that_is_in_force() {
     );
     assert_eq!(options(1), serde_json::json!(["no graceful restart"]));
 }
+
+#[test]
+fn the_definitions_are_printed_as_they_stand_in_the_manifest() {
+    let output = routed(&["crds"]);
+    let file = format!("{}/{}", env!("CARGO_MANIFEST_DIR"), routed_api::FILE);
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(stdout(&output), fs::read_to_string(file).unwrap());
+}
+
+#[test]
+fn a_conversion_that_leaves_something_out_says_so_and_exits_with_3() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("pool.yaml");
+    let pool = "apiVersion: projectcalico.org/v3\nkind: IPPool\nmetadata: {name: pods}\n\
+                spec: {cidr: 10.1.0.0/16";
+    let convert = |text: String| {
+        fs::write(&file, text).unwrap();
+        routed(&["convert", "calico", &file.display().to_string()])
+    };
+    let output = convert(format!("{pool}}}\n"));
+    assert_eq!((output.status.code(), stderr(&output)), (Some(0), ""));
+    assert!(stdout(&output).contains("apiVersion: slash32.dev/v1alpha1"));
+    let output = convert(format!("{pool}, vxlanMode: Always}}\n"));
+    assert_eq!(output.status.code(), Some(3));
+    assert!(
+        stderr(&output).starts_with("IPPool/pods: spec.vxlanMode: Always: there are no tunnels")
+    );
+    let output = convert("a: [".to_owned());
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("pool.yaml: is not YAML"), "{}", stderr(&output));
+    let output = convert("a: 1".to_owned());
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+}

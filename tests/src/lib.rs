@@ -1,6 +1,7 @@
 //! What the behaviour tests need to set a scene. The tests themselves are in `tests/`, one file
 //! a promise.
 
+pub mod cluster;
 pub mod corpus;
 pub mod fabric;
 pub mod messages;
