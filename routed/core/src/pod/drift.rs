@@ -7,7 +7,7 @@
 //! What is not ours stays: a route of another program to a pod's address, and a permanent neighbour with
 //! another hardware address, which is how the host is told of one that was changed inside the pod. Both
 //! are left for CHECK to name. A program that insists is answered less and less often, and the log hears
-//! of it at most once in [`SILENCE`].
+//! of it at most once in ten seconds.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
