@@ -119,6 +119,16 @@ impl PartialSet {
     /// OTC.
     pub const OTC: Self = Self(1 << 4);
 
+    /// As bits, one for each attribute.
+    pub(crate) const fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// What [`Self::bits`] has given.
+    pub(crate) const fn from_bits(bits: u8) -> Self {
+        Self(bits)
+    }
+
     /// Adds those of another set.
     pub const fn insert(&mut self, other: Self) {
         self.0 |= other.0;

@@ -11,7 +11,7 @@ use std::{
 use crate::{
     aspath::Asn,
     family::{Family, FamilySet, PerFamily},
-    policy::Policy,
+    policy::{Policy, Regions},
     role::Role,
 };
 
@@ -256,9 +256,11 @@ impl RibPeerConfig {
 }
 
 impl RibPeerConfig {
-    /// Whether import may treat one prefix unlike another with the same attributes.
-    pub(crate) fn import_depends_on_prefix(&self) -> bool {
-        self.import.as_ref().is_some_and(|policy| policy.depends_on_prefix())
+    /// Prefixes that import treats alike if their attributes are the same; `None` if that is all of
+    /// them.
+    pub(crate) fn import_regions(&self) -> Option<Regions> {
+        let policy = self.import.as_ref().filter(|policy| policy.depends_on_prefix())?;
+        Some(Regions::of(policy))
     }
 }
 

@@ -16,10 +16,12 @@ mod explain;
 mod inputs;
 mod path_regex;
 mod prefixes;
+mod regions;
 mod tags;
 
 use std::{fmt, sync::Arc};
 
+pub(crate) use self::regions::{Region, Regions};
 pub use self::{
     action::{Action, Adjust, Edit, NextHopAction},
     asns::AsnSet,

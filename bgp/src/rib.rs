@@ -31,6 +31,7 @@ mod loc;
 mod monitor;
 mod nexthop;
 mod peer;
+mod pending;
 mod settings;
 mod tables;
 mod verdict;
@@ -63,7 +64,7 @@ pub use self::{
     why::{Why, WhyPath, WhyTold},
 };
 use self::{
-    attrs::AttrTable,
+    attrs::{AttrTable, InUse},
     dest::PathKey,
     export::{Exporter, Us},
     group::{Groups, Pulled},
@@ -103,6 +104,8 @@ pub struct Rib {
     monitors: Monitors,
     /// See [`Self::set_time`].
     now: Timestamp,
+    /// See [`Self::set_urgent`].
+    urgent: bool,
     /// Limits that somebody must hear of, with their value, until they are read.
     limit_events: BTreeMap<(PeerId, Family, LimitKind), u32>,
     /// What is too long for peers, until it is read.
@@ -131,6 +134,7 @@ impl Rib {
             deferred_for: BTreeSet::new(),
             monitors: Monitors::default(),
             now: Timestamp::UNKNOWN,
+            urgent: false,
         }
     }
 
@@ -139,9 +143,17 @@ impl Rib {
         self.now = now;
     }
 
+    /// Whether peers hear of what follows before what else waits for them, as far as there is not
+    /// too much of it: for single routes that shall not wait behind whole tables of others. In the
+    /// end everybody knows the same.
+    pub const fn set_urgent(&mut self, urgent: bool) {
+        self.urgent = urgent;
+    }
+
     /// The peer's routes changed. Ignored if its session is not up; prefixes of families that were
     /// not agreed with it are ignored.
     pub fn update(&mut self, peer: PeerId, update: &Update) {
+        self.sweep_if_due();
         let Some(state) = self.peers.get_mut(&peer).filter(|state| state.is_up()) else { return };
         let (families, link) = (state.up.families, state.up.link);
         let wished = state.imports.arrived(update);
@@ -158,8 +170,7 @@ impl Rib {
         }
         for reach in &update.reach {
             if families.contains(reach.family) {
-                let attrs = self.attrs.intern(heard_on(link, &reach.attrs));
-                self.learn(peer, &attrs, &reach.prefixes);
+                self.learn(peer, &heard_on(link, &reach.attrs), &reach.prefixes);
             }
         }
         if let Some(family) = update.end_of_rib.filter(|family| families.contains(*family)) {
@@ -183,7 +194,7 @@ impl Rib {
     pub fn set_policies(&mut self, peer: PeerId, config: RibPeerConfig) {
         let Some(state) = self.peers.get_mut(&peer) else { return };
         let effects = Effects::between(&state.up.config, &config);
-        state.import_depends_on_prefix = config.import_depends_on_prefix();
+        state.import_regions = config.import_regions();
         state.up.config = config;
         if effects.limits {
             self.reset_limits(peer);
@@ -262,12 +273,12 @@ impl Rib {
 
     /// The next change of the Loc-RIB, each prefix once with its newest state.
     pub fn poll_best(&mut self) -> Option<BestChange> {
-        self.loc.next_change()
+        self.loc.next_change(&self.attrs)
     }
 
     /// Nobody will call [`Self::poll_best`]: changes are not kept from now on.
     pub fn ignore_best(&mut self) {
-        self.loc.ignore_changes();
+        self.loc.ignore_changes(&self.attrs);
     }
 
     /// The next peer with something to pull by [`Self::poll_advertisements`]. It is not named
@@ -302,6 +313,7 @@ impl Rib {
     /// be empty although there is more: then [`Self::poll_ready`] names the peer again, after others
     /// who shall have their turn first.
     pub fn poll_news(&mut self, peer: PeerId, budget: usize) -> News {
+        self.sweep_if_due();
         let Some(state) = self.peers.get_mut(&peer) else { return News::NONE };
         let mut held_back = PerFamily::default();
         let deferring = !self.deferred_for.is_empty();
@@ -309,11 +321,12 @@ impl Rib {
             None => return News::NONE,
             Some(Out::Alone(mut out)) => {
                 let Self { config, attrs, loc, peers, next_hops, .. } = self;
-                let judge = Judge { config, peers, next_hops };
-                let share = |new| attrs.intern(Arc::new(new));
+                let judge = Judge { config, peers, next_hops, attrs };
+                let share = |new| attrs.share(new);
                 let to = (peer, &peers[&peer].up);
                 let mut exporter = Exporter::new(Us { config, deferring }, to, share);
-                let own = out.pull(loc, budget, |dest, wanted| exporter.tell(judge, dest, wanted));
+                let own = out
+                    .pull((loc, attrs), budget, |dest, wanted| exporter.tell(judge, dest, wanted));
                 held_back = out.newly_held_back();
                 self.unsendable.extend(exporter.take_unsendable().map(|(_, it)| (peer, it)));
                 self.restore(peer, Out::Alone(out));
@@ -322,10 +335,10 @@ impl Rib {
             Some(Out::Member(group)) => {
                 let Self { config, attrs, loc, peers, groups, next_hops, .. } = self;
                 let Some(manner) = groups.manner(group) else { return News::NONE };
-                let judge = Judge { config, peers, next_hops };
-                let share = |new| attrs.intern(Arc::new(new));
+                let judge = Judge { config, peers, next_hops, attrs };
+                let share = |new| attrs.share(new);
                 let mut exporter = Exporter::for_group(Us { config, deferring }, &manner, share);
-                let pulled = groups.pull(group, peer, loc, budget, |dest, wanted| {
+                let pulled = groups.pull(group, peer, (loc, attrs), budget, |dest, wanted| {
                     exporter.tell(judge, dest, wanted);
                 });
                 if let Some((from, too_long)) = exporter.take_unsendable() {
@@ -372,8 +385,8 @@ impl Rib {
     /// prefixes; empty when it is up to date.
     pub fn poll_reports(&mut self, station: StationId, budget: usize) -> Vec<Report> {
         let us = Us { config: &self.config, deferring: self.is_deferring() };
-        let Self { peers, groups, next_hops, .. } = self;
-        let tables = Tables { us, peers, groups, next_hops };
+        let Self { peers, groups, next_hops, attrs, .. } = self;
+        let tables = Tables { us, peers, groups, next_hops, attrs };
         self.monitors.pull(station, budget, tables, &mut self.loc, self.now)
     }
 
@@ -381,8 +394,26 @@ impl Rib {
         Us { config: &self.config, deferring: self.is_deferring() }
     }
 
+    /// Forgets attributes that nothing holds any more, if it is time. Not while something is under
+    /// way that has numbers of them in hand.
+    fn sweep_if_due(&self) {
+        if !self.attrs.is_due() {
+            return;
+        }
+        let mut in_use = InUse::default();
+        let mut looked_at = self.loc.note_attrs(&mut in_use);
+        looked_at += self.groups.note_attrs(&mut in_use);
+        for peer in self.peers.values() {
+            if let Some(Out::Alone(out)) = &peer.out {
+                out.attrs().for_each(|id| in_use.add(id));
+            }
+        }
+        self.attrs.sweep(&in_use, looked_at);
+    }
+
     const fn judge(&self) -> Judge<'_> {
-        Judge { config: &self.config, peers: &self.peers, next_hops: &self.next_hops }
+        let Self { config, peers, next_hops, attrs, .. } = self;
+        Judge { config, peers, next_hops, attrs }
     }
 }
 

@@ -59,23 +59,28 @@ impl PrefixSet {
     /// Is this prefix in it?
     #[must_use]
     pub fn contains(&self, prefix: Prefix) -> bool {
-        self.nearest(prefix).is_some_and(|entry| entry.lengths.has(prefix.len()))
+        self.nearest_index(prefix).is_some_and(|at| self.entries[at].lengths.has(prefix.len()))
     }
 
     /// Does one of its prefixes contain this address, whatever the lengths?
     #[must_use]
     pub fn covers(&self, address: IpAddr) -> bool {
-        self.nearest(Prefix::host(address)).is_some()
+        self.nearest_index(Prefix::host(address)).is_some()
     }
 
-    /// The longest entry that covers the prefix.
-    fn nearest(&self, prefix: Prefix) -> Option<&Entry> {
+    /// Its covering prefixes.
+    pub(super) fn prefixes(&self) -> impl Iterator<Item = Prefix> {
+        self.entries.iter().map(|entry| entry.prefix)
+    }
+
+    /// The place of the longest entry that covers the prefix.
+    pub(super) fn nearest_index(&self, prefix: Prefix) -> Option<usize> {
         // Whatever covers the prefix stands before it, and around its last predecessor.
         let after = self.entries.partition_point(|entry| entry.prefix <= prefix);
         let mut at = after.checked_sub(1);
         while let Some(entry) = at.map(|at| &self.entries[at]) {
             if entry.prefix.covers(prefix) {
-                return Some(entry);
+                return at;
             }
             at = entry.parent.map(index);
         }

@@ -13,11 +13,13 @@ use std::sync::Arc;
 use self::told::Told;
 pub(super) use self::{batch::Batch, refreshes::Refreshes};
 use super::{
+    attrs::{AttrId, AttrTable},
     dense::{DestId, DestSet},
     dest::Dest,
     export::ToldPath,
     group::Known,
     loc::Loc,
+    pending::Pending,
 };
 use crate::{
     attrs::Attrs,
@@ -55,7 +57,7 @@ pub enum Advertisement {
 #[derive(Debug)]
 pub(super) struct AdjOut {
     /// Destinations to look at, each with one claim on it.
-    pending: DestSet,
+    pending: Pending,
     /// What it was told, each destination with one claim on it.
     told: Told,
     /// Destinations of which something is kept from it since it was told as much as it may be,
@@ -104,7 +106,7 @@ impl AdjOut {
     pub(super) fn new(manner: &Manner, known: Known, loc: &mut Loc) -> Self {
         let Known { told, initial, deferring, refreshes } = known;
         let mut out = Self {
-            pending: DestSet::default(),
+            pending: Pending::default(),
             told: Told::new(manner.add_path, told),
             held_back: PerFamily::default(),
             limits: manner.limits,
@@ -114,7 +116,7 @@ impl AdjOut {
             deferring,
             refreshes,
         };
-        out.told().into_iter().for_each(|id| out.mark(loc, id));
+        out.told().into_iter().for_each(|id| out.mark(loc, id, false));
         out
     }
 
@@ -158,9 +160,9 @@ impl AdjOut {
     }
 
     /// The paths of the destination changed, or what the peer may see of them.
-    pub(super) fn mark(&mut self, loc: &mut Loc, id: DestId) {
+    pub(super) fn mark(&mut self, loc: &mut Loc, id: DestId, urgent: bool) {
         if loc.get(id).best().is_some() || self.told.contains(loc.get(id).prefix.family(), id) {
-            if self.pending.insert(id) {
+            if self.pending.insert(id, urgent) {
                 loc.claim(id);
             }
         } else {
@@ -178,7 +180,7 @@ impl AdjOut {
         if self.refreshes.ask(family, self.initial) {
             for id in self.told.destinations(family) {
                 self.refreshes.add(id, family);
-                self.mark(loc, id);
+                self.mark(loc, id, false);
             }
         }
     }
@@ -191,6 +193,11 @@ impl AdjOut {
     /// Destinations that the peer was told of.
     pub(super) fn told(&self) -> Vec<DestId> {
         Family::ALL.into_iter().flat_map(|family| self.told.destinations(family)).collect()
+    }
+
+    /// Attributes that it was told.
+    pub(super) fn attrs(&self) -> impl Iterator<Item = AttrId> {
+        self.told.attrs()
     }
 
     /// How many paths of the family the peer was told.
@@ -216,7 +223,7 @@ impl AdjOut {
     /// a destination. Empty only if the peer is up to date.
     pub(super) fn pull(
         &mut self,
-        loc: &mut Loc,
+        (loc, attrs): (&mut Loc, &AttrTable),
         budget: usize,
         mut export: impl FnMut(&Dest, &mut Vec<ToldPath>),
     ) -> Vec<Advertisement> {
@@ -224,6 +231,11 @@ impl AdjOut {
         let mut wanted = Vec::new();
         self.refreshes.begin(&mut batch);
         while batch.paths() < budget.max(1) {
+            let ahead = (batch.paths() < budget.div_ceil(2)).then(|| self.pending.next_ahead());
+            if let Some(id) = ahead.flatten() {
+                self.look_at(loc, id, &mut export, &mut wanted, &mut batch);
+                continue;
+            }
             let Some(id) = self.pending.next_from(self.cursor) else {
                 self.cursor = DestId::FIRST;
                 self.let_go(loc);
@@ -237,19 +249,31 @@ impl AdjOut {
                 continue;
             };
             self.cursor = id.next();
-            let dest = loc.get(id);
-            let prefix = dest.prefix;
-            export(dest, &mut wanted);
-            let again = self.refreshes.done(id, prefix.family());
-            self.hold_back(loc, (id, prefix), &mut wanted);
-            self.told.replace(loc, (id, prefix), &mut wanted, again, &mut batch);
-            self.pending.remove(id);
-            loc.release(id);
+            self.look_at(loc, id, &mut export, &mut wanted, &mut batch);
         }
         for family in self.refreshes.end(self.initial, &mut batch).iter() {
             self.refresh(loc, family);
         }
-        batch.into_advertisements()
+        batch.into_advertisements(attrs)
+    }
+
+    /// Works out what the peer shall know of a destination, and what it is told for that.
+    fn look_at(
+        &mut self,
+        loc: &mut Loc,
+        id: DestId,
+        export: &mut impl FnMut(&Dest, &mut Vec<ToldPath>),
+        wanted: &mut Vec<ToldPath>,
+        batch: &mut Batch,
+    ) {
+        let dest = loc.get(id);
+        let prefix = dest.prefix;
+        export(dest, wanted);
+        let again = self.refreshes.done(id, prefix.family());
+        self.hold_back(loc, (id, prefix), wanted);
+        self.told.replace(loc, (id, prefix), wanted, again, batch);
+        self.pending.remove(id);
+        loc.release(id);
     }
 
     /// Leaves of `wanted` what the peer may be told without going over its limit.
@@ -284,7 +308,7 @@ impl AdjOut {
             }
             let room = self.room(family).saturating_sub(self.told.count(family));
             let held_back: Vec<_> = self.held_back.get(family).iter().take(room).collect();
-            held_back.into_iter().for_each(|id| self.mark(loc, id));
+            held_back.into_iter().for_each(|id| self.mark(loc, id, false));
         }
     }
 

@@ -46,7 +46,6 @@ impl Rib {
     /// This router originates the prefix. Idempotent. Peers get this router as next hop,
     /// whatever the attributes say.
     pub fn originate(&mut self, prefix: Prefix, attrs: Arc<Attrs>) {
-        let attrs = self.attrs.intern(attrs);
         self.originated.insert(prefix, attrs);
         self.stand_by(prefix);
         self.stand_by_aggregates_of(prefix);
@@ -88,13 +87,13 @@ impl Rib {
             self.remove(PathKey::OURS, prefix);
             return;
         };
-        let attrs = self.attrs.intern(attrs);
+        let attrs = self.attrs.intern(&attrs);
         let id = self.loc.open(prefix);
         let known = self.loc.get(id).path(PathKey::OURS);
-        if known.is_some_and(|path| Arc::ptr_eq(&path.received, &attrs)) {
+        if known.is_some_and(|path| path.received == attrs) {
             return;
         }
-        let path = Path::new(PathKey::OURS, Arc::clone(&attrs), Ok(attrs), Marks::new(self.now));
+        let path = Path::new(PathKey::OURS, attrs, Ok(attrs), Marks::new(self.now));
         self.set_path(id, PathKey::OURS, Some(path));
     }
 

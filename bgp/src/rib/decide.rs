@@ -17,8 +17,7 @@ use std::{
 use super::verdict::Step;
 use crate::{
     aspath::Asn,
-    attrs::{Attrs, DEFAULT_LOCAL_PREF},
-    community::Community,
+    attrs::{DEFAULT_LOCAL_PREF, Origin},
 };
 
 /// Who a path came from, as far as the decision cares.
@@ -60,9 +59,44 @@ pub(super) struct Contender {
     path_id: u32,
 }
 
+/// What the decision asks of a path's attributes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Merits {
+    /// It is long-lived stale (RFC 9494 §4.2).
+    pub(super) long_lived: bool,
+    pub(super) weight: u32,
+    pub(super) local_pref: Option<u32>,
+    /// Length of its AS path.
+    pub(super) hops: usize,
+    pub(super) origin: Origin,
+    pub(super) neighbour: Option<Asn>,
+    pub(super) med: Option<u32>,
+    pub(super) originator_id: Option<Ipv4Addr>,
+    /// Length of its CLUSTER_LIST.
+    pub(super) clusters: usize,
+}
+
+impl Merits {
+    /// Of these attributes. The table of attributes reads them from its own form.
+    #[cfg(test)]
+    pub(super) fn of(attrs: &crate::attrs::Attrs) -> Self {
+        Self {
+            long_lived: attrs.has(crate::community::Community::LLGR_STALE),
+            weight: attrs.weight,
+            local_pref: attrs.local_pref,
+            hops: attrs.as_path.hops(),
+            origin: attrs.origin,
+            neighbour: attrs.as_path.first(),
+            med: attrs.med,
+            originator_id: attrs.originator_id,
+            clusters: attrs.cluster_list.len(),
+        }
+    }
+}
+
 impl Contender {
     /// `cost` is that of reaching the next hop.
-    pub(super) fn new(index: usize, attrs: &Attrs, from: Origination, cost: u32) -> Self {
+    pub(super) fn new(index: usize, merits: &Merits, from: Origination, cost: u32) -> Self {
         let (local, external, router_id, address, path_id) = match from {
             Origination::Local => (true, false, Ipv4Addr::UNSPECIFIED, None, 0),
             Origination::Peer { external, router_id, address, path_id } => {
@@ -72,12 +106,12 @@ impl Contender {
         Self {
             index,
             lost: None,
-            merit: merit(attrs, local),
-            neighbour: attrs.as_path.first(),
-            med: attrs.med.unwrap_or(0),
+            merit: merit(merits, local),
+            neighbour: merits.neighbour,
+            med: merits.med.unwrap_or(0),
             distance: u64::from(!external) << COST_BITS | u64::from(cost),
-            router_id: attrs.originator_id.unwrap_or(router_id),
-            clusters: attrs.cluster_list.len(),
+            router_id: merits.originator_id.unwrap_or(router_id),
+            clusters: merits.clusters,
             address,
             path_id,
         }
@@ -90,17 +124,16 @@ impl Contender {
 }
 
 /// See [`Contender::merit`].
-fn merit(attrs: &Attrs, local: bool) -> u128 {
-    let long_lived = attrs.has(Community::LLGR_STALE);
-    let local_pref = attrs.local_pref.unwrap_or(DEFAULT_LOCAL_PREF);
+fn merit(merits: &Merits, local: bool) -> u128 {
+    let local_pref = merits.local_pref.unwrap_or(DEFAULT_LOCAL_PREF);
     // No message holds as many.
-    let hops = u32::try_from(attrs.as_path.hops()).unwrap_or(u32::MAX);
-    u128::from(long_lived) << LONG_LIVED_AT
+    let hops = u32::try_from(merits.hops).unwrap_or(u32::MAX);
+    u128::from(merits.long_lived) << LONG_LIVED_AT
         | u128::from(!local) << LEARNED_AT
-        | u128::from(!attrs.weight) << WEIGHT_AT
+        | u128::from(!merits.weight) << WEIGHT_AT
         | u128::from(!local_pref) << LOCAL_PREF_AT
         | u128::from(hops) << HOPS_AT
-        | attrs.origin as u128
+        | merits.origin as u128
 }
 
 /// The first step at which these merits differ.
@@ -164,12 +197,12 @@ pub(super) fn is_beaten(path: &Contender, used: &[Contender], multipath: usize) 
     used.len() == multipath.max(1) && path.tie_break() > last.tie_break()
 }
 
-/// Whether the decision uses the same paths after a path with these attributes, which was not used,
-/// is gone: it kept none of the `others` from being used.
-pub(super) fn hid_nobody<'a>(gone: &Attrs, mut others: impl Iterator<Item = &'a Attrs>) -> bool {
+/// Whether the decision uses the same paths after a path with this MED, which was not used, is gone: it
+/// kept none of the others, with theirs, from being used.
+pub(super) fn hid_nobody(gone: Option<u32>, mut others: impl Iterator<Item = Option<u32>>) -> bool {
     // A step that eliminates by value spares the same paths without one of those that it eliminates.
     // Only a MED is compared with those of some paths and not of all.
-    others.all(|other| other.med.unwrap_or(0) <= gone.med.unwrap_or(0))
+    others.all(|other| other.unwrap_or(0) <= gone.unwrap_or(0))
 }
 
 /// Leaves those with the lowest key in front and gives their number. `step` says at which step the

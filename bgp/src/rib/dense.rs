@@ -176,6 +176,11 @@ impl<T> DestMap<T> {
         )
     }
 
+    /// The values, those of lower destinations first.
+    pub(super) fn values(&self) -> impl Iterator<Item = &T> {
+        self.pages.iter().flatten().flat_map(|page| page.slots.iter().flatten())
+    }
+
     /// Destinations with their values, lowest first.
     pub(super) fn iter(&self) -> impl Iterator<Item = (DestId, &T)> {
         self.ids().filter_map(|id| Some((id, self.get(id)?)))

@@ -55,10 +55,13 @@ impl Rib {
         let dests = slice.iter().flatten().filter(|dest| !dest.paths().is_empty());
         let dumped = dests.map(|dest| {
             let path = |path: &Path| DumpedPath {
-                peer: path.key.from,
-                path_id: path.key.path_id,
-                attrs: monitor::shown(path.key.from, &path.received, dest.prefix.family()),
-                learned: path.marks.learned,
+                peer: path.from(),
+                path_id: path.key().path_id,
+                attrs: {
+                    let received = self.attrs.get(path.received);
+                    monitor::shown(path.from(), &received, dest.prefix.family())
+                },
+                learned: path.marks().learned,
             };
             Dumped { prefix: dest.prefix, paths: dest.paths().iter().map(path).collect() }
         });

@@ -15,6 +15,7 @@ use std::{net::IpAddr, sync::Arc};
 pub use self::fit::Unsendable;
 pub(super) use self::select::ToldPath;
 use super::{
+    attrs::AttrId,
     bandwidth,
     peer::{PeerId, PeerUp, RibConfig},
     verdict::NotAdvertised,
@@ -29,10 +30,11 @@ use crate::{
 };
 
 /// A path and whom it came from: `None` is this router.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Candidate<'a> {
     pub(super) from: Option<(PeerId, &'a PeerUp)>,
-    pub(super) attrs: &'a Arc<Attrs>,
+    pub(super) id: AttrId,
+    pub(super) attrs: Arc<Attrs>,
     /// What it and those that are used beside it carry together, if the peer is to hear of that.
     pub(super) bandwidth: Option<Rate>,
 }
@@ -65,6 +67,8 @@ pub(super) struct Exporter<'a, F> {
     tells_best_only: bool,
     /// What became of the last path of a peer.
     known: Option<Exported>,
+    /// The attributes that were told last.
+    numbered: Option<(Arc<Attrs>, AttrId)>,
     /// Paths that no message can hold, and whose the first is.
     unsendable: Option<(Option<PeerId>, Unsendable)>,
 }
@@ -74,7 +78,7 @@ struct Exported {
     family: Family,
     from: PeerId,
     bandwidth: Option<Rate>,
-    attrs: Arc<Attrs>,
+    attrs: AttrId,
     outcome: Result<Arc<Attrs>, NotAdvertised>,
 }
 
@@ -110,6 +114,7 @@ impl<'a, F: FnMut(Attrs) -> Arc<Attrs>> Exporter<'a, F> {
             by_prefix,
             tells_best_only,
             known: None,
+            numbered: None,
             unsendable: None,
         }
     }
@@ -118,7 +123,7 @@ impl<'a, F: FnMut(Attrs) -> Arc<Attrs>> Exporter<'a, F> {
     pub(super) fn export(
         &mut self,
         prefix: Prefix,
-        path: Candidate<'_>,
+        path: &Candidate<'_>,
     ) -> Result<Arc<Attrs>, NotAdvertised> {
         let outcome = self.export_again(prefix, path);
         self.note_unsendable(prefix, path.from.map(|(id, _)| id), &outcome);
@@ -129,14 +134,14 @@ impl<'a, F: FnMut(Attrs) -> Arc<Attrs>> Exporter<'a, F> {
     fn export_again(
         &mut self,
         prefix: Prefix,
-        path: Candidate<'_>,
+        path: &Candidate<'_>,
     ) -> Result<Arc<Attrs>, NotAdvertised> {
         let family = prefix.family();
         let Some((from, _)) = path.from.filter(|_| !self.by_prefix) else {
             return self.export_anew(prefix, path);
         };
         if let Some(known) = &self.known
-            && Arc::ptr_eq(&known.attrs, path.attrs)
+            && known.attrs == path.id
             && (known.family, known.from, known.bandwidth) == (family, from, path.bandwidth)
         {
             return known.outcome.clone();
@@ -146,7 +151,7 @@ impl<'a, F: FnMut(Attrs) -> Arc<Attrs>> Exporter<'a, F> {
             family,
             from,
             bandwidth: path.bandwidth,
-            attrs: Arc::clone(path.attrs),
+            attrs: path.id,
             outcome: outcome.clone(),
         });
         outcome
@@ -155,7 +160,7 @@ impl<'a, F: FnMut(Attrs) -> Arc<Attrs>> Exporter<'a, F> {
     fn export_anew(
         &mut self,
         prefix: Prefix,
-        path: Candidate<'_>,
+        path: &Candidate<'_>,
     ) -> Result<Arc<Attrs>, NotAdvertised> {
         self.may_tell(prefix, path)?;
         let accepted = self.apply_policy(prefix, path)?;
@@ -163,7 +168,7 @@ impl<'a, F: FnMut(Attrs) -> Arc<Attrs>> Exporter<'a, F> {
     }
 
     /// The rules that no policy can overrule.
-    fn may_tell(&self, prefix: Prefix, path: Candidate<'_>) -> Result<(), NotAdvertised> {
+    fn may_tell(&self, prefix: Prefix, path: &Candidate<'_>) -> Result<(), NotAdvertised> {
         let (to_id, to) = self.to;
         if !to.families.contains(prefix.family()) {
             return Err(NotAdvertised::Family);
@@ -187,10 +192,10 @@ impl<'a, F: FnMut(Attrs) -> Arc<Attrs>> Exporter<'a, F> {
         }
         // Between its clients a route server does not act on communities (RFC 7947 §2.2.4).
         if !self.is_transparent(path) {
-            marks::forbid(path.attrs, path.source(), to)?;
+            marks::forbid(&path.attrs, path.source(), to)?;
         }
-        marks::forbid_long_lived(path.attrs, prefix.family(), to)?;
-        self.otc(path.attrs)?;
+        marks::forbid_long_lived(&path.attrs, prefix.family(), to)?;
+        self.otc(&path.attrs)?;
         if to.is_external() && to.config.export.is_none() {
             return Err(NotAdvertised::NoExportPolicy);
         }
@@ -199,21 +204,25 @@ impl<'a, F: FnMut(Attrs) -> Arc<Attrs>> Exporter<'a, F> {
 
     /// A route server passes paths between eBGP peers as they are (RFC 7947 §2.2). What it
     /// originates itself goes out as from any router.
-    fn is_transparent(&self, path: Candidate<'_>) -> bool {
+    fn is_transparent(&self, path: &Candidate<'_>) -> bool {
         let (_, to) = self.to;
         to.is_route_server_client() && path.source() == Source::Ebgp
     }
 
     /// Export policy sees the path as the Loc-RIB has it, without the MED that another AS meant
     /// for us (RFC 4271 §5.1.4); a MED that the policy sets goes out.
-    fn apply_policy(&self, prefix: Prefix, path: Candidate<'_>) -> Result<Accepted, NotAdvertised> {
+    fn apply_policy(
+        &self,
+        prefix: Prefix,
+        path: &Candidate<'_>,
+    ) -> Result<Accepted, NotAdvertised> {
         let attrs = self.before_policy(path);
         let Some(policy) = &self.to.1.config.export else {
             return Ok(Accepted { attrs, next_hop: NextHopChoice::Usual });
         };
         match policy.apply(&self.context(prefix, path), &attrs) {
             Outcome::Accepted(mut accepted) => {
-                marks::keep(path.attrs, &mut accepted.attrs);
+                marks::keep(&path.attrs, &mut accepted.attrs);
                 Ok(accepted)
             }
             Outcome::Rejected(rejection) => Err(NotAdvertised::Rejected(rejection)),
@@ -222,7 +231,7 @@ impl<'a, F: FnMut(Attrs) -> Arc<Attrs>> Exporter<'a, F> {
 
     /// How the export policy came to what it makes of the path; `None` if there is none, or if a
     /// rule forbids the path before.
-    pub(super) fn explain(&self, prefix: Prefix, path: Candidate<'_>) -> Option<Explanation> {
+    pub(super) fn explain(&self, prefix: Prefix, path: &Candidate<'_>) -> Option<Explanation> {
         self.may_tell(prefix, path).ok()?;
         let policy = self.to.1.config.export.as_ref()?;
         Some(policy.explain(&self.context(prefix, path), &self.before_policy(path)))
@@ -230,15 +239,15 @@ impl<'a, F: FnMut(Attrs) -> Arc<Attrs>> Exporter<'a, F> {
 
     /// What export policy is asked about, as it sees it: nothing of what a rule forbids before. That
     /// there is no policy (RFC 8212) is no such rule.
-    pub(super) fn offered(&self, prefix: Prefix, path: Candidate<'_>) -> Option<Arc<Attrs>> {
+    pub(super) fn offered(&self, prefix: Prefix, path: &Candidate<'_>) -> Option<Arc<Attrs>> {
         match self.may_tell(prefix, path) {
             Ok(()) | Err(NotAdvertised::NoExportPolicy) => Some(self.before_policy(path)),
             Err(_) => None,
         }
     }
 
-    fn before_policy(&self, path: Candidate<'_>) -> Arc<Attrs> {
-        let mut attrs = Arc::clone(path.attrs);
+    fn before_policy(&self, path: &Candidate<'_>) -> Arc<Attrs> {
+        let mut attrs = Arc::clone(&path.attrs);
         let learned = path.source() != Source::Local;
         let external = self.to.1.is_external();
         if external && learned && attrs.med.is_some() && !self.is_transparent(path) {
@@ -247,7 +256,7 @@ impl<'a, F: FnMut(Attrs) -> Arc<Attrs>> Exporter<'a, F> {
         attrs
     }
 
-    fn context<'c>(&self, prefix: Prefix, path: Candidate<'c>) -> Context<'c>
+    fn context<'c>(&self, prefix: Prefix, path: &Candidate<'c>) -> Context<'c>
     where
         'a: 'c,
     {
@@ -266,7 +275,7 @@ impl<'a, F: FnMut(Attrs) -> Arc<Attrs>> Exporter<'a, F> {
         &mut self,
         family: Family,
         accepted: Accepted,
-        path: Candidate<'_>,
+        path: &Candidate<'_>,
     ) -> Result<Arc<Attrs>, NotAdvertised> {
         let from = path.from.map(|(id, _)| id);
         if let Some(last) = &self.last
@@ -279,7 +288,7 @@ impl<'a, F: FnMut(Attrs) -> Arc<Attrs>> Exporter<'a, F> {
         let attrs = if self.next_hop_is_ours(accepted.next_hop, path, attrs.next_hop) {
             let mut attrs = self.with_our_next_hop(family, attrs)?;
             if path.from.is_some() {
-                bandwidth::tell(path.attrs, &mut attrs, path.bandwidth, self.to.1.local_asn);
+                bandwidth::tell(&path.attrs, &mut attrs, path.bandwidth, self.to.1.local_asn);
             }
             attrs
         } else {
@@ -306,7 +315,7 @@ impl<'a, F: FnMut(Attrs) -> Arc<Attrs>> Exporter<'a, F> {
     fn next_hop_is_ours(
         &self,
         choice: NextHopChoice,
-        path: Candidate<'_>,
+        path: &Candidate<'_>,
         next_hop: NextHop,
     ) -> bool {
         let (_, to) = self.to;

@@ -10,29 +10,27 @@
 //! told of several paths, of fewer than there are, or by policies that look at them.
 
 mod batch;
+mod common;
 mod key;
 mod member;
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 pub use self::batch::SharedBatch;
-use self::{batch::Builder, member::Member};
+use self::{
+    common::{Group, Told},
+    member::Member,
+};
 pub(super) use self::{key::manner, member::Known};
 use super::{
-    dense::{DestId, DestMap, DestSet},
+    attrs::{AttrId, AttrTable, InUse},
+    dense::DestId,
     dest::Dest,
     export::ToldPath,
     loc::Loc,
     peer::{PeerId, PeerUp},
 };
-use crate::{
-    attrs::Attrs,
-    family::{Family, PerFamily},
-    rib::Advertisement,
-};
+use crate::{family::Family, rib::Advertisement};
 
 /// A group, by a number that is never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,43 +43,6 @@ pub(super) struct Groups {
     next: u32,
     /// Groups whose members may have something new to pull, each once.
     stirred: Vec<GroupId>,
-}
-
-/// What a group was told of a destination: the attributes, and whose path it is, who is told
-/// nothing of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Told {
-    attrs: Arc<Attrs>,
-    from: Option<PeerId>,
-}
-
-impl Told {
-    /// As this member knows it.
-    fn to(this: Option<&Self>, member: PeerId) -> Option<&Arc<Attrs>> {
-        this.filter(|told| told.from != Some(member)).map(|told| &told.attrs)
-    }
-}
-
-/// See the module.
-#[derive(Debug)]
-struct Group {
-    /// The members as export sees them.
-    manner: Arc<PeerUp>,
-    members: BTreeMap<PeerId, Member>,
-    /// Destinations to look at, each with one claim on it.
-    pending: DestSet,
-    /// Where the next batch goes on.
-    cursor: DestId,
-    /// How often the end of `pending` was reached.
-    passes: u64,
-    /// What was told, each destination with one claim on it.
-    told: DestMap<Told>,
-    counts: PerFamily<usize>,
-    /// Batches that some member has not been told, oldest first, and how many have not.
-    log: VecDeque<(Arc<SharedBatch>, usize)>,
-    /// Number of the first of them.
-    first: u64,
-    stirred: bool,
 }
 
 /// What one pull of a member comes to.
@@ -136,10 +97,15 @@ impl Groups {
     }
 
     /// The paths of the destination changed, or what peers may see of them.
-    pub(super) fn mark(&mut self, loc: &mut Loc, id: DestId, concerned: impl Fn(&PeerUp) -> bool) {
+    pub(super) fn mark(
+        &mut self,
+        loc: &mut Loc,
+        (id, urgent): (DestId, bool),
+        concerned: impl Fn(&PeerUp) -> bool,
+    ) {
         for (number, group) in &mut self.groups {
             if concerned(&group.manner) {
-                group.mark(loc, id);
+                group.mark(loc, id, urgent);
                 if !std::mem::replace(&mut group.stirred, true) {
                     self.stirred.push(*number);
                 }
@@ -202,13 +168,13 @@ impl Groups {
         &mut self,
         id: GroupId,
         peer: PeerId,
-        loc: &mut Loc,
+        (loc, attrs): (&mut Loc, &AttrTable),
         budget: usize,
         export: impl FnMut(&Dest, &mut Vec<ToldPath>),
     ) -> Pulled {
         let Some(group) = self.groups.get_mut(&id) else { return Pulled::Own(Vec::new()) };
         let end = group.end();
-        let pulled = group.pull(peer, loc, budget, export);
+        let pulled = group.pull(peer, (loc, attrs), budget, export);
         if group.end() != end {
             self.stir(id);
         }
@@ -219,15 +185,15 @@ impl Groups {
     pub(super) fn has_work(&self, id: GroupId, peer: PeerId) -> bool {
         self.groups.get(&id).is_some_and(|group| {
             let member = group.members.get(&peer);
-            member.is_some_and(|member| !group.pending.is_empty() || member.has_work(group))
+            member.is_some_and(|member| member.may_find(group) || member.has_work(group))
         })
     }
 
     /// What the member was told of a destination.
-    pub(super) fn told_of(&self, group: GroupId, peer: PeerId, id: DestId) -> Option<Arc<Attrs>> {
+    pub(super) fn told_of(&self, group: GroupId, peer: PeerId, id: DestId) -> Option<AttrId> {
         let group = self.groups.get(&group)?;
         let missed = group.members.get(&peer)?.missed_at(peer, group, id);
-        missed.unwrap_or_else(|| Told::to(group.told.get(id), peer)).cloned()
+        missed.unwrap_or_else(|| Told::to(group.told.get(id), peer))
     }
 
     /// Destinations that it was told of.
@@ -237,6 +203,22 @@ impl Groups {
         let missed = member.missed(peer, group);
         let told = group.told_to(peer).map(|(id, _)| id).filter(|id| !missed.contains_key(id));
         told.chain(missed.iter().filter(|(_, knew)| **knew).map(|(id, _)| *id)).collect()
+    }
+
+    /// Attributes that groups and members know of.
+    pub(super) fn note_attrs(&self, in_use: &mut InUse) -> usize {
+        let mut looked_at = 0;
+        for group in self.groups.values() {
+            let log = group.log.iter().flat_map(|(batch, _)| batch.before());
+            let before = log.filter_map(|(_, told)| told.map(|told| told.attrs));
+            let told = group.told.values().map(|told| told.attrs);
+            let knew = group.members.values().flat_map(Member::attrs);
+            before.chain(told).chain(knew).for_each(|id| {
+                in_use.add(id);
+                looked_at += 1;
+            });
+        }
+        looked_at
     }
 
     /// How many paths of the family it was told.
@@ -273,217 +255,3 @@ impl Groups {
         }
     }
 }
-
-impl Group {
-    fn new(manner: Arc<PeerUp>) -> Self {
-        Self {
-            manner,
-            members: BTreeMap::new(),
-            pending: DestSet::default(),
-            cursor: DestId::FIRST,
-            passes: 0,
-            told: DestMap::default(),
-            counts: PerFamily::default(),
-            log: VecDeque::new(),
-            first: 0,
-            stirred: false,
-        }
-    }
-
-    fn join(&mut self, peer: PeerId, known: Known, loc: &mut Loc) {
-        let member = Member::new(peer, known, self, loc);
-        self.members.insert(peer, member);
-    }
-
-    fn clear(self, loc: &mut Loc) {
-        self.told.ids().chain(self.pending.iter()).for_each(|id| loc.release(id));
-    }
-
-    fn mark(&mut self, loc: &mut Loc, id: DestId) {
-        if loc.get(id).best().is_some() || self.told.get(id).is_some() {
-            if self.pending.insert(id) {
-                loc.claim(id);
-            }
-        } else if self.pending.remove(id) {
-            // It came and went before anybody heard of it.
-            loc.release(id);
-        }
-    }
-
-    /// Has the group look at all destinations of its families.
-    fn mark_all(&mut self, loc: &mut Loc) {
-        for id in loc.ids() {
-            if self.manner.families.contains(loc.get(id).prefix.family()) {
-                self.mark(loc, id);
-            }
-        }
-    }
-
-    fn pull(
-        &mut self,
-        peer: PeerId,
-        loc: &mut Loc,
-        budget: usize,
-        mut export: impl FnMut(&Dest, &mut Vec<ToldPath>),
-    ) -> Pulled {
-        // Who is behind is told of destinations once they are settled.
-        let behind = self.members.get(&peer).is_some_and(Member::is_behind);
-        if behind && !self.pending.is_empty() {
-            self.advance(loc, budget, &mut export);
-        }
-        let pull = |group: &mut Self, loc: &mut Loc| {
-            let pulled = group.with(peer, |group, member| member.pull(peer, group, loc, budget));
-            pulled.flatten()
-        };
-        if let Some(pulled) = pull(self, loc) {
-            return pulled;
-        }
-        // It knows all that the group knows; so the group must learn something. One batch for each
-        // pull: if that is nothing to this member, others get their turn before the next.
-        if !self.pending.is_empty() && !behind {
-            self.advance(loc, budget, &mut export);
-        }
-        pull(self, loc).unwrap_or(Pulled::Own(Vec::new()))
-    }
-
-    /// The next batch, of at most `budget` destinations.
-    fn advance(
-        &mut self,
-        loc: &mut Loc,
-        budget: usize,
-        export: &mut impl FnMut(&Dest, &mut Vec<ToldPath>),
-    ) {
-        let mut builder = Builder::default();
-        let mut wanted = Vec::new();
-        while builder.len() < budget.max(1) {
-            let Some(id) = self.pending.next_from(self.cursor) else {
-                self.cursor = DestId::FIRST;
-                self.passes += 1;
-                break;
-            };
-            self.cursor = id.next();
-            self.pending.remove(id);
-            let dest = loc.get(id);
-            let (prefix, from) = (dest.prefix, dest.best().and_then(|best| best.key.from));
-            export(dest, &mut wanted);
-            let new = wanted.pop().map(|(_, attrs)| Told { attrs, from });
-            if self.told.get(id) == new.as_ref() {
-                loc.release(id);
-                continue;
-            }
-            let old = self.tell(id, new, prefix.family(), loc);
-            // The batch keeps the claim that `pending` had.
-            builder.add(id, prefix, old, self.told.get(id));
-        }
-        if self.pending.is_empty() && self.cursor != DestId::FIRST {
-            self.cursor = DestId::FIRST;
-            self.passes += 1;
-        }
-        if let Some(batch) = builder.finish() {
-            self.make_room(loc);
-            self.log.push_back((Arc::new(batch), self.members.len()));
-        }
-    }
-
-    /// Puts it down and gives what stood there; keeps counts and claims.
-    fn tell(
-        &mut self,
-        id: DestId,
-        new: Option<Told>,
-        family: Family,
-        loc: &mut Loc,
-    ) -> Option<Told> {
-        let is_new = new.is_some();
-        let from = new.as_ref().and_then(|told| told.from);
-        let old = match new {
-            Some(told) => self.told.insert(id, told),
-            None => self.told.remove(id),
-        };
-        let count = self.counts.get_mut(family);
-        *count = *count + usize::from(is_new) - usize::from(old.is_some());
-        if let Some(member) = from.and_then(|from| self.members.get_mut(&from)) {
-            *member.own.get_mut(family) += 1;
-        }
-        let old_from = old.as_ref().and_then(|told| told.from);
-        if let Some(member) = old_from.and_then(|from| self.members.get_mut(&from)) {
-            *member.own.get_mut(family) -= 1;
-        }
-        match (old.is_some(), is_new) {
-            (false, true) => loc.claim(id),
-            (true, false) => loc.release(id),
-            (true, true) | (false, false) => {}
-        }
-        old
-    }
-
-    /// A full log loses its first batch: who has not been told it is behind from now on.
-    fn make_room(&mut self, loc: &mut Loc) {
-        if self.log.len() < LOG_BATCHES {
-            return;
-        }
-        let slow = self.members.iter().filter(|(_, member)| member.next == self.first);
-        let slow: Vec<_> = slow.map(|(peer, _)| *peer).collect();
-        for peer in slow {
-            self.with(peer, |group, member| member.absorb(peer, group, loc));
-        }
-        self.trim(loc);
-    }
-
-    /// Drops batches that everybody was told.
-    fn trim(&mut self, loc: &mut Loc) {
-        while self.log.front().is_some_and(|(_, left)| *left == 0) {
-            if let Some((batch, _)) = self.log.pop_front() {
-                self.first += 1;
-                loc.release_all(batch.ids());
-            }
-        }
-    }
-
-    /// A member is told the batch of this number, or has taken note of it.
-    fn passed(&mut self, number: u64) -> Option<Arc<SharedBatch>> {
-        let at = usize::try_from(number.checked_sub(self.first)?).ok()?;
-        let (batch, left) = self.log.get_mut(at)?;
-        *left -= 1;
-        Some(Arc::clone(batch))
-    }
-
-    /// The batches from this number on.
-    fn log_from(&self, number: u64) -> impl Iterator<Item = &SharedBatch> {
-        let skip = usize::try_from(number - self.first).unwrap_or(usize::MAX);
-        self.log.iter().skip(skip).map(|(batch, _)| &**batch)
-    }
-
-    /// Number of the batch after the last.
-    fn end(&self) -> u64 {
-        self.first + self.log.len() as u64
-    }
-
-    /// After how many passes everything that is there now has been looked at.
-    fn next_full_pass(&self) -> u64 {
-        self.passes + if self.cursor == DestId::FIRST { 1 } else { 2 }
-    }
-
-    /// Is everything of up to this pass in the log or behind it?
-    fn has_passed(&self, passes: u64) -> bool {
-        self.passes >= passes || self.pending.is_empty()
-    }
-
-    fn told_to(&self, peer: PeerId) -> impl Iterator<Item = (DestId, &Arc<Attrs>)> {
-        self.told.iter().filter_map(move |(id, told)| Some((id, Told::to(Some(told), peer)?)))
-    }
-
-    /// Does something with a member and the rest of the group.
-    fn with<T>(
-        &mut self,
-        peer: PeerId,
-        work: impl FnOnce(&mut Self, &mut Member) -> T,
-    ) -> Option<T> {
-        let mut member = self.members.remove(&peer)?;
-        let result = work(self, &mut member);
-        self.members.insert(peer, member);
-        Some(result)
-    }
-}
-
-/// Batches kept for members that are not as fast as the fastest.
-const LOG_BATCHES: usize = if cfg!(test) { 2 } else { 256 };

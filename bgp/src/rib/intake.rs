@@ -7,23 +7,26 @@ use std::sync::Arc;
 
 use super::{
     Freshness, Judge, PeerId, PeerUp, Rib, adj_in,
+    attrs::{AttrId, Imported},
     dense::DestId,
-    dest::{Imported, Marks, Path, PathKey, Used},
+    dest::{Marks, Path, PathKey, Used},
     loc::TOUCHED,
     peer::{Out, Peer},
 };
-use crate::{attrs::Attrs, family::Family, prefix::Prefix, wire::Nlri};
+use crate::{attrs::Attrs, family::Family, policy::Region, prefix::Prefix, wire::Nlri};
 
 impl Rib {
     /// The peer announced this path to these prefixes.
     pub(super) fn learn(&mut self, peer: PeerId, attrs: &Arc<Attrs>, prefixes: &[Nlri]) {
+        let received = self.attrs.intern(attrs);
         let Some(state) = self.peers.get_mut(&peer) else { return };
         let mut counts = state.imports;
         counts.screened(&adj_in::screen(&self.config, &state.up, attrs));
-        let by_prefix = state.import_depends_on_prefix;
+        let regions = state.import_regions.take();
         let marks = Marks::new(self.now);
-        // What import makes of the attributes, once for all prefixes where these do not matter.
-        let mut made = None;
+        // What import makes of the attributes, once for all prefixes that are the same to it.
+        let mut made: Option<Imported> = None;
+        let mut made_for: Option<Region> = None;
         for (at, nlri) in prefixes.iter().enumerate() {
             if at % TOUCHED == 0 {
                 self.loc.touch(prefixes[at..].iter().map(|nlri| nlri.prefix));
@@ -31,23 +34,25 @@ impl Rib {
             let key = PathKey { from: Some(peer), path_id: nlri.path_id };
             let id = self.loc.open(nlri.prefix);
             let known = self.loc.get(id).path(key);
-            if let Some(known) = known.filter(|path| Arc::ptr_eq(&path.received, attrs)) {
-                let repeated = known.marks == Marks::new(known.marks.learned);
+            if let Some(known) = known.filter(|path| path.received == received) {
+                let repeated = known.marks() == Marks::new(known.marks().learned);
                 counts.duplicate_announcements += u64::from(repeated);
                 self.confirm(id, key);
                 continue;
             }
-            if made.is_none() || by_prefix {
-                made = self.imported(peer, nlri.prefix, attrs, marks.freshness);
+            let region = regions.as_ref().map(|regions| regions.find(nlri.prefix));
+            if made.is_none() || region != made_for {
+                made_for = region;
+                made = self.imported(peer, nlri.prefix, (received, attrs), marks.freshness);
             }
-            let Some(imported) = &made else { continue };
-            let path = Path::new(key, Arc::clone(attrs), imported.clone(), marks);
-            if self.take_in(id, path) {
-                counts.imported(imported.as_ref().err().map(|why| &**why));
+            let Some(imported) = made else { continue };
+            if self.take_in(id, Path::new(key, received, imported, marks)) {
+                counts.imported(imported.err().map(|why| self.attrs.reason(why)).as_ref());
             }
         }
         if let Some(state) = self.peers.get_mut(&peer) {
             state.imports = counts;
+            state.import_regions = regions;
         }
     }
 
@@ -81,7 +86,7 @@ impl Rib {
         let received: Vec<_> = state.received.iter().collect();
         let mut keys = Vec::new();
         for id in received {
-            keys.extend(self.loc.get(id).paths_of(peer).map(|path| path.key));
+            keys.extend(self.loc.get(id).paths_of(peer).map(Path::key));
             keys.drain(..).for_each(|key| each(self, id, key));
         }
     }
@@ -89,10 +94,11 @@ impl Rib {
     /// Has a stored path pass import again, under the settings of now.
     pub(super) fn import_again(&mut self, id: DestId, key: PathKey) {
         let Some(path) = self.loc.get(id).path(key) else { return };
-        let (received, marks) = (Arc::clone(&path.received), path.marks);
+        let (received, marks) = (path.received, path.marks());
         let Some(peer) = key.from else { return };
         let prefix = self.loc.get(id).prefix;
-        let made = self.imported(peer, prefix, &received, marks.freshness);
+        let attrs = self.attrs.get(received);
+        let made = self.imported(peer, prefix, (received, &attrs), marks.freshness);
         self.set_path(id, key, made.map(|made| Path::new(key, received, made, marks)));
     }
 
@@ -102,7 +108,9 @@ impl Rib {
         let family = dest.prefix.family();
         let Some(path) = dest.path_mut(key) else { return };
         let old = path.account();
-        change(&mut path.marks);
+        let mut marks = path.marks();
+        change(&mut marks);
+        path.set_marks(marks);
         let new = path.account();
         if let Some(state) = key.from.and_then(|peer| self.peers.get_mut(&peer)) {
             state.account_changed(family, old, new);
@@ -117,14 +125,16 @@ impl Rib {
             self.set_path(id, key, None);
             return;
         }
-        let marks = Marks::new(path.marks.learned);
-        match path.marks.freshness {
+        let marks = Marks::new(path.marks().learned);
+        match path.marks().freshness {
             Freshness::Current | Freshness::Stale => self.mark(id, key, |old| *old = marks),
             // Import had left its mark.
             Freshness::LongLived => {
-                let (received, prefix) = (Arc::clone(&path.received), dest.prefix);
+                let (received, prefix) = (path.received, dest.prefix);
                 let Some(peer) = key.from else { return };
-                if let Some(made) = self.imported(peer, prefix, &received, marks.freshness) {
+                let attrs = self.attrs.get(received);
+                let heard = (received, &attrs);
+                if let Some(made) = self.imported(peer, prefix, heard, marks.freshness) {
                     self.take_in(id, Path::new(key, received, made, marks));
                 }
             }
@@ -134,7 +144,7 @@ impl Rib {
     /// Takes a path that has passed import into its destination. False if there is no room for it;
     /// the destination may be gone then.
     fn take_in(&mut self, id: DestId, path: Path) -> bool {
-        let key = path.key;
+        let key = path.key();
         let dest = self.loc.get(id);
         let known = dest.path(key).map(Path::account);
         let admitted = self.admit(key, dest.prefix.family(), known, path.account());
@@ -153,32 +163,36 @@ impl Rib {
         &mut self,
         peer: PeerId,
         prefix: Prefix,
-        received: &Arc<Attrs>,
+        (id, received): (AttrId, &Arc<Attrs>),
         freshness: Freshness,
     ) -> Option<Imported> {
         let (us, up) = (&self.config, &self.peers.get(&peer)?.up);
         let imported = adj_in::screen(us, up, received)
             .and_then(|()| adj_in::import(us, up, prefix, received, freshness));
         Some(match imported {
-            Ok(changed) if Arc::ptr_eq(&changed, received) => Ok(changed),
-            Ok(changed) => Ok(self.attrs.intern(changed)),
-            Err(reason) => Err(Box::new(reason)),
+            Ok(changed) if Arc::ptr_eq(&changed, received) => Ok(id),
+            Ok(changed) => Ok(self.attrs.intern(&changed)),
+            Err(reason) => Err(self.attrs.refuse(reason)),
         })
     }
 
     /// Puts in, replaces or takes out a path, and settles what follows.
     pub(super) fn set_path(&mut self, id: DestId, key: PathKey, path: Option<Path>) {
         let before = self.loc.get(id).used();
-        let hop = path.as_ref().and_then(Path::next_hop);
+        let resolves = self.config.resolve_next_hops;
+        let hop = path.as_ref().filter(|_| resolves).and_then(|path| path.next_hop(&self.attrs));
         let dest = self.loc.get_mut(id);
         let new = path.as_ref().map(Path::account);
         let old = match path {
             Some(path) => dest.put(path),
             None => dest.take(key),
         };
-        if self.config.resolve_next_hops {
-            let old_hop = old.as_ref().and_then(Path::next_hop);
-            if let Some(old_hop) = old_hop.filter(|hop| !dest.has_next_hop(*hop)) {
+        if old.is_some() {
+            self.attrs.note_gone();
+        }
+        if resolves {
+            let old_hop = old.as_ref().and_then(|old| old.next_hop(&self.attrs));
+            if let Some(old_hop) = old_hop.filter(|hop| !dest.has_next_hop(*hop, &self.attrs)) {
                 self.next_hops.remove(old_hop, id);
             }
             if let Some(hop) = hop {
@@ -206,7 +220,12 @@ impl Rib {
 
     /// What became of a path changes nothing for those in use.
     fn set_aside(&mut self, id: DestId, key: PathKey) {
-        let judge = Judge { config: &self.config, peers: &self.peers, next_hops: &self.next_hops };
+        let judge = Judge {
+            config: &self.config,
+            peers: &self.peers,
+            next_hops: &self.next_hops,
+            attrs: &self.attrs,
+        };
         let dest = self.loc.get_mut(id);
         let family = dest.prefix.family();
         let eligible = dest.path(key).is_some_and(|path| judge.is_eligible(path));
@@ -222,7 +241,12 @@ impl Rib {
 
     /// Decides anew, and tells the readers if that changed what is used.
     pub(super) fn settle(&mut self, id: DestId, before: &Used) {
-        let judge = Judge { config: &self.config, peers: &self.peers, next_hops: &self.next_hops };
+        let judge = Judge {
+            config: &self.config,
+            peers: &self.peers,
+            next_hops: &self.next_hops,
+            attrs: &self.attrs,
+        };
         let dest = self.loc.get_mut(id);
         let (used, eligible) = match dest.paths() {
             [] => (0, 0),
@@ -263,7 +287,7 @@ impl Rib {
     fn offer_to(&mut self, id: DestId, concerned: impl Fn(&PeerUp) -> bool) {
         let family = self.loc.get(id).prefix.family();
         let concerned = |up: &PeerUp| up.families.contains(family) && concerned(up);
-        self.groups.mark(&mut self.loc, id, concerned);
+        self.groups.mark(&mut self.loc, (id, self.urgent), concerned);
         if self.loners == 0 && self.monitors.is_empty() {
             return;
         }
@@ -272,7 +296,7 @@ impl Rib {
                 continue;
             }
             if let Some(Out::Alone(out)) = &mut state.out {
-                out.mark(&mut self.loc, id);
+                out.mark(&mut self.loc, id, self.urgent);
                 state.list(*peer, &mut self.ready);
             }
             self.monitors.offered(&mut self.loc, *peer, id);
@@ -302,7 +326,7 @@ impl Rib {
         for id in all.then(|| self.loc.ids()).into_iter().flatten() {
             if state.up.families.contains(self.loc.get(id).prefix.family()) {
                 if let Out::Alone(out) = out {
-                    out.mark(&mut self.loc, id);
+                    out.mark(&mut self.loc, id, false);
                 }
                 self.monitors.offered(&mut self.loc, peer, id);
             }

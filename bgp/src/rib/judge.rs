@@ -3,12 +3,13 @@
 //!
 //! Keeps nothing: verdicts are worked out when somebody asks.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use smallvec::SmallVec;
 
 use super::{
     account::Standing,
+    attrs::{AttrId, AttrTable},
     decide::{self, Contender, Origination},
     dest::{Dest, Path, PathKey},
     export::Candidate,
@@ -16,8 +17,6 @@ use super::{
     peer::{Peer, PeerId, PeerUp, RibConfig},
     verdict::{Ineligible, PathView, Verdict},
 };
-use crate::attrs::Attrs;
-
 /// The eligible paths of one destination: mostly few.
 pub(super) type Contenders = SmallVec<[Contender; 2]>;
 
@@ -27,6 +26,7 @@ pub(super) struct Judge<'a> {
     pub(super) config: &'a RibConfig,
     pub(super) peers: &'a BTreeMap<PeerId, Peer>,
     pub(super) next_hops: &'a NextHops,
+    pub(super) attrs: &'a AttrTable,
 }
 
 impl<'a> Judge<'a> {
@@ -43,12 +43,13 @@ impl<'a> Judge<'a> {
         if dest.in_use().is_empty() {
             return false;
         }
-        let gone_unnoticed = old.is_none_or(|old| match (old.standing(), &old.imported) {
+        let med = |path: &Path| path.accepted().map(|id| self.attrs.merits(id).med);
+        let gone_unnoticed = old.is_none_or(|old| match (old.standing(), med(old)) {
             (Standing::InUse, _) => false,
-            (Standing::Eligible, Ok(gone)) => {
+            (Standing::Eligible, Some(gone)) => {
                 let unused = &dest.eligible()[dest.in_use().len()..];
-                let others = unused.iter().filter(|path| path.key != key);
-                decide::hid_nobody(gone, others.filter_map(|path| path.imported.as_deref().ok()))
+                let others = unused.iter().filter(|path| path.key() != key);
+                decide::hid_nobody(gone, others.filter_map(med))
             }
             (Standing::Eligible | Standing::Ineligible, _) => true,
         });
@@ -73,13 +74,13 @@ impl<'a> Judge<'a> {
                 None if place == 0 => Verdict::Best,
                 None => Verdict::Multipath,
             };
-            view(&dest.paths()[contender.index], verdict)
+            self.view(&dest.paths()[contender.index], verdict)
         });
         let mut views: Vec<_> = eligible.collect();
         let begin = views.len();
         views.extend(dest.paths().iter().enumerate().filter_map(|(at, path)| {
             let reason = self.contender(at, path).err()?;
-            Some(view(path, Verdict::Ineligible(reason)))
+            Some(self.view(path, Verdict::Ineligible(reason)))
         }));
         views[begin..].sort_by_key(|view| (view.peer, view.path_id));
         views
@@ -101,13 +102,10 @@ impl<'a> Judge<'a> {
     }
 
     /// An accepted path with its origin.
-    pub(super) fn candidate<'b>(&self, path: &'b Path) -> Option<Candidate<'b>>
-    where
-        'a: 'b,
-    {
-        let attrs = path.imported.as_ref().ok()?;
-        let from = path.key.from.map(|id| (id, &self.peers[&id].up));
-        Some(Candidate { from, attrs, bandwidth: None })
+    pub(super) fn candidate(&self, path: &Path) -> Option<Candidate<'a>> {
+        let id = path.accepted()?;
+        let from = path.from().map(|peer| (peer, &self.peers[&peer].up));
+        Some(Candidate { from, id, attrs: self.attrs.get(id), bandwidth: None })
     }
 
     fn contenders(&self, dest: &Dest) -> Contenders {
@@ -117,34 +115,35 @@ impl<'a> Judge<'a> {
 
     /// Could the path be used?
     pub(super) fn is_eligible(&self, path: &Path) -> bool {
-        let up = path.key.from.map(|peer| &self.peers[&peer].up);
-        path.imported.as_ref().is_ok_and(|attrs| self.cost(path, attrs, up).is_ok())
+        let up = path.from().map(|peer| &self.peers[&peer].up);
+        path.accepted().is_some_and(|attrs| self.cost(path, attrs, up).is_ok())
     }
 
     fn contender(&self, index: usize, path: &Path) -> Result<Contender, Ineligible> {
-        let attrs = path.imported.as_ref().map_err(|reason| Ineligible::clone(reason))?;
-        let PathKey { from, path_id } = path.key;
+        let attrs = path.imported().map_err(|reason| self.attrs.reason(reason))?;
+        let PathKey { from, path_id } = path.key();
         let up = from.map(|peer| &self.peers[&peer].up);
         let cost = self.cost(path, attrs, up)?;
         let from = up.map_or(Origination::Local, |up| {
             let (router_id, address) = (up.router_id, up.address);
             Origination::Peer { external: up.is_external(), router_id, address, path_id }
         });
-        Ok(Contender::new(index, attrs, from, cost))
+        Ok(Contender::new(index, &self.attrs.merits(attrs), from, cost))
     }
 
     /// What it costs to reach the next hop that import has left to the path.
-    fn cost(&self, path: &Path, attrs: &Attrs, up: Option<&PeerUp>) -> Result<u32, Ineligible> {
+    fn cost(&self, path: &Path, attrs: AttrId, up: Option<&PeerUp>) -> Result<u32, Ineligible> {
         let Some(up) = up.filter(|_| self.config.resolve_next_hops) else { return Ok(0) };
         // What an operator's policy has set is no third party's say.
-        let received = attrs.next_hop == path.received.next_hop;
-        let on_link = up.is_external() && up.config.next_hops_on_link && received;
-        nexthop::cost(self.next_hops.resolution(attrs.next_hop), on_link)
+        let next_hop = self.attrs.next_hop(attrs);
+        let received = || attrs == path.received || next_hop == self.attrs.next_hop(path.received);
+        let on_link = up.is_external() && up.config.next_hops_on_link && received();
+        nexthop::cost(self.next_hops.resolution(next_hop), on_link)
     }
-}
 
-fn view(path: &Path, verdict: Verdict) -> PathView {
-    let attrs = Arc::clone(path.imported.as_ref().unwrap_or(&path.received));
-    let PathKey { from: peer, path_id } = path.key;
-    PathView { peer, path_id, attrs, verdict, freshness: path.marks.freshness }
+    fn view(&self, path: &Path, verdict: Verdict) -> PathView {
+        let attrs = self.attrs.get(path.accepted().unwrap_or(path.received));
+        let PathKey { from: peer, path_id } = path.key();
+        PathView { peer, path_id, attrs, verdict, freshness: path.marks().freshness }
+    }
 }

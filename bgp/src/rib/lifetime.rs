@@ -88,13 +88,13 @@ impl Rib {
             });
         });
         self.forget_if_gone(peer);
-        self.attrs.sweep();
+        self.sweep_if_due();
     }
 
     /// What is still stale of these families is gone.
     pub fn stale_expired(&mut self, peer: PeerId, families: FamilySet) {
         self.remove_all(peer, |family, path| {
-            families.contains(family) && path.marks.freshness != Freshness::Current
+            families.contains(family) && path.marks().freshness != Freshness::Current
         });
         self.forget_if_gone(peer);
     }
@@ -131,7 +131,7 @@ impl Rib {
     pub fn refresh_end(&mut self, peer: PeerId, family: Family) {
         let Some(state) = self.peers.get_mut(&peer) else { return };
         if std::mem::take(&mut state.inbound.get_mut(family).refreshing) {
-            self.remove_all(peer, |of, path| of == family && path.marks.unrefreshed);
+            self.remove_all(peer, |of, path| of == family && path.marks().unrefreshed);
         }
     }
 
@@ -145,8 +145,8 @@ impl Rib {
 
     fn keep_for_long(&mut self, id: DestId, key: PathKey) {
         let Some(path) = self.loc.get(id).path(key) else { return };
-        let refuses = |attrs: &crate::attrs::Attrs| attrs.has(Community::NO_LLGR);
-        if refuses(&path.received) || path.imported.as_ref().is_ok_and(|attrs| refuses(attrs)) {
+        let refuses = |attrs| self.attrs.get(attrs).has(Community::NO_LLGR);
+        if refuses(path.received) || path.accepted().is_some_and(refuses) {
             self.set_path(id, key, None);
             return;
         }
@@ -155,7 +155,7 @@ impl Rib {
     }
 
     fn freshness(&self, id: DestId, key: PathKey) -> Freshness {
-        self.loc.get(id).path(key).map_or(Freshness::Current, |path| path.marks.freshness)
+        self.loc.get(id).path(key).map_or(Freshness::Current, |path| path.marks().freshness)
     }
 
     /// Forgets a peer whose session has ended once it has no path left.

@@ -12,6 +12,7 @@ use foldhash::fast::RandomState;
 
 use self::index::Index;
 use super::{
+    attrs::{AttrTable, InUse},
     dense::DestId,
     dest::{BestPath, Dest},
 };
@@ -116,6 +117,15 @@ impl Loc {
         numbers.filter(|(_, dest)| dest.is_some()).map(|(id, _)| id).collect()
     }
 
+    /// Attributes and reasons that paths have; how many destinations there are.
+    pub(super) fn note_attrs(&self, in_use: &mut InUse) -> usize {
+        for path in self.pages.iter().flatten().flatten().flat_map(Dest::paths) {
+            in_use.add(path.received);
+            in_use.add_imported(path.imported());
+        }
+        self.len()
+    }
+
     /// Some destinations, at most `count`, from this number on; none past the last.
     pub(super) fn slice(&self, from: DestId, count: usize) -> &[Option<Dest>] {
         let page = self.pages.get(from.index() / PAGE).map_or(&[][..], Vec::as_slice);
@@ -186,13 +196,13 @@ impl Loc {
     }
 
     /// The next change to read. What came and went unread is not mentioned.
-    pub(super) fn next_change(&mut self) -> Option<BestChange> {
+    pub(super) fn next_change(&mut self, attrs: &AttrTable) -> Option<BestChange> {
         while let Some(id) = self.changes.pop_front() {
             let dest = self.get_mut(id);
             dest.unread = false;
             let is_used = dest.is_used();
             let reported = std::mem::replace(&mut dest.reported, is_used);
-            let change = BestChange { prefix: dest.prefix, paths: dest.best_paths() };
+            let change = BestChange { prefix: dest.prefix, paths: dest.best_paths(attrs) };
             self.retire(id);
             if reported || !change.paths.is_empty() {
                 return Some(change);
@@ -202,8 +212,8 @@ impl Loc {
     }
 
     /// Changes are kept for nobody from now on.
-    pub(super) fn ignore_changes(&mut self) {
-        while self.next_change().is_some() {}
+    pub(super) fn ignore_changes(&mut self, attrs: &AttrTable) {
+        while self.next_change(attrs).is_some() {}
         self.unwatched = true;
     }
 

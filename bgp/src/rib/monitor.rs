@@ -121,10 +121,9 @@ impl Monitors {
         }
         let dest = loc.get(id);
         let new = dest.path(PathKey { from: Some(peer), path_id });
-        let received = |path: &Path| Arc::clone(&path.received);
-        let accepted = |path: &Path| path.imported.as_ref().ok().cloned();
+        let received = |path: &Path| path.received;
         let pre_policy = (old.map(received), new.map(received));
-        let post_policy = (old.and_then(accepted), new.and_then(accepted));
+        let post_policy = (old.and_then(Path::accepted), new.and_then(Path::accepted));
         let exists = dest.paths_of(peer).next().is_some();
         let sources =
             [(Source::PrePolicy(peer), pre_policy), (Source::PostPolicy(peer), post_policy)];

@@ -27,7 +27,7 @@ use crate::{
     attrs::NextHop,
     config::{Counted, RibPeerConfig},
     family::{Family, FamilySet, PerFamily},
-    policy::{PeerRef, Source},
+    policy::{PeerRef, Regions, Source},
     role::Role,
     session::Established,
     timestamp::Timestamp,
@@ -242,8 +242,8 @@ pub(super) struct Peer {
     pub(super) inbound: PerFamily<Inbound>,
     /// What became of what it announced.
     pub(super) imports: ImportCounts,
-    /// Whether what import makes of attributes may differ from prefix to prefix.
-    pub(super) import_depends_on_prefix: bool,
+    /// Prefixes for which import makes the same of the same attributes; `None` if that is all.
+    pub(super) import_regions: Option<Regions>,
     tallies: PerFamily<Tally>,
     readiness: Readiness,
 }
@@ -332,7 +332,7 @@ impl Peer {
         Self {
             monitored: Arc::new(Monitored::new(id, &up)),
             out: None,
-            import_depends_on_prefix: up.config.import_depends_on_prefix(),
+            import_regions: up.config.import_regions(),
             up,
             received: DestSet::default(),
             inbound: PerFamily::default(),
@@ -346,7 +346,7 @@ impl Peer {
     pub(super) fn resume(&mut self, id: PeerId, up: PeerUp) {
         self.monitored = Arc::new(Monitored::new(id, &up));
         self.imports = ImportCounts::default();
-        self.import_depends_on_prefix = up.config.import_depends_on_prefix();
+        self.import_regions = up.config.import_regions();
         self.up = up;
     }
 

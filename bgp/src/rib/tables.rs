@@ -54,7 +54,7 @@ impl Rib {
             let views = judge.verdicts(dest).into_iter().filter(|view| view.peer == Some(peer));
             views.filter_map(|view| {
                 let key = PathKey { from: view.peer, path_id: view.path_id };
-                let attrs = Arc::clone(&dest.path(key)?.received);
+                let attrs = self.attrs.get(dest.path(key)?.received);
                 Some((dest.prefix, PathView { attrs, ..view }))
             })
         });
@@ -74,7 +74,7 @@ impl Rib {
             all.extend(shown.map(|Shown { path, number, outcome }| ToldView {
                 prefix: dest.prefix,
                 path_id: number,
-                peer: path.key.from,
+                peer: path.from(),
                 outcome,
             }));
         }

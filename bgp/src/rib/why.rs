@@ -60,7 +60,7 @@ impl Rib {
         let judge = self.judge();
         let paths = judge.verdicts(dest).into_iter().filter_map(|view| {
             let path = dest.path(PathKey { from: view.peer, path_id: view.path_id })?;
-            let received = Arc::clone(&path.received);
+            let received = self.attrs.get(path.received);
             let peer = view.peer.and_then(|peer| self.peers.get(&peer));
             let import = peer.and_then(|peer| {
                 adj_in::screen(&self.config, &peer.up, &received).ok()?;
@@ -77,9 +77,9 @@ impl Rib {
             let told = shown.map(|Shown { path, number, outcome }| WhyTold {
                 peer: *peer,
                 path_id: number,
-                from: path.key.from,
+                from: path.from(),
                 outcome,
-                export: judge.candidate(path).and_then(|it| exporter.explain(dest.prefix, it)),
+                export: judge.candidate(path).and_then(|it| exporter.explain(dest.prefix, &it)),
             });
             told.collect::<Vec<_>>()
         });

@@ -1,15 +1,13 @@
 //! Advertisements being gathered for one pull: a path stands in at most one of them, so that the
 //! order among announcements and withdrawals does not matter.
 
-use std::sync::Arc;
-
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
 use super::Advertisement;
 use crate::{
-    attrs::Attrs,
     family::{Family, FamilySet, PerFamily},
+    rib::attrs::{AttrId, AttrTable},
     wire::Nlri,
 };
 
@@ -19,9 +17,9 @@ pub(in crate::rib) struct Batch {
     paths: usize,
     begun: FamilySet,
     withdrawn: PerFamily<Vec<Nlri>>,
-    reach: Vec<(Arc<Attrs>, Vec<Nlri>)>,
-    /// Where in `reach` a set of attributes (by address: `reach` keeps it alive) stands.
-    groups: HashMap<(Family, *const Attrs), usize, RandomState>,
+    reach: Vec<(AttrId, Vec<Nlri>)>,
+    /// Where in `reach` a set of attributes stands.
+    groups: HashMap<(Family, AttrId), usize, RandomState>,
     complete: FamilySet,
     ended: FamilySet,
 }
@@ -39,8 +37,8 @@ impl Batch {
     }
 
     /// The path now has these attributes.
-    pub(in crate::rib) fn reach(&mut self, nlri: Nlri, attrs: Arc<Attrs>) {
-        let group = (nlri.family(), Arc::as_ptr(&attrs));
+    pub(in crate::rib) fn reach(&mut self, nlri: Nlri, attrs: AttrId) {
+        let group = (nlri.family(), attrs);
         let at = *self.groups.entry(group).or_insert_with(|| {
             self.reach.push((attrs, Vec::new()));
             self.reach.len() - 1
@@ -65,7 +63,7 @@ impl Batch {
     }
 
     /// All of it: marks around the routes that they are about, withdrawals first.
-    pub(in crate::rib) fn into_advertisements(mut self) -> Vec<Advertisement> {
+    pub(in crate::rib) fn into_advertisements(mut self, table: &AttrTable) -> Vec<Advertisement> {
         let mut all: Vec<_> = self.begun.iter().map(Advertisement::RefreshBegin).collect();
         for family in Family::ALL {
             let prefixes = std::mem::take(self.withdrawn.get_mut(family));
@@ -74,7 +72,12 @@ impl Batch {
             }
         }
         let reach = self.reach.into_iter();
-        all.extend(reach.map(|(attrs, prefixes)| Advertisement::Reach { attrs, prefixes }));
+        all.extend(
+            reach.map(|(attrs, prefixes)| Advertisement::Reach {
+                attrs: table.get(attrs),
+                prefixes,
+            }),
+        );
         all.extend(self.complete.iter().map(Advertisement::EndOfRib));
         all.extend(self.ended.iter().map(Advertisement::RefreshEnd));
         all

@@ -1,17 +1,15 @@
 //! What a peer was told, by destination.
 //!
 //! In: what it shall know of a destination. Out: the difference, as announcements and
-//! withdrawals. Where a family has one path for each prefix, that is a pointer in an array; where
+//! withdrawals. Where a family has one path for each prefix, that is a number in an array; where
 //! it can have several (RFC 7911), a list of them.
-
-use std::sync::Arc;
 
 use super::batch::Batch;
 use crate::{
-    attrs::Attrs,
     family::{Family, FamilySet, PerFamily},
     prefix::Prefix,
     rib::{
+        attrs::AttrId,
         dense::{DestId, DestMap},
         export::ToldPath,
         loc::Loc,
@@ -24,7 +22,7 @@ use crate::{
 pub(super) struct Told {
     /// Families with several paths.
     add_path: FamilySet,
-    one: PerFamily<DestMap<Arc<Attrs>>>,
+    one: PerFamily<DestMap<AttrId>>,
     /// Never empty lists.
     several: PerFamily<DestMap<Vec<ToldPath>>>,
     counts: PerFamily<usize>,
@@ -32,7 +30,7 @@ pub(super) struct Told {
 
 impl Told {
     /// This much. Who can be told of several paths has been told nothing before.
-    pub(super) fn new(add_path: FamilySet, one: PerFamily<DestMap<Arc<Attrs>>>) -> Self {
+    pub(super) fn new(add_path: FamilySet, one: PerFamily<DestMap<AttrId>>) -> Self {
         let mut counts = PerFamily::default();
         for family in Family::ALL {
             *counts.get_mut(family) = one.get(family).ids().count();
@@ -41,7 +39,7 @@ impl Told {
     }
 
     /// All of families with one path; the others are let go.
-    pub(super) fn into_one(self, loc: &mut Loc) -> PerFamily<DestMap<Arc<Attrs>>> {
+    pub(super) fn into_one(self, loc: &mut Loc) -> PerFamily<DestMap<AttrId>> {
         let several = Family::ALL.into_iter().flat_map(|family| self.several.get(family).ids());
         several.for_each(|id| loc.release(id));
         self.one
@@ -54,7 +52,7 @@ impl Told {
 
     /// What it knows of it.
     pub(super) fn of(&self, family: Family, id: DestId) -> impl Iterator<Item = ToldPath> {
-        let one = self.one.get(family).get(id).map(|attrs| (0, Arc::clone(attrs)));
+        let one = self.one.get(family).get(id).map(|attrs| (0, *attrs));
         let several = self.several.get(family).get(id).into_iter().flatten().cloned();
         one.into_iter().chain(several)
     }
@@ -62,6 +60,13 @@ impl Told {
     /// Destinations of a family that it knows of.
     pub(super) fn destinations(&self, family: Family) -> Vec<DestId> {
         self.one.get(family).ids().chain(self.several.get(family).ids()).collect()
+    }
+
+    /// Attributes that it knows.
+    pub(super) fn attrs(&self) -> impl Iterator<Item = AttrId> {
+        let one = Family::ALL.into_iter().flat_map(|family| self.one.get(family).values());
+        let several = Family::ALL.into_iter().flat_map(|family| self.several.get(family).values());
+        one.copied().chain(several.flatten().map(|(_, attrs)| *attrs))
     }
 
     /// How many paths of the family it knows.
@@ -97,7 +102,7 @@ impl Told {
     fn replace_one(
         &mut self,
         (id, prefix): (DestId, Prefix),
-        wanted: Option<Arc<Attrs>>,
+        wanted: Option<AttrId>,
         again: bool,
         batch: &mut Batch,
     ) {
@@ -111,7 +116,7 @@ impl Told {
             }
             return;
         };
-        match told.insert(id, Arc::clone(&attrs)) {
+        match told.insert(id, attrs) {
             Some(old) if old == attrs && !again => return,
             Some(_) => {}
             None => *count += 1,

@@ -5,7 +5,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     aspath::AsPath,
-    attrs::{NextHop, Origin},
+    attrs::{Attrs, NextHop, Origin},
+    community::Community,
 };
 
 /// A path from eBGP peer `n` through AS 65001, like all others until it is changed.
@@ -44,7 +45,9 @@ fn internal(n: u8) -> Sample {
 fn outcome(samples: &[Sample], multipath: usize) -> Vec<(usize, Option<Step>)> {
     let contenders = samples.iter().enumerate();
     let mut contenders: Vec<_> = contenders
-        .map(|(index, sample)| Contender::new(index, &sample.attrs, sample.from, sample.cost))
+        .map(|(index, sample)| {
+            Contender::new(index, &Merits::of(&sample.attrs), sample.from, sample.cost)
+        })
         .collect();
     let used = decide(&mut contenders, multipath);
     assert!(contenders[..used].iter().all(|path| path.lost.is_none()));
@@ -257,7 +260,9 @@ fn any_samples() -> impl Strategy<Value = (Vec<Contender>, Vec<Contender>)> {
     samples.prop_flat_map(|samples| {
         let contenders = samples.iter().enumerate();
         let contenders: Vec<_> = contenders
-            .map(|(index, sample)| Contender::new(index, &sample.attrs, sample.from, sample.cost))
+            .map(|(index, sample)| {
+                Contender::new(index, &Merits::of(&sample.attrs), sample.from, sample.cost)
+            })
             .collect();
         (Just(contenders.clone()), Just(contenders).prop_shuffle())
     })
@@ -282,7 +287,7 @@ proptest! {
     ) {
         let contenders = |samples: &[Sample]| -> Vec<_> {
             let samples = samples.iter().enumerate();
-            samples.map(|(at, it)| Contender::new(at, &it.attrs, it.from, it.cost)).collect()
+            samples.map(|(at, it)| Contender::new(at, &Merits::of(&it.attrs), it.from, it.cost)).collect()
         };
         let used = |samples: &[Sample]| {
             let mut all = contenders(samples);
@@ -296,8 +301,8 @@ proptest! {
             prop_assert_eq!(&all, &others);
         }
         let unused = (0..5).filter(|at| all.iter().all(|path| path.index != *at));
-        let unused = unused.map(|at| &samples[at].attrs);
-        if all.iter().all(|path| path.index != 5) && hid_nobody(&samples[5].attrs, unused) {
+        let unused = unused.map(|at| samples[at].attrs.med);
+        if all.iter().all(|path| path.index != 5) && hid_nobody(samples[5].attrs.med, unused) {
             prop_assert_eq!(&all, &others);
         }
     }

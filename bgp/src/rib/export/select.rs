@@ -11,6 +11,7 @@ use crate::{
     attrs::Attrs,
     config::AddPath,
     rib::{
+        attrs::{AttrId, AttrTable},
         dest::{Dest, Path},
         judge::Judge,
         monitor::shown,
@@ -19,7 +20,7 @@ use crate::{
 };
 
 /// A path as a peer is told of it: its number, 0 where there is one only, and its attributes.
-pub(in crate::rib) type ToldPath = (u32, Arc<Attrs>);
+pub(in crate::rib) type ToldPath = (u32, AttrId);
 
 /// Of which paths a peer is told, and of how many of these.
 struct Choice<'d> {
@@ -43,27 +44,41 @@ impl<'a, F: FnMut(Attrs) -> Arc<Attrs>> Exporter<'a, F> {
         if self.tells_best_only {
             // The common case, without all that the others need.
             let best = dest.best().and_then(|path| judge.candidate(path));
-            let outcome = best.map(|candidate| self.export(dest.prefix, candidate));
-            wanted.extend(outcome.and_then(Result::ok).map(|attrs| (0, attrs)));
+            let outcome = best.map(|candidate| self.export(dest.prefix, &candidate));
+            let told = outcome.and_then(Result::ok);
+            wanted.extend(told.map(|attrs| (0, self.numbered(judge.attrs, &attrs))));
             return;
         }
         let number = |path: &Path| to.number_told(path, dest.prefix.family());
         let most = self.choice(dest).most;
         let outcomes = self.outcomes(judge, dest);
-        let told = outcomes.filter_map(|(path, outcome)| Some((number(path), outcome.ok()?)));
+        let told = outcomes
+            .filter_map(|(path, outcome)| Some((number(path), judge.attrs.intern(&outcome.ok()?))));
         wanted.extend(told.take(most));
+    }
+
+    /// The number of these attributes; neighbours mostly have the same.
+    fn numbered(&mut self, table: &AttrTable, attrs: &Arc<Attrs>) -> AttrId {
+        if let Some((last, id)) = &self.numbered
+            && Arc::ptr_eq(last, attrs)
+        {
+            return *id;
+        }
+        let id = table.intern(attrs);
+        self.numbered = Some((Arc::clone(attrs), id));
+        id
     }
 
     /// The paths of the destination that export policy is asked about (RFC 8671 §3), with their
     /// numbers.
-    pub(in crate::rib) fn offers(&self, judge: Judge<'_>, dest: &Dest) -> Vec<ToldPath> {
+    pub(in crate::rib) fn offers(&self, judge: Judge<'_>, dest: &Dest) -> Vec<(u32, Arc<Attrs>)> {
         let (_, to) = self.to;
         let family = dest.prefix.family();
         let Choice { set, ranked, most } = self.choice(dest);
         let ranked = ranked.then(|| judge.ranked(dest)).into_iter().flatten();
         let offers = set.iter().chain(ranked).filter_map(|path| {
-            let attrs = self.offered(dest.prefix, judge.candidate(path)?)?;
-            Some((to.number_told(path, family), shown(path.key.from, &attrs, family)))
+            let attrs = self.offered(dest.prefix, &judge.candidate(path)?)?;
+            Some((to.number_told(path, family), shown(path.from(), &attrs, family)))
         });
         offers.take(most).collect()
     }
@@ -81,7 +96,7 @@ impl<'a, F: FnMut(Attrs) -> Arc<Attrs>> Exporter<'a, F> {
         let (_, to) = self.to;
         let several = to.options.add_path_send.contains(dest.prefix.family());
         let tells = to.config.send_link_bandwidth;
-        let together = if tells && !several { dest.bandwidth() } else { None };
+        let together = if tells && !several { dest.bandwidth(judge.attrs) } else { None };
         set.iter().chain(ranked).filter_map(move |path| {
             if left == 0 {
                 return Some((path, Err(NotAdvertised::Enough)));
@@ -90,7 +105,7 @@ impl<'a, F: FnMut(Attrs) -> Arc<Attrs>> Exporter<'a, F> {
             // Of several paths, each tells its own.
             let own = if tells && several { candidate.attrs.link_bandwidth() } else { None };
             let candidate = Candidate { bandwidth: together.or(own), ..candidate };
-            let outcome = self.export(dest.prefix, candidate);
+            let outcome = self.export(dest.prefix, &candidate);
             left -= usize::from(outcome.is_ok());
             Some((path, outcome))
         })

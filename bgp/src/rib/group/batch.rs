@@ -14,7 +14,12 @@ use crate::{
     attrs::Attrs,
     family::Family,
     prefix::Prefix,
-    rib::{Advertisement, dense::DestId, peer::PeerId},
+    rib::{
+        Advertisement,
+        attrs::{AttrId, AttrTable},
+        dense::DestId,
+        peer::PeerId,
+    },
     wire::{Codec, Nlri, Update},
 };
 
@@ -181,13 +186,17 @@ impl Wire {
 #[derive(Default)]
 pub(super) struct Builder {
     batch: SharedBatch,
-    /// Where in `parts` those of the same attributes (by address: the part keeps it alive) stand.
+    /// Those of the batch, still without their attributes.
+    parts: Vec<(Key, Vec<Nlri>)>,
+    /// The same as in the batch.
+    apart: Vec<(PeerId, Prefix, Option<AttrId>)>,
+    /// Where in `parts` those of the same attributes stand.
     index: HashMap<Key, usize, RandomState>,
     /// The last one: neighbours mostly have the same.
     last: Option<(Key, usize)>,
 }
 
-type Key = (Option<*const Attrs>, Option<PeerId>, Family);
+type Key = (Option<AttrId>, Option<PeerId>, Family);
 
 impl Builder {
     /// Destinations so far.
@@ -196,55 +205,57 @@ impl Builder {
     }
 
     /// At this destination the group is told something else than before.
-    pub(super) fn add(
-        &mut self,
-        id: DestId,
-        prefix: Prefix,
-        old: Option<Told>,
-        new: Option<&Told>,
-    ) {
-        match (&old, new) {
+    pub(super) fn add(&mut self, id: DestId, prefix: Prefix, old: Option<Told>, new: Option<Told>) {
+        match (old, new) {
             (Some(old), Some(new)) if old.from != new.from => {
                 // Whose path it is now is told nothing more; whose it was hears of it.
-                let was_told = |peer: &PeerId| old.from != Some(*peer);
-                if let Some(now) = new.from.filter(was_told) {
-                    self.batch.apart.push((now, prefix, None));
+                if let Some(now) = new.from() {
+                    self.apart.push((now, prefix, None));
                 }
                 if old.attrs != new.attrs {
-                    self.put(new.from, Some(&new.attrs), prefix);
-                } else if let Some(was) = old.from {
-                    self.batch.apart.push((was, prefix, Some(Arc::clone(&new.attrs))));
+                    self.put(new.from(), Some(new.attrs), prefix);
+                } else if let Some(was) = old.from() {
+                    self.apart.push((was, prefix, Some(new.attrs)));
                 }
             }
-            (_, Some(new)) => self.put(new.from, Some(&new.attrs), prefix),
-            (Some(old), None) => self.put(old.from, None, prefix),
+            (_, Some(new)) => self.put(new.from(), Some(new.attrs), prefix),
+            (Some(old), None) => self.put(old.from(), None, prefix),
             (None, None) => {}
         }
         self.batch.before.push((id, old));
     }
 
     /// The batch, unless it is empty.
-    pub(super) fn finish(mut self) -> Option<SharedBatch> {
+    pub(super) fn finish(mut self, table: &AttrTable) -> Option<SharedBatch> {
         if self.batch.before.is_empty() {
             return None;
         }
+        let parts = self.parts.into_iter().map(|((attrs, except, _), prefixes)| Part {
+            except,
+            attrs: attrs.map(|id| table.get(id)),
+            prefixes,
+        });
+        self.batch.parts = parts.collect();
+        let apart = self.apart.into_iter();
+        let apart = apart.map(|(to, prefix, attrs)| (to, prefix, attrs.map(|id| table.get(id))));
+        self.batch.apart = apart.collect();
         // Those of one member side by side: the others are then told few long stretches.
         self.batch.parts.sort_by_key(|part| (part.attrs.is_some(), part.except));
         self.batch.before.shrink_to_fit();
         Some(self.batch)
     }
 
-    fn put(&mut self, except: Option<PeerId>, attrs: Option<&Arc<Attrs>>, prefix: Prefix) {
-        let parts = &mut self.batch.parts;
-        let key = (attrs.map(Arc::as_ptr), except, prefix.family());
+    fn put(&mut self, except: Option<PeerId>, attrs: Option<AttrId>, prefix: Prefix) {
+        let parts = &mut self.parts;
+        let key = (attrs, except, prefix.family());
         let at = match self.last {
             Some((last, at)) if last == key => at,
             _ => *self.index.entry(key).or_insert_with(|| {
-                parts.push(Part { except, attrs: attrs.cloned(), prefixes: Vec::new() });
+                parts.push((key, Vec::new()));
                 parts.len() - 1
             }),
         };
         self.last = Some((key, at));
-        parts[at].prefixes.push(prefix.into());
+        parts[at].1.push(prefix.into());
     }
 }

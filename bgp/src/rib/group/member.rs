@@ -4,14 +4,14 @@
 //! told last, compared with what the member knew. Batches that come meanwhile only add to what it
 //! missed, so that it is never told something old or something twice.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use super::{Group, Pulled, SharedBatch, Told};
 use crate::{
-    attrs::Attrs,
     family::{Family, FamilySet, PerFamily},
     rib::{
         adj_out::{Batch, Manner, Refreshes},
+        attrs::{AttrId, AttrTable},
         dense::{DestId, DestMap, DestSet},
         loc::Loc,
         peer::PeerId,
@@ -28,7 +28,7 @@ pub(super) struct Member {
     /// Destinations at which it missed something, each with one claim on it.
     behind: DestSet,
     /// Of these, those that it knows of, with what it knows.
-    knew: DestMap<Arc<Attrs>>,
+    knew: DestMap<AttrId>,
     /// Where it catches up next.
     cursor: DestId,
     /// Families whose initial transfer is not complete.
@@ -42,13 +42,42 @@ pub(super) struct Member {
     /// It has caught up once since.
     passed: bool,
     refreshes: Refreshes,
+    search: Search,
+}
+
+/// How far a member has looked through what is pending in its group for something that concerns it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Search {
+    /// Where it goes on.
+    pub(super) at: DestId,
+    /// The group's marks when it began.
+    begun: u64,
+    /// The same of the last search that found nothing.
+    in_vain: u64,
+}
+
+impl Search {
+    /// Looks at a destination, with these marks of the group.
+    pub(super) fn begin(&mut self, marks: u64) {
+        if self.at == DestId::FIRST {
+            self.begun = marks;
+        }
+    }
+
+    /// All was looked at.
+    pub(super) fn end(&mut self) {
+        if self.at != DestId::FIRST {
+            self.in_vain = self.begun;
+        }
+        self.at = DestId::FIRST;
+    }
 }
 
 /// What a peer knows when it joins or leaves a group.
 #[derive(Debug)]
 pub(in crate::rib) struct Known {
     /// What it was told, by destination, each with one claim on it.
-    pub(in crate::rib) told: PerFamily<DestMap<Arc<Attrs>>>,
+    pub(in crate::rib) told: PerFamily<DestMap<AttrId>>,
     /// Families whose initial transfer is not complete.
     pub(in crate::rib) initial: FamilySet,
     /// It cannot be completed yet.
@@ -84,12 +113,13 @@ impl Member {
             due_batch: None,
             passed: false,
             refreshes,
+            search: Search::default(),
         };
         for (id, of_group) in group.told.iter() {
             let family = loc.get(id).prefix.family();
-            *member.own.get_mut(family) += usize::from(of_group.from == Some(peer));
+            *member.own.get_mut(family) += usize::from(of_group.from() == Some(peer));
             let Some(attrs) = Told::to(Some(of_group), peer) else { continue };
-            let same = told.get(family).get(id).is_some_and(|known| known == attrs);
+            let same = told.get(family).get(id).is_some_and(|known| *known == attrs);
             if same && !member.refreshes.is_due(id) {
                 told.get_mut(family).remove(id);
                 loc.release(id);
@@ -130,7 +160,7 @@ impl Member {
         for (id, attrs) in group.told_to(peer) {
             if loc.get(id).prefix.family() == family && self.behind.insert(id) {
                 loc.claim(id);
-                self.knew.insert(id, Arc::clone(attrs));
+                self.knew.insert(id, attrs);
             }
         }
         for id in self.knew.ids().filter(|id| loc.get(*id).prefix.family() == family) {
@@ -143,7 +173,7 @@ impl Member {
         &mut self,
         peer: PeerId,
         group: &mut Group,
-        loc: &mut Loc,
+        (loc, attrs): (&mut Loc, &AttrTable),
         budget: usize,
     ) -> Option<Pulled> {
         loop {
@@ -159,7 +189,7 @@ impl Member {
             for family in self.refreshes.end(self.initial, &mut batch).iter() {
                 self.refresh(peer, family, group, loc);
             }
-            let own = batch.into_advertisements();
+            let own = batch.into_advertisements(attrs);
             if !own.is_empty() {
                 return Some(Pulled::Own(own));
             }
@@ -188,6 +218,26 @@ impl Member {
             || self.refreshes.has_marks()
     }
 
+    /// Attributes that it knows of.
+    pub(super) fn attrs(&self) -> impl Iterator<Item = AttrId> {
+        self.knew.values().copied()
+    }
+
+    /// How far it has looked through what is pending; `None` if it waits for the end of all that.
+    pub(super) fn search(&self) -> Option<Search> {
+        (self.initial.is_empty() || self.deferring).then_some(self.search)
+    }
+
+    pub(super) const fn set_search(&mut self, search: Search) {
+        self.search = search;
+    }
+
+    /// May something be pending that concerns it?
+    pub(super) fn may_find(&self, group: &Group) -> bool {
+        let searched = self.search().is_some_and(|search| search.in_vain == group.marks);
+        !group.pending.is_empty() && !searched
+    }
+
     /// Is it told by destination?
     pub(super) fn is_behind(&self) -> bool {
         !self.behind.is_empty() || self.refreshes.has_marks()
@@ -209,14 +259,14 @@ impl Member {
     }
 
     /// The same for one destination, with what it knows of it.
-    pub(super) fn missed_at<'a>(
-        &'a self,
+    pub(super) fn missed_at(
+        &self,
         peer: PeerId,
-        group: &'a Group,
+        group: &Group,
         id: DestId,
-    ) -> Option<Option<&'a Arc<Attrs>>> {
+    ) -> Option<Option<AttrId>> {
         if self.behind.contains(id) {
-            return Some(self.knew.get(id));
+            return Some(self.knew.get(id).copied());
         }
         let mut log = group.log_from(self.next).flat_map(SharedBatch::before);
         log.find(|(at, _)| *at == id).map(|(_, before)| Told::to(before, peer))
@@ -230,7 +280,7 @@ impl Member {
                 if self.behind.insert(id) {
                     loc.claim(id);
                     if let Some(attrs) = Told::to(before, peer) {
-                        self.knew.insert(id, Arc::clone(attrs));
+                        self.knew.insert(id, attrs);
                     }
                 }
             }
@@ -250,10 +300,10 @@ impl Member {
     /// What it knows, when it has taken note of all that was in the log.
     pub(super) fn into_known(self, peer: PeerId, group: &Group, loc: &mut Loc) -> Known {
         let Self { behind, mut knew, initial, deferring, refreshes, .. } = self;
-        let mut told = PerFamily::<DestMap<Arc<Attrs>>>::default();
+        let mut told = PerFamily::<DestMap<AttrId>>::default();
         for (id, attrs) in group.told_to(peer).filter(|(id, _)| !behind.contains(*id)) {
             loc.claim(id);
-            told.get_mut(loc.get(id).prefix.family()).insert(id, Arc::clone(attrs));
+            told.get_mut(loc.get(id).prefix.family()).insert(id, attrs);
         }
         for id in behind.iter() {
             match knew.remove(id) {
@@ -295,8 +345,8 @@ impl Member {
             let prefix = loc.get(id).prefix;
             let again = self.refreshes.done(id, prefix.family());
             match (self.knew.remove(id), Told::to(group.told.get(id), peer)) {
-                (Some(old), Some(new)) if old == *new && !again => {}
-                (_, Some(new)) => batch.reach(prefix.into(), Arc::clone(new)),
+                (Some(old), Some(new)) if old == new && !again => {}
+                (_, Some(new)) => batch.reach(prefix.into(), new),
                 (Some(_), None) => batch.withdraw(prefix.into()),
                 (None, None) => {}
             }

@@ -13,6 +13,7 @@ use crate::{
     family::{Family, FamilySet},
     rib::{
         View,
+        attrs::AttrTable,
         dense::{DestId, DestMap, DestSet},
         dest::Path,
         export::{Exporter, Us},
@@ -86,31 +87,31 @@ impl Source {
 
     /// What it has of a destination.
     fn routes(self, id: DestId, tables: Tables<'_>, loc: &Loc) -> Vec<Route> {
-        let Tables { us, peers, groups, next_hops } = tables;
+        let Tables { us, peers, groups, next_hops, attrs: table } = tables;
         let dest = loc.get(id);
-        let received = |path: &Path, attrs: &Arc<Attrs>| Route {
-            path_id: path.key.path_id,
-            attrs: Arc::clone(attrs),
-            learned: Some(path.marks.learned),
+        let received = |path: &Path, attrs| Route {
+            path_id: path.key().path_id,
+            attrs: table.get(attrs),
+            learned: Some(path.marks().learned),
         };
         let other = |attrs| Route { path_id: 0, attrs, learned: None };
         match self {
             Self::PrePolicy(peer) => {
-                dest.paths_of(peer).map(|path| received(path, &path.received)).collect()
+                dest.paths_of(peer).map(|path| received(path, path.received)).collect()
             }
             Self::PostPolicy(peer) => {
-                let accepted = |path: &Path| Some(received(path, path.imported.as_ref().ok()?));
+                let accepted = |path: &Path| Some(received(path, path.accepted()?));
                 dest.paths_of(peer).filter_map(accepted).collect()
             }
             Self::LocRib => {
                 let best = dest.best().and_then(|path| {
-                    let attrs = path.imported.as_ref().ok()?;
-                    Some(shown(path.key.from, attrs, dest.prefix.family()))
+                    let attrs = table.get(path.accepted()?);
+                    Some(shown(path.from(), &attrs, dest.prefix.family()))
                 });
                 best.map(other).into_iter().collect()
             }
             Self::AdjRibOutPrePolicy(peer) => {
-                let judge = Judge { config: us.config, peers, next_hops };
+                let judge = Judge { config: us.config, peers, next_hops, attrs: table };
                 let exporter = Exporter::new(us, (peer, &peers[&peer].up), Arc::new);
                 let offers = exporter.offers(judge, dest).into_iter();
                 offers.map(|(path_id, attrs)| Route { path_id, attrs, learned: None }).collect()
@@ -119,7 +120,9 @@ impl Source {
                 let family = dest.prefix.family();
                 let told =
                     peers[&peer].out.iter().flat_map(|out| out.told_of(peer, groups, (family, id)));
-                told.map(|(path_id, attrs)| Route { path_id, attrs, learned: None }).collect()
+                let route =
+                    |(path_id, attrs)| Route { path_id, attrs: table.get(attrs), learned: None };
+                told.map(route).collect()
             }
         }
     }
@@ -132,6 +135,7 @@ pub(in crate::rib) struct Tables<'a> {
     pub(in crate::rib) peers: &'a BTreeMap<PeerId, Peer>,
     pub(in crate::rib) groups: &'a Groups,
     pub(in crate::rib) next_hops: &'a NextHops,
+    pub(in crate::rib) attrs: &'a AttrTable,
 }
 
 /// A route of a source.

@@ -434,12 +434,13 @@ fn truth(rib: &Rib) -> BTreeMap<(Option<PeerId>, View), BTreeMap<Nlri, Attrs>> {
         let Some(out) = &state.out else { continue };
         for dest in state.received.iter().map(|dest| rib.loc.get(dest)) {
             for path in dest.paths_of(*id) {
-                let nlri = Nlri { prefix: dest.prefix, path_id: path.key.path_id };
-                let mut put = |view, attrs: &Arc<Attrs>| {
-                    all.entry((Some(*id), view)).or_default().insert(nlri, Attrs::clone(attrs));
+                let nlri = Nlri { prefix: dest.prefix, path_id: path.key().path_id };
+                let mut put = |view, attrs| {
+                    let attrs = Attrs::clone(&rib.attrs.get(attrs));
+                    all.entry((Some(*id), view)).or_default().insert(nlri, attrs);
                 };
-                put(View::PrePolicy, &path.received);
-                path.imported.iter().for_each(|attrs| put(View::PostPolicy, attrs));
+                put(View::PrePolicy, path.received);
+                path.accepted().into_iter().for_each(|attrs| put(View::PostPolicy, attrs));
             }
         }
         let exporter = Exporter::new(rib.us(), (*id, &state.up), Arc::new);
@@ -455,14 +456,14 @@ fn truth(rib: &Rib) -> BTreeMap<(Option<PeerId>, View), BTreeMap<Nlri, Attrs>> {
             for (path_id, attrs) in out.told_of(*id, &rib.groups, (prefix.family(), dest)) {
                 let nlri = Nlri { prefix, path_id };
                 let told = all.entry((Some(*id), View::AdjRibOut)).or_default();
-                told.insert(nlri, Attrs::clone(&attrs));
+                told.insert(nlri, Attrs::clone(&rib.attrs.get(attrs)));
             }
         }
     }
     for dest in rib.loc.ids().into_iter().map(|dest| rib.loc.get(dest)) {
         let Some(best) = dest.best() else { continue };
-        let mut attrs = Attrs::clone(best.imported.as_ref().unwrap());
-        if best.key.from.is_none() {
+        let mut attrs = Attrs::clone(&rib.attrs.get(best.accepted().unwrap()));
+        if best.from().is_none() {
             attrs.next_hop = hop(if dest.prefix.addr().is_ipv4() { "0.0.0.0" } else { "::" });
         }
         all.entry((None, View::LocRib)).or_default().insert(dest.prefix.into(), attrs);

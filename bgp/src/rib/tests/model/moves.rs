@@ -73,6 +73,7 @@ pub(super) enum Move {
         knobs: Knobs,
     },
     Drain(bool),
+    Urgent(bool),
     /// Aggregates, each with whether it is summary-only.
     Aggregates([Option<bool>; PREFIXES.len()]),
     NextHop {
@@ -299,6 +300,7 @@ pub(super) fn any_move() -> impl Strategy<Value = Move> {
             .prop_map(|(peer, import, export)| Move::Policies { peer, import, export }),
         4 => (peer.clone(), any_knobs()).prop_map(|(peer, knobs)| Move::Knobs { peer, knobs }),
         1 => any::<bool>().prop_map(Move::Drain),
+        4 => any::<bool>().prop_map(Move::Urgent),
         1 => prop::array::uniform(option::weighted(0.3, any::<bool>())).prop_map(Move::Aggregates),
     ];
     let ours = prop_oneof![

@@ -77,6 +77,7 @@ impl Trial {
                 config.max_prefixes.ipv4 = knobs.max_prefixes;
                 config.max_advertised.ipv4 = knobs.max_advertised;
             }),
+            Move::Urgent(urgent) => self.rib.set_urgent(urgent),
             Move::Drain(drain) => {
                 self.rib.set_drain(drain);
                 self.model.drain = drain;
