@@ -1,4 +1,4 @@
-//! BGP peering: sockets, a task for each peer, and the RIB's thread.
+//! BGP peering: sockets, a task for each peer on a thread of their own, and the RIB with its thread.
 //!
 //! In: the configuration, link events, commands of operators. Out: sessions with the peers, and
 //! what the RIB knows (see [`RibHandle`] and [`BestChanges`]). What to say to a peer and which
@@ -16,6 +16,7 @@ mod bfd;
 pub(crate) mod conn;
 mod discovery;
 pub(crate) mod interfaces;
+mod io_thread;
 pub mod links;
 mod listener;
 mod peer;
@@ -33,6 +34,7 @@ use crate::{
     mrt::Recorder,
 };
 use bfd::Bfd;
+use io_thread::IoThread;
 use rib::Beginning;
 use roster::{Entrances, Order, OwnRestart, Roster};
 
@@ -53,6 +55,7 @@ pub struct Peering {
     orders: mpsc::Sender<Order>,
     /// The one task that owns all others.
     roster: JoinSet<()>,
+    io: IoThread,
     rib: RibHandle,
     rib_thread: thread::JoinHandle<()>,
     recorder: Recorder,
@@ -66,7 +69,7 @@ pub enum PeeringError {
     /// A listening socket could not be had.
     #[error(transparent)]
     Socket(#[from] SocketError),
-    /// The RIB or BFD got no thread.
+    /// Sessions, the RIB or BFD got no thread.
     #[error("cannot start a thread: {0}; raise the limit of tasks (TasksMax)")]
     Thread(#[source] io::Error),
     /// There is none any more.
@@ -76,7 +79,7 @@ pub enum PeeringError {
 
 impl Peering {
     /// Starts the RIB, the peers' sessions and the listeners. Peers are numbered in the order
-    /// given; those without an address are searched for on their interfaces among `links`. Must be called inside a tokio runtime with I/O and time.
+    /// given; those without an address are searched for on their interfaces among `links`.
     ///
     /// # Errors
     ///
@@ -86,6 +89,8 @@ impl Peering {
         config: &Config,
         links: watch::Receiver<Links>,
     ) -> Result<(Self, BestChanges), PeeringError> {
+        let io = IoThread::start().map_err(PeeringError::Thread)?;
+        let served = io.enter();
         let (doors, listeners_doors) = watch::channel(Arc::default());
         let entrances = Entrances::new(config, listeners_doors)?;
         let beginning = Beginning {
@@ -102,7 +107,8 @@ impl Peering {
         let (orders, inbox) = mpsc::channel(ORDERS);
         let mut roster = JoinSet::new();
         roster.spawn(task.run(inbox));
-        Ok((Self { peers, orders, roster, rib, rib_thread, recorder, bfd, bfd_thread }, best))
+        drop(served);
+        Ok((Self { peers, orders, roster, io, rib, rib_thread, recorder, bfd, bfd_thread }, best))
     }
 
     /// Goes on with another configuration. Sessions of peers that it does not change go on, and
@@ -128,11 +134,12 @@ impl Peering {
         while self.roster.join_next().await.is_some() {}
         self.rib.stop().await;
         self.bfd.stop();
-        let (rib, bfd, recorder) = (self.rib_thread, self.bfd_thread, self.recorder);
+        let (rib, bfd, io) = (self.rib_thread, self.bfd_thread, self.io.end());
+        let recorder = self.recorder;
         let ended = tokio::task::spawn_blocking(move || {
             recorder.stop();
             // A thread that panicked has said so.
-            let _ = (rib.join(), bfd.join());
+            let _ = (rib.join(), bfd.join(), io.join());
         });
         let _ = ended.await;
     }

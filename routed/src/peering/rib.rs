@@ -1,152 +1,58 @@
-//! The RIB's own thread, and the handle by which everybody else reaches it.
+//! The RIB with its own thread, and the handle by which everybody else reaches it.
 //!
-//! In: commands on one bounded channel, each peer's in the order of its session. Out: what each
+//! In: commands in bounded lanes, each peer's in the order of its session. Out: what each
 //! peer must be told and what the kernel must hold, both only when their readers ask for more,
 //! and the next hops whose reachability the RIB wants to know.
 //!
 //! The thread never waits for a socket, for netlink, or for a reader: it takes a batch of
-//! commands, then answers those who wait. Encodes nothing.
+//! commands, then answers those who wait. While it has nothing to do, whoever brings a command that
+//! is soon done does it on the spot: to wake a thread takes longer. Encodes nothing.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     io,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError, TryLockError},
     thread,
 };
 
 use bgp::{
     attrs::{Attrs, NextHop},
-    config::RibPeerConfig,
-    family::{Family, FamilySet},
+    family::Family,
     prefix::Prefix,
     rib::{
-        BestChange, ImportCounts, LimitKind, News, PathView, PeerCounts, PeerId, PeerUp, Report,
-        Resolution, Rib, RibConfig, RibSizes, StationId, ToldView, Why,
+        BestChange, ImportCounts, PathView, PeerCounts, PeerId, Resolution, Rib, RibConfig,
+        RibSizes, ToldView, Why,
     },
-    session::Cause,
-    timestamp::Timestamp,
-    wire::Update,
 };
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 
+mod command;
+mod lanes;
 mod owner;
 mod reports;
 
+pub(crate) use command::{Command, LimitsReached, PeerEvent, prefixes_in};
 pub use reports::{Reports, SessionCounts};
 
-use reports::Registration;
-
-/// What a session has to say to the RIB, in the order in which it happened.
-#[derive(Clone, Debug)]
-pub(crate) enum PeerEvent {
-    /// Established. Whoever holds the receiver hears which limits the session comes to.
-    Up(Box<PeerUp>, watch::Sender<LimitsReached>),
-    /// The peer's routes changed, in this order.
-    Updates(Vec<Update>),
-    /// The peer asks for a family again.
-    Refresh(Family),
-    /// Its routes are treated in another way from now on.
-    Settings(Box<RibPeerConfig>),
-    /// The peer begins to announce all of a family again.
-    RefreshBegin(Family),
-    /// It has announced all of it.
-    RefreshEnd(Family),
-    /// No longer established; routes of these families are kept as stale.
-    Down {
-        /// See [`Output::Down`](bgp::session::Output::Down).
-        retain: FamilySet,
-        /// How it ended.
-        why: Cause,
-        /// When.
-        at: Timestamp,
-    },
-    /// What is still stale of these families is gone.
-    StaleExpired(FamilySet),
-    /// What is stale of these families is kept for long.
-    LongLived(FamilySet),
-    /// After our own restart this peer is waited for no longer.
-    DeferralOver,
-}
-
-impl PeerEvent {
-    /// True for what must not be skipped, even if the session is over before the RIB hears it and
-    /// leaves no routes behind.
-    pub(crate) const fn outlives_the_session(&self) -> bool {
-        match self {
-            Self::Up(..)
-            | Self::Down { .. }
-            | Self::StaleExpired(_)
-            | Self::LongLived(_)
-            | Self::DeferralOver => true,
-            Self::Updates(_)
-            | Self::Refresh(_)
-            | Self::RefreshBegin(_)
-            | Self::RefreshEnd(_)
-            | Self::Settings(_) => false,
-        }
-    }
-}
-
-/// How many prefixes an UPDATE speaks of.
-pub(crate) fn prefixes_in(update: &Update) -> usize {
-    let announced = update.reach.iter().map(|reach| reach.prefixes.len());
-    update.withdrawn.len() + announced.sum::<usize>()
-}
-
-/// The limits that a session has come to, and how many prefixes each allows. A state and not a
-/// queue, so that the RIB need not wait for whoever wants to know.
-pub(crate) type LimitsReached = BTreeMap<(Family, LimitKind), u32>;
-
-/// A look into the RIB, done by its thread.
-type Look = Box<dyn FnOnce(&Rib) + Send>;
-
-/// One message to the thread.
-pub(crate) enum Command {
-    /// From a peer's session.
-    Peer(PeerId, PeerEvent),
-    /// A peer has room for about `budget` prefixes. Answered once there is something to tell;
-    /// void when the session goes down or the receiver is dropped.
-    Pull { peer: PeerId, budget: usize, answer: oneshot::Sender<News> },
-    /// The kernel's side has room for `budget` changes. Answered once there are some.
-    PullBest { budget: usize, answer: oneshot::Sender<Vec<BestChange>> },
-    /// See [`RibHandle::monitor`].
-    Monitor(Registration),
-    /// A station has room for about `budget` sessions and prefixes. Answered once there is
-    /// something to tell.
-    PullReports { station: StationId, budget: usize, answer: oneshot::Sender<Vec<Report>> },
-    /// See [`RibHandle::originate`].
-    Originate(Prefix, Arc<Attrs>),
-    /// See [`RibHandle::withdraw`].
-    Withdraw(Prefix),
-    /// See [`RibHandle::set_next_hop`].
-    SetNextHop(NextHop, Resolution),
-    /// See [`RibHandle::configure`].
-    Configure(RibConfig),
-    /// See [`RibHandle::end_deferral`].
-    EndDeferral,
-    /// Someone wants to know something.
-    Look(Look),
-    /// End the thread.
-    Stop,
-}
-
-impl Command {
-    /// How many prefixes it speaks of.
-    fn prefixes(&self) -> usize {
-        match self {
-            Self::Peer(_, PeerEvent::Updates(updates)) => updates.iter().map(prefixes_in).sum(),
-            _ => 0,
-        }
-    }
-}
+use lanes::{Lanes, Room};
+use owner::RibOwner;
 
 /// The way to the RIB; cheap to clone.
 ///
 /// Every method waits only for room in the command channel and for the answer, if there is one.
 #[derive(Clone)]
 pub struct RibHandle {
-    commands: mpsc::Sender<Command>,
+    way: Arc<Way>,
     next_hops: watch::Receiver<BTreeSet<NextHop>>,
+}
+
+/// What all handles share. Once they are gone the thread ends.
+struct Way(Arc<Shared>);
+
+struct Shared {
+    lanes: Lanes,
+    /// Held by whoever does something with it; `None` once the thread has ended.
+    owner: Mutex<Option<RibOwner>>,
 }
 
 /// The thread that owned the RIB has ended: the daemon is stopping.
@@ -159,7 +65,7 @@ pub struct RibStopped;
 /// Each prefix comes with its newest state, once, however long the reader takes. When this is
 /// dropped the RIB stops keeping changes for it.
 pub struct BestChanges {
-    commands: mpsc::Sender<Command>,
+    way: Arc<Way>,
     asked: Option<oneshot::Receiver<Vec<BestChange>>>,
     /// Its counterpart in the thread tells whether a reader is still there.
     _reader: Arc<()>,
@@ -185,7 +91,6 @@ pub(crate) struct Beginning {
 pub(crate) fn start(
     beginning: Beginning,
 ) -> io::Result<(RibHandle, BestChanges, thread::JoinHandle<()>)> {
-    let (commands, inbox) = mpsc::channel(COMMAND_QUEUE);
     let (next_hops_in, next_hops) = watch::channel(BTreeSet::new());
     let reader = Arc::new(());
     let of_reader = Arc::downgrade(&reader);
@@ -195,11 +100,64 @@ pub(crate) fn start(
     for (prefix, attrs) in originated {
         rib.originate(prefix, attrs);
     }
-    let thread = thread::Builder::new().name("rib".to_owned()).spawn(move || {
-        owner::RibOwner::new(rib, next_hops_in, of_reader).run(inbox);
-    })?;
-    let best = BestChanges { commands: commands.clone(), asked: None, _reader: reader };
-    Ok((RibHandle { commands, next_hops }, best, thread))
+    let owner = RibOwner::new(rib, next_hops_in, of_reader);
+    let shared = Arc::new(Shared { lanes: Lanes::new(), owner: Mutex::new(Some(owner)) });
+    let of_thread = Arc::clone(&shared);
+    let thread = thread::Builder::new().name("rib".to_owned()).spawn(move || of_thread.run())?;
+    let way = Arc::new(Way(shared));
+    let best = BestChanges { way: Arc::clone(&way), asked: None, _reader: reader };
+    Ok((RibHandle { way, next_hops }, best, thread))
+}
+
+impl Shared {
+    /// The thread: does what is brought until told to stop or until every handle is dropped.
+    fn run(&self) {
+        while self.lanes.wait() {
+            let mut owner = self.owner.lock().unwrap_or_else(PoisonError::into_inner);
+            if owner.as_mut().is_none_or(|owner| owner.work(&self.lanes).is_break()) {
+                break;
+            }
+        }
+        self.lanes.close();
+        // Who waits for news hears that there will be none.
+        *self.owner.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Does the command at once if that is soon done and the thread has nothing to do; else puts it
+    /// into its lane, if that has room.
+    fn hand_in(&self, command: Command) -> Result<(), Refused> {
+        if !command.is_prompt() {
+            return self.lanes.put(command);
+        }
+        let owner = match self.owner.try_lock() {
+            Ok(owner) => Some(owner),
+            Err(TryLockError::Poisoned(owner)) => Some(owner.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        };
+        // The thread takes nothing from the lanes without the lock, so that nothing is under way.
+        let mut owner = owner.filter(|_| self.lanes.len() == 0);
+        match owner.as_mut().and_then(|owner| owner.as_mut()) {
+            Some(owner) => {
+                if owner.serve(command) {
+                    self.lanes.stir();
+                }
+                Ok(())
+            }
+            None => self.lanes.put(command),
+        }
+    }
+
+    /// The same for the one who reads the Loc-RIB's changes.
+    fn ask(&self, command: Command) -> Result<(), RibStopped> {
+        // Prompt commands that are no UPDATEs find room always.
+        self.hand_in(command).map_err(|_| RibStopped)
+    }
+}
+
+impl Drop for Way {
+    fn drop(&mut self) {
+        self.0.lanes.abandon();
+    }
 }
 
 impl RibHandle {
@@ -363,20 +321,17 @@ impl RibHandle {
     /// Commands that wait for the thread at this moment.
     #[must_use]
     pub fn queued(&self) -> usize {
-        self.commands.max_capacity() - self.commands.capacity()
+        self.way.0.lanes.len()
     }
 
-    /// For a peer's task, which must not wait: hands over what fits at once.
+    /// For a peer's task, which must not wait: hands over what can be at once.
     pub(crate) fn try_send(&self, command: Command) -> Result<(), Refused> {
-        self.commands.try_send(command).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(command) => Refused::Full(command),
-            mpsc::error::TrySendError::Closed(_) => Refused::Stopped,
-        })
+        self.way.0.hand_in(command)
     }
 
     /// Waits for room for one command. May be dropped at any point.
-    pub(crate) async fn reserve(&self) -> Result<mpsc::Permit<'_, Command>, RibStopped> {
-        self.commands.reserve().await.map_err(|_| RibStopped)
+    pub(crate) async fn reserve(&self) -> Result<Room<'_>, RibStopped> {
+        self.way.0.lanes.reserve().await
     }
 
     /// Ends the thread once what was sent before is done.
@@ -385,16 +340,18 @@ impl RibHandle {
         let _ = self.send(Command::Stop).await;
     }
 
-    /// A way that leads to no RIB but to whoever has the receiver.
+    /// A way that leads to no RIB but to whoever has the other end.
     #[cfg(test)]
-    pub(crate) fn without_thread() -> (Self, mpsc::Receiver<Command>) {
-        let (commands, inbox) = mpsc::channel(COMMAND_QUEUE);
+    pub(crate) fn without_thread() -> (Self, impl FnMut() -> Option<Command>) {
+        let shared = Arc::new(Shared { lanes: Lanes::new(), owner: Mutex::new(None) });
         let (_, next_hops) = watch::channel(BTreeSet::new());
-        (Self { commands, next_hops }, inbox)
+        let handle = Self { way: Arc::new(Way(Arc::clone(&shared))), next_hops };
+        (handle, move || shared.lanes.take().map(|taken| taken.command))
     }
 
     async fn send(&self, command: Command) -> Result<(), RibStopped> {
-        self.commands.send(command).await.map_err(|_| RibStopped)
+        self.reserve().await?.send(command);
+        Ok(())
     }
 
     async fn look<T: Send + 'static>(
@@ -428,9 +385,8 @@ impl BestChanges {
     /// [`RibStopped`].
     pub async fn next(&mut self, budget: usize) -> Result<Vec<BestChange>, RibStopped> {
         if self.asked.is_none() {
-            let room = self.commands.reserve().await.map_err(|_| RibStopped)?;
             let (answer, asked) = oneshot::channel();
-            room.send(Command::PullBest { budget, answer });
+            self.way.0.ask(Command::PullBest { budget, answer })?;
             self.asked = Some(asked);
         }
         let asked = self.asked.as_mut().expect("set above");
@@ -439,12 +395,6 @@ impl BestChanges {
         changes.map_err(|_| RibStopped)
     }
 }
-
-/// Commands that may wait for the thread. Those with UPDATEs are the largest: one of 4 KiB on the
-/// wire is some 100 KiB taken apart (prefixes of one octet), and a peer's task gathers no more than
-/// some hundred KiB besides, so this bounds them to some 50 MiB even when peers do their worst, and
-/// lets the thread always find a full batch under load.
-const COMMAND_QUEUE: usize = 128;
 
 #[cfg(test)]
 mod tests;

@@ -165,18 +165,17 @@ const GATHERED_PREFIXES: usize = 2048;
 #[cfg(test)]
 mod tests {
     use bgp::{family::Family, wire::Nlri};
-    use tokio::sync::mpsc;
 
     use super::*;
 
-    fn port() -> (RibPort, mpsc::Receiver<Command>) {
+    fn port() -> (RibPort, impl FnMut() -> Option<Command>) {
         let (rib, inbox) = RibHandle::without_thread();
         (RibPort::new(PeerId(1), rib), inbox)
     }
 
     /// What was handed on: UPDATEs by their number, anything else as none.
-    fn heard(inbox: &mut mpsc::Receiver<Command>) -> Vec<Option<usize>> {
-        let commands = std::iter::from_fn(|| inbox.try_recv().ok());
+    fn heard(inbox: &mut impl FnMut() -> Option<Command>) -> Vec<Option<usize>> {
+        let commands = std::iter::from_fn(inbox);
         let number = |command| match command {
             Command::Peer(_, PeerEvent::Updates(updates)) => Some(updates.len()),
             _ => None,

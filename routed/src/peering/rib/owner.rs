@@ -11,9 +11,13 @@ use bgp::{
     attrs::NextHop,
     rib::{BestChange, LimitEvent, News, NextHopInterest, PeerId, Rib, Unsendable},
 };
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 
-use super::{Command, LimitsReached, PeerEvent, reports::Stations};
+use super::{
+    Command, LimitsReached, PeerEvent,
+    lanes::{Lanes, Taken},
+    reports::Stations,
+};
 
 /// A reader that has room.
 struct Pull<T> {
@@ -55,48 +59,45 @@ impl RibOwner {
         }
     }
 
-    /// Runs until told to stop or until every handle is dropped.
-    pub(super) fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
-        let mut batch = Vec::with_capacity(BATCH);
-        while self.receive(&mut inbox, &mut batch) {
+    /// Does what there is to do.
+    pub(super) fn work(&mut self, lanes: &Lanes) -> ControlFlow<()> {
+        loop {
             self.rib.set_time(SystemTime::now().into());
             let mut prefixes = 0;
-            for command in batch.drain(..) {
+            let mut taken = 0;
+            while prefixes < ROUND_PREFIXES && taken < ROUND {
+                let Some(Taken { command, promptly }) = lanes.take() else { break };
                 prefixes += command.prefixes();
-                if self.take(command).is_break() {
-                    return;
-                }
-                if prefixes >= BATCH_PREFIXES {
-                    prefixes = 0;
-                    self.answer_peers();
-                }
+                taken += 1;
+                self.take(command, promptly)?;
             }
-            self.answer_peers();
-            self.tell_limits();
-            self.answer_best();
-            self.stations.answer(&mut self.rib);
-            self.publish_next_hops();
+            if taken == 0 && self.ready.is_empty() {
+                return ControlFlow::Continue(());
+            }
+            self.answer();
         }
     }
 
-    /// Waits for commands, unless peers who wait can be told more without any. False at the end.
-    fn receive(&self, inbox: &mut mpsc::Receiver<Command>, batch: &mut Vec<Command>) -> bool {
-        if self.ready.is_empty() {
-            return inbox.blocking_recv_many(batch, BATCH) > 0;
-        }
-        while batch.len() < BATCH {
-            match inbox.try_recv() {
-                Ok(command) => batch.push(command),
-                Err(mpsc::error::TryRecvError::Empty) => break,
-                Err(mpsc::error::TryRecvError::Disconnected) => return false,
-            }
-        }
-        true
+    /// Does a command that is soon done, in place of the thread.
+    /// True if there is more to do, which is the thread's.
+    pub(super) fn serve(&mut self, command: Command) -> bool {
+        self.rib.set_time(SystemTime::now().into());
+        let stops = self.take(command, true).is_break();
+        self.answer();
+        stops || !self.ready.is_empty()
     }
 
-    fn take(&mut self, command: Command) -> ControlFlow<()> {
+    fn answer(&mut self) {
+        self.answer_peers();
+        self.tell_limits();
+        self.answer_best();
+        self.stations.answer(&mut self.rib);
+        self.publish_next_hops();
+    }
+
+    fn take(&mut self, command: Command, promptly: bool) -> ControlFlow<()> {
         match command {
-            Command::Peer(peer, event) => self.take_event(peer, event),
+            Command::Peer(peer, event) => self.take_event(peer, event, promptly),
             Command::Pull { peer, budget, answer } => {
                 self.pulls.insert(peer, Pull { budget, answer });
                 self.ready.insert(peer);
@@ -123,7 +124,7 @@ impl RibOwner {
         ControlFlow::Continue(())
     }
 
-    fn take_event(&mut self, peer: PeerId, event: PeerEvent) {
+    fn take_event(&mut self, peer: PeerId, event: PeerEvent, promptly: bool) {
         match event {
             PeerEvent::Up(up, limits) => {
                 // Whoever asked before belongs to an earlier session, and must not be given
@@ -133,7 +134,9 @@ impl RibOwner {
                 self.rib.peer_up(peer, *up);
             }
             PeerEvent::Updates(updates) => {
+                self.rib.set_urgent(promptly);
                 updates.iter().for_each(|update| self.rib.update(peer, update));
+                self.rib.set_urgent(false);
             }
             PeerEvent::Refresh(family) => self.rib.refresh(peer, family),
             PeerEvent::Settings(config) => self.rib.set_policies(peer, *config),
@@ -242,8 +245,8 @@ impl RibOwner {
 
 /// Commands taken before those who wait are answered: enough that under load one look at the
 /// peers serves many UPDATEs.
-const BATCH: usize = 256;
+const ROUND: usize = 256;
 
-/// Prefixes after which peers are answered earlier, so that an answer waits for milliseconds only
-/// and is encoded while the thread goes on.
-const BATCH_PREFIXES: usize = 8192;
+/// Prefixes after which they are answered earlier, so that an answer waits for a millisecond only,
+/// is encoded while the thread goes on, and what goes out keeps up with what comes in.
+const ROUND_PREFIXES: usize = 1024;

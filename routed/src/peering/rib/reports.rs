@@ -15,14 +15,14 @@ use bgp::{
         StationId, ViewSet,
     },
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
-use super::{Command, RibHandle, RibStopped};
+use super::{Command, RibHandle, RibStopped, Way};
 
 /// What one station must be told, for the task that carries it there: everything there is, then
 /// changes, always with the newest state. When this is dropped the RIB forgets the station.
 pub struct Reports {
-    commands: mpsc::Sender<Command>,
+    way: Arc<Way>,
     station: StationId,
     asked: Option<oneshot::Receiver<Vec<Report>>>,
     /// Its counterpart in the thread tells whether a reader is still there.
@@ -48,7 +48,7 @@ impl RibHandle {
         let reader = Arc::new(());
         let registration = Registration { station, views, reader: Arc::downgrade(&reader) };
         self.send(Command::Monitor(registration)).await?;
-        Ok(Reports { commands: self.commands.clone(), station, asked: None, _reader: reader })
+        Ok(Reports { way: Arc::clone(&self.way), station, asked: None, _reader: reader })
     }
 }
 
@@ -107,7 +107,8 @@ impl Reports {
     /// [`RibStopped`].
     pub async fn next(&mut self, budget: usize) -> Result<Vec<Report>, RibStopped> {
         if self.asked.is_none() {
-            let room = self.commands.reserve().await.map_err(|_| RibStopped)?;
+            // Behind the registration.
+            let room = self.way.0.lanes.reserve().await?;
             let (answer, asked) = oneshot::channel();
             room.send(Command::PullReports { station: self.station, budget, answer });
             self.asked = Some(asked);

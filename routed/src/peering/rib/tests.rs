@@ -7,9 +7,15 @@ use std::{
 
 use bgp::{
     aspath::Asn,
+    config::RibPeerConfig,
     family::FamilySet,
     policy::Policy,
-    rib::{Advertisement, NotAdvertised, Opening, SessionOptions, Verdict, View},
+    rib::{
+        Advertisement, News, NotAdvertised, Opening, PeerUp, Report, SessionOptions, Verdict, View,
+    },
+    session::Cause,
+    timestamp::Timestamp,
+    wire::Update,
 };
 
 use super::*;
@@ -243,4 +249,24 @@ async fn a_station_is_told_what_there_is_then_waits_for_changes_and_is_forgotten
     let mut other = rib.rib.monitor([View::LocRib].into_iter().collect()).await.unwrap();
     let first = other.next(100).await.unwrap();
     assert!(matches!(&first[0], Report::Up(_)), "{first:?}");
+}
+
+#[tokio::test]
+async fn what_is_soon_done_is_done_on_the_spot_while_the_thread_rests() {
+    let rib = fixture(false);
+    rib.event(up()).await;
+    rib.rib.best_counts().await.unwrap();
+    for third in 0..1000 {
+        // The thread may still be at work, and then this is left to it.
+        let prefixes = [format!("10.1.{}.0/24", third % 256)];
+        let prefixes: Vec<_> = prefixes.iter().map(String::as_str).collect();
+        assert!(rib.rib.try_send(Command::Peer(PEER, learned(&prefixes))).is_ok());
+        let (answer, mut pull) = oneshot::channel();
+        assert!(rib.rib.try_send(Command::PullBest { budget: 10, answer }).is_ok());
+        if pull.try_recv().is_ok() {
+            return;
+        }
+        pull.await.unwrap();
+    }
+    panic!("always left to the thread");
 }
