@@ -10,6 +10,7 @@ use bgp::{
     attrs::{Attrs, NextHop},
     community::LargeCommunity,
     prefix::Prefix,
+    wire,
 };
 
 use crate::{
@@ -51,8 +52,13 @@ async fn a_peer_that_never_reads_costs_little_and_is_still_heard_while_others_ge
     a.established(3).await;
 
     for number in 0..ROUTES {
+        if number % 1000 == 0 {
+            // Deaf, but not dead: the hold time is 9 s, and this may be a busy machine.
+            deaf.send(&wire::keepalive()).await;
+        }
         a.peering.rib().originate(host_route(number), bulky(number)).await.unwrap();
     }
+    deaf.send(&wire::keepalive()).await;
     let with_table = resident();
 
     // The other peer has the whole table although the deaf one has not.

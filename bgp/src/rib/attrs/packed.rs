@@ -41,27 +41,33 @@ mod has {
 pub(super) fn pack(attrs: &Attrs, out: &mut Vec<u8>) {
     put_count(out, parts(attrs) as usize);
     match attrs.next_hop.addr {
-        IpAddr::V4(addr) => out.extend(addr.octets()),
-        IpAddr::V6(addr) => out.extend(addr.octets()),
+        IpAddr::V4(addr) => out.extend_from_slice(&addr.octets()),
+        IpAddr::V6(addr) => out.extend_from_slice(&addr.octets()),
     }
-    out.extend(attrs.next_hop.link_local.iter().flat_map(Ipv6Addr::octets));
+    if let Some(addr) = attrs.next_hop.link_local {
+        out.extend_from_slice(&addr.octets());
+    }
     let scope = attrs.next_hop.scope.map(NonZeroU32::get);
     let weight = (attrs.weight != 0).then_some(attrs.weight);
     let originator = attrs.originator_id.map(Ipv4Addr::to_bits);
-    for number in [scope, weight, attrs.local_pref, attrs.med, originator] {
-        out.extend(number.into_iter().flat_map(u32::to_be_bytes));
+    for number in [scope, weight, attrs.local_pref, attrs.med, originator].into_iter().flatten() {
+        put_number(out, number);
     }
     put_list(out, &attrs.cluster_list, |router| router.octets());
     put_count(out, attrs.as_path.segments.len());
     for Segment { kind, asns } in &attrs.as_path.segments {
         put_count(out, asns.len() << 2 | *kind as usize);
-        out.extend(asns.iter().flat_map(|asn| asn.0.to_be_bytes()));
+        for asn in asns {
+            put_number(out, asn.0);
+        }
     }
     if let Some(Aggregator { asn, router_id }) = attrs.aggregator {
-        out.extend(asn.0.to_be_bytes());
-        out.extend(router_id.octets());
+        put_number(out, asn.0);
+        put_number(out, router_id.to_bits());
     }
-    out.extend(attrs.otc.into_iter().flat_map(|asn| asn.0.to_be_bytes()));
+    if let Some(asn) = attrs.otc {
+        put_number(out, asn.0);
+    }
     if attrs.partial != PartialSet::NONE {
         out.push(attrs.partial.bits());
     }
@@ -70,7 +76,9 @@ pub(super) fn pack(attrs: &Attrs, out: &mut Vec<u8>) {
     if !attrs.large_communities.is_empty() {
         put_count(out, attrs.large_communities.len());
         for LargeCommunity { global, local1, local2 } in &attrs.large_communities {
-            out.extend([global, local1, local2].into_iter().flat_map(|part| part.to_be_bytes()));
+            for part in [global, local1, local2] {
+                put_number(out, *part);
+            }
         }
     }
     if !attrs.unknown.is_empty() {
@@ -206,8 +214,14 @@ const fn origin(parts: u32) -> Origin {
 fn put_list<T: Copy, const N: usize>(out: &mut Vec<u8>, list: &[T], octets: fn(T) -> [u8; N]) {
     if !list.is_empty() {
         put_count(out, list.len());
-        out.extend(list.iter().flat_map(|item| octets(*item)));
+        for item in list {
+            out.extend_from_slice(&octets(*item));
+        }
     }
+}
+
+fn put_number(out: &mut Vec<u8>, number: u32) {
+    out.extend_from_slice(&number.to_be_bytes());
 }
 
 /// Seven bits an octet, the lowest first; the highest bit says that more follow.
