@@ -1,8 +1,9 @@
 //! Notifications that a daemon loses: its netlink socket overflows, and its next read says ENOBUFS.
 //!
 //! The real thing: the daemon is frozen, routes that belong to nobody are added and removed until
-//! the kernel has counted a drop on one of the daemon's sockets, and the daemon goes on.
+//! the kernel has counted a drop on each of the daemon's sockets that hear of them, and the daemon goes on.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::Ipv4Addr;
 
@@ -32,12 +33,18 @@ pub(crate) fn overflow(setup: &Setup, name: Option<&str>) -> Result<u64> {
 
 fn flood(pids: &[Pid]) -> Result<u64> {
     let mut netlink = Rtnetlink::open()?;
-    let before = drops(pids)?;
+    let before = ears(pids)?;
     for _ in 0..ROUNDS {
         netlink.batch((0..ROUTES).map(|at| (add(at), NLM_F_CREATE | NLM_F_EXCL)).collect())?;
         netlink.batch((0..ROUTES).map(|at| (delete(at), 0)).collect())?;
-        let dropped = drops(pids)?.saturating_sub(before);
-        if dropped > 0 {
+        let ears = ears(pids)?;
+        let lost = |inode: &str, ear: &Ear| {
+            ear.drops.saturating_sub(before.get(inode).map_or(0, |ear| ear.drops))
+        };
+        // All of them: a daemon may listen more than once, and each has a buffer of its own size.
+        let full = ears.iter().all(|(inode, ear)| ear.queued == 0 || lost(inode, ear) > 0);
+        let dropped: u64 = ears.iter().map(|(inode, ear)| lost(inode, ear)).sum();
+        if full && dropped > 0 {
             return Ok(dropped);
         }
     }
@@ -47,14 +54,27 @@ fn flood(pids: &[Pid]) -> Result<u64> {
     )
 }
 
-/// Notifications that the kernel could not deliver to netlink sockets of these processes.
-fn drops(pids: &[Pid]) -> Result<u64> {
-    let inodes: Vec<String> = pids.iter().flat_map(|pid| sockets(*pid)).collect();
+/// A netlink socket that hears of routes.
+struct Ear {
+    /// Octets in its buffer.
+    queued: u64,
+    /// Notifications that the kernel could not deliver.
+    drops: u64,
+}
+
+/// Those of these processes, by inode.
+fn ears(pids: &[Pid]) -> Result<BTreeMap<String, Ear>> {
+    let inodes: BTreeSet<String> = pids.iter().flat_map(|pid| sockets(*pid)).collect();
     let table = fs::read_to_string("/proc/net/netlink").context("cannot read /proc/net/netlink")?;
-    let rows = table.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
     // sk Eth Pid Groups Rmem Wmem Dump Locks Drops Inode
-    let theirs = rows.filter(|row| inodes.iter().any(|inode| row.get(9) == Some(&&**inode)));
-    Ok(theirs.filter_map(|row| row.get(8)?.parse::<u64>().ok()).sum())
+    let ear = |row: &str| {
+        let row: Vec<_> = row.split_whitespace().collect();
+        let groups = u32::from_str_radix(row.get(3)?, 16).ok()?;
+        let hears = groups & 1 << (libc::RTNLGRP_IPV4_ROUTE - 1) != 0;
+        let inode = inodes.get(*row.get(9)?).filter(|_| hears)?.clone();
+        Some((inode, Ear { queued: row.get(4)?.parse().ok()?, drops: row.get(8)?.parse().ok()? }))
+    };
+    Ok(table.lines().skip(1).filter_map(ear).collect())
 }
 
 /// The inode numbers of a process's sockets.

@@ -1,7 +1,7 @@
 //! The thread: moves packets and time into sessions, and what comes out of them to sockets.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     io,
     net::{IpAddr, SocketAddr},
     num::NonZeroU32,
@@ -31,6 +31,8 @@ pub(super) struct Driver {
     /// Who speaks first knows no discriminator of ours (RFC 5881 §3).
     paths: BTreeMap<Key, NonZeroU32>,
     deadlines: BTreeSet<(Instant, NonZeroU32)>,
+    /// Sessions that nobody watches any more, and when their peers are told.
+    farewells: VecDeque<(Instant, NonZeroU32)>,
     ears: Ears,
     relay: Relay,
     /// Once there has been a session.
@@ -88,6 +90,7 @@ impl Driver {
             paths: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             ears: Ears::default(),
+            farewells: VecDeque::new(),
             relay,
             scheduling: None,
             ending: false,
@@ -119,7 +122,8 @@ impl Driver {
 
     async fn next_event(&mut self, give_up: Option<Instant>) -> Event {
         let next = self.deadlines.first().map(|(at, _)| *at);
-        let deadline = until(next.into_iter().chain(give_up).min());
+        let farewell = self.farewells.front().map(|(at, _)| *at);
+        let deadline = until(next.into_iter().chain(farewell).chain(give_up).min());
         let [one, two, three, four] = &self.ears.sockets;
         tokio::select! {
             biased;
@@ -135,6 +139,8 @@ impl Driver {
     fn command(&mut self, command: Command) {
         match command {
             Command::Open { id, path, settings, status, counts } => {
+                // It may be to a peer that has not been told of the end of another one.
+                while self.say_farewell() {}
                 let scheduling = self.scheduling();
                 let name = self.free_name();
                 let session = Session::new(settings, name, seed(), Instant::now());
@@ -207,12 +213,23 @@ impl Driver {
                 self.paths.remove(&key);
             }
         }
+        self.farewells.push_back((Instant::now() + BEFORE_FAREWELL, name));
+    }
+
+    /// Tells the next peer that waits for it that our silence from now on is no failure. False if there
+    /// is none.
+    fn say_farewell(&mut self) -> bool {
+        let Some((_, name)) = self.farewells.pop_front() else { return false };
         self.handle(name, Input::AdminDown(true));
+        true
     }
 
     /// Every deadline that is due.
     fn pass_time(&mut self) {
         let now = Instant::now();
+        while self.farewells.front().is_some_and(|(at, _)| *at <= now) {
+            self.say_farewell();
+        }
         while let Some((at, name)) = self.deadlines.first().copied()
             && at <= now
         {
@@ -528,6 +545,9 @@ fn micros(time: Duration) -> u64 {
     time.as_micros().try_into().unwrap_or(u64::MAX)
 }
 
+/// From the end of a session's use to telling the peer: routing daemons that hear of it before they have
+/// seen the end of the BGP session take it for a failure, and forget routes that graceful restart keeps.
+const BEFORE_FAREWELL: Duration = Duration::from_millis(200);
 /// How long the end of the daemon may wait for peers to be told.
 const LONGEST_FAREWELL: Duration = Duration::from_secs(1);
 /// Room for the longest packet that we take.
