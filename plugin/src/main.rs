@@ -277,7 +277,8 @@ fn read_stdin(room: &mut [u8]) -> std::io::Result<Cow<'_, [u8]>> {
         }
     }
     let mut all = room.to_vec();
-    stdin.take(plugin::rpc::MAX_MESSAGE as u64).read_to_end(&mut all)?;
+    let limit = plugin::rpc::MAX_MESSAGE - all.len();
+    stdin.take(limit as u64).read_to_end(&mut all)?;
     Ok(Cow::Owned(all))
 }
 
