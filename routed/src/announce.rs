@@ -18,7 +18,8 @@ use crate::{
 /// What the node announces from the first moment on.
 pub(crate) fn originated(config: &Config) -> Vec<(Prefix, Arc<Attrs>)> {
     let attrs = attrs();
-    let ranges = config.pods.iter().flat_map(|pods| &pods.prefixes);
+    let pools = config.pods.iter().flat_map(|pods| &pods.ipam.pools);
+    let ranges = pools.filter(|pool| pool.announce).flat_map(|pool| &pool.ranges);
     ranges.map(|range| (*range, Arc::clone(&attrs))).collect()
 }
 

@@ -55,6 +55,7 @@ use crate::{
 pub struct NodeHandle {
     inputs: mpsc::Sender<Input>,
     ranges: watch::Receiver<Vec<Prefix>>,
+    announced: watch::Receiver<Vec<Prefix>>,
 }
 
 /// The pump has ended: the daemon is stopping.
@@ -112,6 +113,12 @@ impl NodeHandle {
     #[must_use]
     pub fn ranges(&self) -> watch::Receiver<Vec<Prefix>> {
         self.ranges.clone()
+    }
+
+    /// Those of them that peers are told of. Always current.
+    #[must_use]
+    pub(crate) fn announced(&self) -> watch::Receiver<Vec<Prefix>> {
+        self.announced.clone()
     }
 
     /// Ranges that are no longer in the configuration, with the number of their leases.
@@ -255,7 +262,8 @@ impl NodeHandle {
     /// Asks a pump that has ended.
     #[cfg(test)]
     pub(crate) fn of_nobody() -> Self {
-        Self { inputs: mpsc::channel(1).0, ranges: watch::channel(Vec::new()).1 }
+        let none = || watch::channel(Vec::new()).1;
+        Self { inputs: mpsc::channel(1).0, ranges: none(), announced: none() }
     }
 
     /// What a look into the machine, between two events, shows.
@@ -327,10 +335,9 @@ pub fn spawn_with(
     let (events, event_queue) = mpsc::channel(QUEUE);
     let removals = pods::sweeper(events.clone(), fuse.clone())?;
     let (journal, memory) = Journal::open(journal);
-    let pools = settings.ipam.pools.iter();
-    let (ranges_out, ranges) =
-        watch::channel(pools.flat_map(|pool| pool.ranges.iter().copied()).collect());
     let pods = Pods::new(settings, memory);
+    let (ranges_out, ranges) = watch::channel(pods.ipam().prefixes().collect());
+    let (announced_out, announced) = watch::channel(pods.ipam().announced().collect());
     let (leash, slipped) = oneshot::channel::<()>();
     let (opened, is_open) = std::sync::mpsc::sync_channel(1);
     let (ended, end) = oneshot::channel::<()>();
@@ -353,7 +360,12 @@ pub fn spawn_with(
         };
         // If nobody waits for it, the leash has slipped.
         let _ = opened.send(Ok(()));
-        let pump = Pump::new(pods, journal, worker, Ends { ranges: ranges_out, removals });
+        let pump = Pump::new(
+            pods,
+            journal,
+            worker,
+            Ends { ranges: ranges_out, announced: announced_out, removals },
+        );
         let queues = Queues { inputs: input_queue, events: event_queue, jobs: job_queue };
         runtime.block_on(async {
             // A task: waking the future that a runtime blocks on takes a system call.
@@ -371,7 +383,7 @@ pub fn spawn_with(
         let _leash = leash;
         let _ = end.await;
     });
-    Ok((NodeHandle { inputs, ranges }, task))
+    Ok((NodeHandle { inputs, ranges, announced }, task))
 }
 
 /// Things waiting in front of the pump; more wait with whoever sends them.

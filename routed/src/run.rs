@@ -91,7 +91,7 @@ pub async fn run(path: PathBuf, mut config: Config) -> anyhow::Result<StopMode> 
     let links = kernel.links.clone();
     let _forwarding = kernel.spawn(best, &peering, node.as_ref(), &mut parts);
     if let Some(node) = node.clone() {
-        let announced = announce::follow(node.ranges(), peering.rib().clone());
+        let announced = announce::follow(node.announced(), peering.rib().clone());
         parts.spawn("the announcement of pod ranges", announced);
         let mtu = mtu::follow(links, peering.peers().clone(), node.clone());
         parts.spawn("the MTU of pods", mtu);

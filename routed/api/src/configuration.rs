@@ -63,7 +63,8 @@ pub struct BGPConfigurationSpec {
     /// Key of a node label with the node's own AS.
     #[serde(default, rename = "nodeASNumberLabel", skip_serializing_if = "Option::is_none")]
     pub node_as_number_label: Option<LabelKey>,
-    /// Every node has a session with every other; default: true unless there are routeReflectors.
+    /// Every node has a session with every other; default: true unless there are routeReflectors
+    /// or more than 120 nodes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node_to_node_mesh_enabled: Option<bool>,
     /// Nodes that pass on the routes of the others, in place of a full mesh.

@@ -7,10 +7,12 @@
 //! What is read of the text, and how a change of it takes effect, is the business of package `routed`:
 //! every rule of `routed.toml` thus holds for objects too.
 
+mod choose;
 mod objects;
 mod wanted;
 
 pub use self::{
-    objects::{Meta, Node, Objects, Pod},
-    wanted::{Block, Choice, Fault, Input, ObjectRef, Problem, Wanted},
+    choose::{ADDRESSES, Choice, POOLS, choose},
+    objects::{DRAIN, Meta, Node, Objects, Pod},
+    wanted::{Block, Fault, Input, ObjectRef, Problem, Wanted, passwords, wanted},
 };

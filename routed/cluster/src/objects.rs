@@ -63,6 +63,20 @@ pub struct Node {
     pub unschedulable: bool,
 }
 
+impl Node {
+    /// Others are to prefer other ways: it is cordoned, and [`DRAIN`] does not say otherwise.
+    pub(crate) fn is_drained(&self) -> bool {
+        match self.annotations.get(DRAIN).map(String::as_str) {
+            Some("true") => true,
+            Some("false") => false,
+            Some(_) | None => self.unschedulable,
+        }
+    }
+}
+
+/// Annotation of a node: `true` drains it though it is not cordoned, `false` keeps a cordoned one from it.
+pub const DRAIN: &str = "slash32.dev/drain";
+
 /// A pod of this node.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

@@ -29,7 +29,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use self::event::{Command, Event, Pool, Saved, Trouble};
+pub use self::{
+    event::{Command, Event, Pool, Saved, Trouble},
+    order::hash,
+};
 use self::{
     order::Order,
     state::{Block, Retry, Search, State},

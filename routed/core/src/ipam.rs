@@ -83,7 +83,7 @@ pub struct Ipam {
     settings: IpamSettings,
     ranges: Vec<Range>,
     /// Ranges of earlier settings in which addresses are leased that no range of these has.
-    former: Vec<Prefix>,
+    former: Vec<Former>,
     leases: BTreeMap<AttachmentId, Lease>,
     holders: BTreeMap<IpAddr, AttachmentId>,
     /// Counts what becomes idle, to keep the order within one moment.
@@ -124,8 +124,12 @@ impl Ipam {
             // They have shared no address so far, so they do not now.
             let _ = self.adopt(id, *lease);
         }
-        let known = before.prefixes().filter(|range| !self.has_range(*range));
-        self.former = known.collect();
+        let own = before
+            .ranges
+            .iter()
+            .map(|range| Former { prefix: range.prefix(), announced: before.is_announced(range) });
+        let known = own.chain(before.former.iter().copied());
+        self.former = known.filter(|former| !self.has_range(former.prefix)).collect();
         self.forget_former();
     }
 
@@ -267,12 +271,21 @@ impl Ipam {
 
     /// Ranges that are no longer in the configuration, with the number of their leases.
     pub fn former(&self) -> impl Iterator<Item = (Prefix, usize)> {
-        self.former.iter().map(|range| (*range, self.outside(*range).count()))
+        self.former.iter().map(|range| (range.prefix, self.outside(range.prefix).count()))
     }
 
     /// Every range, and every former one.
     pub fn prefixes(&self) -> impl Iterator<Item = Prefix> {
-        self.ranges.iter().map(Range::prefix).chain(self.former.iter().copied())
+        self.ranges.iter().map(Range::prefix).chain(self.former.iter().map(|range| range.prefix))
+    }
+
+    /// What peers are told of: ranges, former ones, and floating addresses that are leased.
+    pub fn announced(&self) -> impl Iterator<Item = Prefix> {
+        let own = self.ranges.iter().filter(|range| self.is_announced(range)).map(Range::prefix);
+        let former = self.former.iter().filter(|range| range.announced).map(|range| range.prefix);
+        // Most nodes have none; the others need not look at every lease.
+        let floating = self.settings.floating.iter().flat_map(|prefix| self.outside(*prefix));
+        own.chain(former).chain(floating.copied().map(Prefix::host))
     }
 
     /// Every open block.
@@ -290,19 +303,23 @@ impl Ipam {
         })
     }
 
+    fn is_announced(&self, range: &Range) -> bool {
+        self.settings.pools[range.pool].announce
+    }
+
     fn has_range(&self, prefix: Prefix) -> bool {
         self.ranges.iter().any(|range| range.prefix() == prefix)
     }
 
-    /// Addresses leased in a former range that are in none of the present ones.
-    fn outside(&self, former: Prefix) -> impl Iterator<Item = &IpAddr> {
-        let leased = self.holders.range(former.addr()..=last(former)).map(|(address, _)| address);
+    /// Addresses leased in this prefix that are in none of the ranges.
+    fn outside(&self, prefix: Prefix) -> impl Iterator<Item = &IpAddr> {
+        let leased = self.holders.range(prefix.addr()..=last(prefix)).map(|(address, _)| address);
         leased.filter(|address| self.range_of(**address).is_none())
     }
 
     fn forget_former(&mut self) {
         let mut former = mem::take(&mut self.former);
-        former.retain(|range| self.outside(*range).next().is_some());
+        former.retain(|range| self.outside(range.prefix).next().is_some());
         self.former = former;
     }
 
@@ -345,6 +362,9 @@ impl Ipam {
             range.and_then(|range| Some(Found::In(range, self.ranges[range].find(address)?)));
         if wish.delegated {
             return Ok(found.unwrap_or(Found::Outside(address)));
+        }
+        if range.is_none() && self.settings.floats(address) {
+            return Ok(Found::Outside(address));
         }
         match range.map(|range| &self.ranges[range]) {
             Some(range) if pool.is_none_or(|pool| pool == range.pool) => {
@@ -401,6 +421,14 @@ impl Ipam {
         });
         PoolUses(uses.map(|(_, used)| used).collect())
     }
+}
+
+/// A range of earlier settings.
+#[derive(Clone, Copy, Debug)]
+struct Former {
+    prefix: Prefix,
+    /// Whether peers were told of it, and still are.
+    announced: bool,
 }
 
 /// An address that can be had, and from where.

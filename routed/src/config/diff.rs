@@ -289,8 +289,9 @@ fn of_pods(old: Option<&Pods>, new: Option<&Pods>) -> Vec<Change> {
 
 fn pod_fields(pods: &Pods) -> Vec<Field<'_>> {
     let Pods { prefixes: _, ipam, mtu, guard, open_to_pods } = pods;
-    let IpamSettings { pools, reserved, cooldown } = ipam;
+    let IpamSettings { pools, reserved, floating, cooldown } = ipam;
     let cooldown = format!("{} s", cooldown.as_secs());
+    let silent = pools.iter().filter(|pool| !pool.announce);
     // Of pods that are made from now on.
     vec![
         Field::optional("mtu", Effect::None, mtu.as_ref()),
@@ -298,13 +299,15 @@ fn pod_fields(pods: &Pods) -> Vec<Field<'_>> {
         Field::new("open_to_pods", Effect::None, &listed(open_to_pods)),
         Field::new("cooldown", Effect::None, &cooldown),
         Field::new("reserved", Effect::None, &listed(reserved)),
+        Field::new("floating", Effect::Soft, &listed(floating)),
         Field::new("pools", Effect::None, &listed(pools.iter().map(pool))),
+        Field::new("pools, announce = false", Effect::Soft, &listed(silent.map(|pool| &pool.name))),
     ]
 }
 
-/// A pool without its ranges, which are compared one by one.
+/// A pool without its ranges, which are compared one by one, and without what peers are told of.
 fn pool(pool: &PoolSettings) -> String {
-    let PoolSettings { name, ranges: _, block_ipv4, block_ipv6 } = pool;
+    let PoolSettings { name, ranges: _, block_ipv4, block_ipv6, announce: _ } = pool;
     format!("{name} (blocks /{block_ipv4} and /{block_ipv6})")
 }
 

@@ -39,17 +39,20 @@ pub(super) fn read(root: &mut Section<'_, '_>, mode: Mode) -> Option<Pods> {
             name: None,
             ranges: ranges.iter().map(|range| range.value).collect(),
             blocks: blocks(section, (DEFAULT_BLOCK_IPV4, DEFAULT_BLOCK_IPV6)),
+            announce: true,
         };
         let defaults = first.blocks;
+        let has_own = !first.ranges.is_empty();
         let mut more = section.tables("pools", |section| {
             let name = section.required("name", "name = \"storage\"", value::name);
             let own = self::ranges(section);
             need_a_range(section);
             let pool = own.iter().map(|range| range.value).collect();
             ranges.extend(own);
-            Pool { name, ranges: pool, blocks: blocks(section, defaults) }
+            let blocks = blocks(section, defaults);
+            Pool { name, ranges: pool, blocks, announce: section.or("announce", true, value::flag) }
         });
-        check_names(section, &mut more);
+        check_names(section, &mut more, has_own);
         let six = ranges.iter().any(|range| range.value.family() == Family::Ipv6Unicast);
         let least = if six { LEAST_MTU_IPV6 } else { LEAST_MTU_IPV4 };
         let mtu = section.optional("mtu", value::number(least..=65_535));
@@ -58,17 +61,20 @@ pub(super) fn read(root: &mut Section<'_, '_>, mode: Mode) -> Option<Pods> {
             Ok(Duration::from_secs(seconds.into()))
         });
         let reserved = reserved(section, &ranges);
+        let floating = floating(section, &ranges);
         let guard = section.or("guard", true, value::flag);
         let open = section.list("open_to_pods", value::word(&["bgp", "http"], SERVICES));
         let open_to_pods = open.unwrap_or_default().into_iter().map(|at| at.value).collect();
         check_overlaps(section, &ranges);
-        if section.exists() {
+        if section.exists() && ranges.is_empty() {
             need_a_range(section);
         }
-        let pools = std::iter::once(first).chain(more).map(Pool::settings).collect();
+        // Without ranges of its own, the section is no pool if there are others.
+        let first = (has_own || more.is_empty()).then_some(first);
+        let pools = first.into_iter().chain(more).map(Pool::settings).collect();
         Pods {
             prefixes: ranges.into_iter().map(|range| range.value).collect(),
-            ipam: IpamSettings { pools, reserved, cooldown },
+            ipam: IpamSettings { pools, reserved, floating, cooldown },
             mtu: mtu.map(|mtu| mtu.value),
             guard,
             open_to_pods,
@@ -86,6 +92,7 @@ struct Pool {
     ranges: Vec<Prefix>,
     /// Lengths of IPv4 and IPv6 blocks.
     blocks: (u8, u8),
+    announce: bool,
 }
 
 impl Pool {
@@ -95,6 +102,7 @@ impl Pool {
             ranges: self.ranges,
             block_ipv4: self.blocks.0,
             block_ipv6: self.blocks.1,
+            announce: self.announce,
         }
     }
 }
@@ -119,12 +127,12 @@ fn need_a_range(section: &mut Section<'_, '_>) {
     }
 }
 
-/// Names are unique, and the first pool has one too.
-fn check_names(section: &mut Section<'_, '_>, pools: &mut [Pool]) {
+/// Names are unique, and the first pool has one too, if there is one besides these.
+fn check_names(section: &mut Section<'_, '_>, pools: &mut [Pool], has_first: bool) {
     for i in 0..pools.len() {
         let Some(name) = pools[i].name.clone() else { continue };
         let mut earlier = pools[..i].iter().filter_map(|pool| pool.name.as_ref());
-        if name.value == DEFAULT_POOL {
+        if has_first && name.value == DEFAULT_POOL {
             section.fault(name.place, Problem::FirstPoolsName(name.value));
         } else if let Some(first) = earlier.find(|earlier| earlier.value == name.value) {
             let first = first.place.clone();
@@ -149,6 +157,24 @@ fn reserved(section: &mut Section<'_, '_>, ranges: &[At<Prefix>]) -> Vec<Prefix>
     };
     let reserved = section.list("reserved", in_a_range).unwrap_or_default();
     reserved.into_iter().map(|at| at.value).collect()
+}
+
+/// Addresses that follow their pod. Those in a range of this node are leased from it anyway, so a prefix
+/// may cover one, but not lie inside.
+fn floating(section: &mut Section<'_, '_>, ranges: &[At<Prefix>]) -> Vec<Prefix> {
+    let floating = section.list("floating", address_or_prefix).unwrap_or_default();
+    for (i, At { value: prefix, place }) in floating.iter().enumerate() {
+        let twice = floating[..i]
+            .iter()
+            .find(|other| other.value.covers(*prefix) || prefix.covers(other.value));
+        if let Some(other) = twice {
+            let (this, first) = (*prefix, other.place.clone());
+            let problem = Problem::RangesOverlap { this, other: other.value, first };
+            section.fault(place.clone(), problem);
+        }
+    }
+    let inside = |prefix: &Prefix| ranges.iter().any(|range| range.value.covers(*prefix));
+    floating.into_iter().map(|at| at.value).filter(|prefix| !inside(prefix)).collect()
 }
 
 fn address_or_prefix(value: &toml::de::DeValue<'_>) -> Result<Prefix, Problem> {

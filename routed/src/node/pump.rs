@@ -42,6 +42,7 @@ pub(super) type Look = Box<dyn FnOnce(&Pods, Instant) + Send>;
 /// Where the pump's own things go.
 pub(super) struct Ends {
     pub(super) ranges: watch::Sender<Vec<Prefix>>,
+    pub(super) announced: watch::Sender<Vec<Prefix>>,
     pub(super) removals: mpsc::Sender<Removal>,
 }
 
@@ -63,6 +64,7 @@ struct Asked {
 pub(super) struct Pump {
     pods: Pods,
     ranges: watch::Sender<Vec<Prefix>>,
+    announced: watch::Sender<Vec<Prefix>>,
     journal: Journal,
     worker: Worker,
     jobs: VecDeque<Job>,
@@ -78,6 +80,7 @@ impl Pump {
         Self {
             pods,
             ranges: ends.ranges,
+            announced: ends.announced,
             journal,
             worker,
             jobs: VecDeque::new(),
@@ -160,12 +163,8 @@ impl Pump {
     fn handle(&mut self, event: Event) {
         self.pods.handle(event, Instant::now());
         self.carry_out();
-        let ranges: Vec<_> = self.pods.ipam().prefixes().collect();
-        self.ranges.send_if_modified(|published| {
-            let changed = *published != ranges;
-            *published = ranges;
-            changed
-        });
+        publish(&self.ranges, self.pods.ipam().prefixes());
+        publish(&self.announced, self.pods.ipam().announced());
     }
 
     fn carry_out(&mut self) {
@@ -307,6 +306,16 @@ fn log(notice: &Notice) {
             "a pod was attached again and found damaged; making it anew"
         ),
     }
+}
+
+/// Tells of the ranges if they are others.
+fn publish(to: &watch::Sender<Vec<Prefix>>, ranges: impl Iterator<Item = Prefix>) {
+    let ranges: Vec<_> = ranges.collect();
+    to.send_if_modified(|published| {
+        let changed = *published != ranges;
+        *published = ranges;
+        changed
+    });
 }
 
 /// From the first interface that is gone to tidying up: more are, and a pod that comes takes it along.

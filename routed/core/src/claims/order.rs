@@ -51,8 +51,10 @@ impl Order {
     }
 }
 
-/// FNV-1a of the words, mixed once more so that every bit counts.
-pub(super) fn hash(words: &[&str]) -> u64 {
+/// FNV-1a of the words, mixed once more so that every bit counts. Every node and every version must
+/// come to the same.
+#[must_use]
+pub fn hash(words: &[&str]) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     for octet in words.iter().flat_map(|word| word.bytes().chain([0])) {
         hash = (hash ^ u64::from(octet)).wrapping_mul(0x0100_0000_01b3);

@@ -11,11 +11,18 @@ pub struct IpamSettings {
     pub pools: Vec<PoolSettings>,
     /// Leased only to those who ask for exactly these addresses.
     pub reserved: Vec<Prefix>,
+    /// Outside of the ranges, and leased all the same to those who ask for exactly these: addresses that
+    /// follow their pod from node to node. One that is leased is announced by itself.
+    pub floating: Vec<Prefix>,
     /// How long an address is leased to nobody after its pod has gone.
     pub cooldown: Duration,
 }
 
 impl IpamSettings {
+    pub(super) fn floats(&self, address: IpAddr) -> bool {
+        self.floating.iter().any(|prefix| prefix.contains(address))
+    }
+
     pub(super) fn reserves(&self, address: IpAddr) -> bool {
         self.reserved.iter().any(|prefix| prefix.contains(address))
     }
@@ -32,4 +39,6 @@ pub struct PoolSettings {
     pub block_ipv4: u8,
     /// Length of IPv6 blocks, 112..=128.
     pub block_ipv6: u8,
+    /// Whether peers are told of its ranges.
+    pub announce: bool,
 }

@@ -19,8 +19,14 @@ fn settings(ranges: &[&str]) -> IpamSettings {
         ranges: ranges.iter().map(|range| range.parse().unwrap()).collect(),
         block_ipv4: 26,
         block_ipv6: 122,
+        announce: true,
     };
-    IpamSettings { pools: vec![pool], reserved: vec![], cooldown: Duration::ZERO }
+    IpamSettings {
+        pools: vec![pool],
+        reserved: vec![],
+        floating: Vec::new(),
+        cooldown: Duration::ZERO,
+    }
 }
 
 /// One pool without cooldown.
@@ -462,4 +468,45 @@ fn a_range_that_grows_takes_its_leases_along() {
     assert_eq!(ipam.ipam.former().next(), Some(("10.0.0.0/16".parse().unwrap(), 1)));
     ipam.release(&id(2)).unwrap();
     assert_eq!(ipam.ipam.former().count(), 0);
+}
+
+#[test]
+fn what_peers_are_told_of_leaves_out_pools_that_are_not_announced() {
+    let pools = |ranges: &[&str], announce| {
+        let mut settings = settings(ranges);
+        settings.pools[0].announce = announce;
+        settings
+    };
+    let told =
+        |ipam: &Book| ipam.ipam.announced().map(|range| range.to_string()).collect::<Vec<_>>();
+    let mut ipam = Book::new(pools(&["10.0.0.0/24"], false));
+    assert_eq!((told(&ipam), ipam.ipam.prefixes().count()), (vec![], 1));
+    v4(&mut ipam, 1);
+    ipam.ipam.reconfigure(pools(&["10.0.1.0/24"], true));
+    v4(&mut ipam, 2);
+    assert_eq!(told(&ipam), ["10.0.1.0/24"], "a former range stays as it was");
+    ipam.ipam.reconfigure(pools(&["10.0.2.0/24"], true));
+    assert_eq!(told(&ipam), ["10.0.2.0/24", "10.0.1.0/24"]);
+    ipam.ipam.reconfigure(pools(&["10.0.2.0/24", "10.0.1.0/24"], false));
+    assert!(told(&ipam).is_empty());
+}
+
+#[test]
+fn floating_addresses_are_leased_on_request_and_announced_while_they_are() {
+    let mut settings = settings(&["10.0.0.0/24"]);
+    settings.floating = vec!["10.0.9.0/30".parse().unwrap(), "10.0.0.0/23".parse().unwrap()];
+    let mut ipam = Book::new(settings.clone());
+    let told =
+        |ipam: &Book| ipam.ipam.announced().map(|range| range.to_string()).collect::<Vec<_>>();
+    assert!(ipam.lease(&id(1), &[ip("10.0.8.1")]).is_err());
+    ipam.lease(&id(1), &[ip("10.0.9.1")]).unwrap();
+    ipam.lease(&id(2), &[ip("10.0.0.7")]).unwrap();
+    assert_eq!(told(&ipam), ["10.0.0.0/24", "10.0.9.1/32"], "one of a range needs no more");
+    assert!(matches!(ipam.lease(&id(3), &[ip("10.0.9.1")]), Err(LeaseError::Taken { .. })));
+    ipam.ipam.reconfigure(settings);
+    assert_eq!(told(&ipam), ["10.0.0.0/24", "10.0.9.1/32"]);
+    assert_eq!(ipam.ipam.prefixes().count(), 1, "it is no range");
+    ipam.release(&id(1)).unwrap();
+    assert_eq!(told(&ipam), ["10.0.0.0/24"]);
+    assert_eq!(v4(&mut ipam, 4), "10.0.0.8", "nobody gets one by chance");
 }

@@ -176,6 +176,15 @@ fn a_default_for_peers_is_a_change_of_those_that_take_it_over() {
 }
 
 #[test]
+fn what_peers_are_told_of_is_evaluated_anew() {
+    let pool = "[[pods.pools]]\nname = \"storage\"\nipv4 = [\"10.245.1.0/24\"]\n";
+    let with = |more: &str| config(&format!("{BEFORE}{pool}{more}"));
+    let changes = between(&with(""), &with("announce = false\n"));
+    let changes: Vec<_> = changes.iter().map(ToString::to_string).collect();
+    assert_eq!(changes, ["pods.pools, announce = false: none -> storage (soft)"]);
+}
+
+#[test]
 fn ranges_of_pods_come_and_go_one_by_one() {
     let edit = ("[\"10.244.1.0/24\", \"10.244.2.0/24\"]", "[\"10.244.2.0/24\", \"10.244.3.0/24\"]");
     assert_eq!(

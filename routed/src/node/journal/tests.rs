@@ -15,9 +15,10 @@ fn ipam() -> Ipam {
         ranges: vec!["10.0.0.0/24".parse().unwrap()],
         block_ipv4: 26,
         block_ipv6: 122,
+        announce: true,
     };
     let cooldown = Duration::from_secs(30);
-    Ipam::new(IpamSettings { pools: vec![pool], reserved: vec![], cooldown })
+    Ipam::new(IpamSettings { pools: vec![pool], reserved: vec![], floating: Vec::new(), cooldown })
 }
 
 fn id(number: usize) -> AttachmentId {

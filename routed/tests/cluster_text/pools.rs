@@ -1,0 +1,149 @@
+//! IPPools with the node's blocks, IPReservations, and the node's own ranges.
+
+use bgp::prefix::Prefix;
+use routed::config::Pods;
+use routed_core::claims;
+use serde_json::json;
+
+use super::cluster::Cluster;
+
+fn prefixes(texts: &[&str]) -> Vec<Prefix> {
+    texts.iter().map(|text| text.parse().expect("a prefix")).collect()
+}
+
+fn pods(cluster: &Cluster) -> Pods {
+    cluster.config().pods.expect("a node with pods")
+}
+
+#[test]
+fn blocks_become_ranges_of_their_pools() {
+    let mut cluster = Cluster::new();
+    cluster.add("IPPool", "four", &json!({"cidr": "10.244.0.0/16", "blockSize": 27}));
+    cluster.add("IPPool", "six", &json!({"cidr": "fd00:10::/64", "disableBGPExport": true}));
+    cluster.add("IPPool", "empty", &json!({"cidr": "10.245.0.0/16"}));
+    for (pool, block) in
+        [("four", "10.244.3.0/27"), ("four", "10.244.9.32/27"), ("six", "fd00:10::40/122")]
+    {
+        cluster.block(pool, block);
+    }
+    let pools = pods(&cluster).ipam.pools;
+    let pools: Vec<_> = pools.iter().filter(|pool| !pool.ranges.is_empty()).collect();
+    assert_eq!(pools[0].ranges, prefixes(&["10.244.3.0/27", "10.244.9.32/27"]));
+    assert_eq!((&*pools[0].name, pools[0].block_ipv4, pools[0].announce), ("four", 27, true));
+    assert_eq!(pools[1].ranges, prefixes(&["fd00:10::40/122"]));
+    assert_eq!((&*pools[1].name, pools[1].block_ipv6, pools[1].announce), ("six", 122, false));
+}
+
+#[test]
+fn the_node_claims_of_pools_that_are_for_it_and_not_disabled() {
+    let mut cluster = Cluster::new();
+    cluster.add("IPPool", "four", &json!({"cidr": "10.244.0.0/16"}));
+    cluster.add("IPPool", "six", &json!({"cidr": "fd00:10::/64", "blockSize": 120}));
+    cluster.add("IPPool", "old", &json!({"cidr": "10.245.0.0/16", "disabled": true}));
+    let rack = json!({"matchLabels": {"rack": "2"}});
+    cluster.add("IPPool", "theirs", &json!({"cidr": "10.246.0.0/16", "nodeSelector": rack}));
+    let pool = |name: &str, cidr: &str, block, spare| claims::Pool {
+        name: name.to_owned(),
+        cidr: cidr.parse().unwrap(),
+        block,
+        spare,
+    };
+    let ours = [
+        pool("four", "10.244.0.0/16", 26, 1),
+        pool("old", "10.245.0.0/16", 26, 0),
+        pool("six", "fd00:10::/64", 120, 1),
+    ];
+    assert_eq!(cluster.wanted().pools, ours);
+    cluster.label("n1", "rack", "2");
+    assert_eq!(cluster.wanted().pools.len(), 4);
+}
+
+#[test]
+fn of_two_pools_that_overlap_the_older_one_counts() {
+    let mut cluster = Cluster::new();
+    cluster.add("IPPool", "b", &json!({"cidr": "10.244.0.0/16"}));
+    cluster.add("IPPool", "a", &json!({"cidr": "10.244.128.0/17"}));
+    let words = ["10.244.0.0/16", "IPPool/a", "which is older"];
+    cluster.assert_problem(("IPPool", "b"), "Overlap", &words);
+    cluster.add_at("IPPool", "b", "2026-10-01T00:00:00Z", &json!({"cidr": "10.244.0.0/16"}));
+    cluster.assert_problem(("IPPool", "a"), "Overlap", &["IPPool/b"]);
+    let names: Vec<_> = cluster.wanted().pools.into_iter().map(|pool| pool.name).collect();
+    assert_eq!(names, ["b"]);
+    // What pods have addresses of stays, whatever became of the pool.
+    cluster.block("a", "10.244.200.0/26");
+    cluster.block("gone", "10.9.0.0/26");
+    assert_eq!(pods(&cluster).prefixes, prefixes(&["10.244.200.0/26", "10.9.0.0/26"]));
+}
+
+#[test]
+fn pools_that_are_wrong_past_the_schema_are_not_claimed_of() {
+    for (spec, words) in [
+        (json!({"cidr": "10.244.0.1/16"}), ["spec.cidr: ", "10.244.0.1/16"]),
+        (json!({"cidr": "10.244.0.0/28"}), ["spec.cidr: ", "smaller than one block"]),
+        (json!({"cidr": "10.244.0.0/16", "blockSize": 8}), ["spec.blockSize: ", "16 to 32"]),
+        (json!({"cidr": "169.254.0.0/16"}), ["spec.cidr: ", "link-local"]),
+    ] {
+        let mut cluster = Cluster::new();
+        cluster.add("IPPool", "p", &spec);
+        cluster.assert_problem(("IPPool", "p"), "Invalid", &words);
+        assert!(cluster.wanted().pools.is_empty());
+    }
+}
+
+#[test]
+fn a_block_that_cannot_be_a_range_costs_that_block_alone() {
+    let mut cluster = Cluster::new();
+    cluster.add("IPPool", "p", &json!({"cidr": "10.244.0.0/16"}));
+    for block in ["10.244.1.0/26", "10.244.1.0/27", "10.244.2.0/26"] {
+        cluster.block("p", block);
+    }
+    assert_eq!(pods(&cluster).prefixes, prefixes(&["10.244.1.0/26", "10.244.2.0/26"]));
+    cluster.assert_problem(("IPPool", "p"), "Invalid", &["spec.cidr: ", "10.244.1.0/27"]);
+}
+
+#[test]
+fn reservations_hold_in_the_blocks_of_this_node() {
+    let mut cluster = Cluster::new();
+    cluster.add("IPPool", "p", &json!({"cidr": "10.244.0.0/16"}));
+    cluster.block("p", "10.244.1.0/26");
+    cluster.block("p", "10.244.2.0/26");
+    cluster.add("IPReservation", "wide", &json!({"reservedCIDRs": ["10.244.2.0/24"]}));
+    let some = json!({"reservedCIDRs": ["10.244.1.10", "10.244.9.1", "10.244.1.16/28", "x"]});
+    cluster.add("IPReservation", "some", &some);
+    let reserved = prefixes(&["10.244.1.10/32", "10.244.1.16/28", "10.244.2.0/26"]);
+    assert_eq!(pods(&cluster).ipam.reserved, reserved);
+    // Those of other nodes follow their pods here.
+    assert_eq!(pods(&cluster).ipam.floating, prefixes(&["10.244.2.0/24", "10.244.9.1/32"]));
+    cluster.assert_problem(
+        ("IPReservation", "some"),
+        "Invalid",
+        &["spec.reservedCIDRs: ", "\"x\""],
+    );
+    cluster.base = "[pods]\nreserved = [\"10.244.1.1\"]\n".to_owned();
+    assert_eq!(pods(&cluster).ipam.reserved, prefixes(&["10.244.1.1/32"]));
+    cluster.assert_problem(("IPReservation", "wide"), "Overridden", &["remove it there"]);
+}
+
+#[test]
+fn without_a_pool_for_it_the_node_has_its_own_ranges() {
+    let mut cluster = Cluster::new();
+    let ranges = prefixes(&["10.244.1.0/24", "fd00:10:1::/64", "169.254.0.0/24"]);
+    cluster.objects.nodes.get_mut("n1").unwrap().pod_cidrs = ranges;
+    assert_eq!(pods(&cluster).prefixes, prefixes(&["10.244.1.0/24", "fd00:10:1::/64"]));
+    cluster.assert_problem(("Node", "n1"), "Invalid", &["spec.podCIDRs: ", "169.254.0.0/24"]);
+    let rack = json!({"matchLabels": {"rack": "2"}});
+    cluster.add("IPPool", "theirs", &json!({"cidr": "10.246.0.0/16", "nodeSelector": rack}));
+    assert_eq!(pods(&cluster).prefixes.len(), 2, "a pool of other nodes changes nothing");
+    cluster.add("IPPool", "ours", &json!({"cidr": "10.247.0.0/16"}));
+    assert!(cluster.config().pods.is_none(), "its blocks are still to come");
+}
+
+#[test]
+fn a_reflector_has_no_pods() {
+    let mut cluster = Cluster::new();
+    cluster.base = "[node]\nmode = \"speaker\"\n".to_owned();
+    cluster.add("IPPool", "p", &json!({"cidr": "10.244.0.0/16"}));
+    cluster.block("p", "10.244.1.0/26");
+    let wanted = cluster.wanted();
+    assert!(wanted.pools.is_empty() && cluster.config().pods.is_none());
+}
