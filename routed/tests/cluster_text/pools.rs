@@ -139,6 +139,22 @@ fn without_a_pool_for_it_the_node_has_its_own_ranges() {
 }
 
 #[test]
+fn nat_is_in_force_or_the_pool_says_that_it_is_not() {
+    let mut cluster = Cluster::new();
+    cluster.add("IPPool", "p", &json!({"cidr": "10.244.0.0/16", "natOutgoing": true}));
+    cluster.add("IPPool", "q", &json!({"cidr": "fd00:10::/64"}));
+    cluster.block("p", "10.244.1.0/26");
+    cluster.block("gone", "10.9.0.0/26");
+    let text = cluster.wanted().text;
+    let all = "cluster_ranges = [\"10.244.0.0/16\", \"fd00:10::/64\", \"10.9.0.0/26\"]";
+    let in_force = text.contains("nat_outgoing = true") && text.contains(all);
+    let problems = cluster.problems("IPPool", "p");
+    let told = problems.iter().any(|problem| problem.message.starts_with("spec.natOutgoing: "));
+    assert!(in_force != told, "{problems:?}\n{text}");
+    assert_eq!(pods(&cluster).prefixes, prefixes(&["10.244.1.0/26", "10.9.0.0/26"]));
+}
+
+#[test]
 fn a_reflector_has_no_pods() {
     let mut cluster = Cluster::new();
     cluster.base = "[node]\nmode = \"speaker\"\n".to_owned();

@@ -154,6 +154,7 @@ fn pool() -> BoxedStrategy<Value> {
         ("nodeSelector", maybe(selector())),
         ("disabled", maybe(flag())),
         ("disableBGPExport", maybe(flag())),
+        ("natOutgoing", maybe(flag())),
     ])
 }
 

@@ -128,8 +128,36 @@ pub(super) fn write(input: &Input<'_>, base: &Base<'_>, draft: &mut Draft<'_>) -
     if given || !ranges.is_empty() {
         write_floating(input, base, draft, &pools, &mut keys);
     }
+    write_cluster_ranges(input, base, draft, (&pools, &ranges), &mut keys);
     write_pools(input, draft, &pools);
     keys
+}
+
+/// The part of a pool that translates addresses, without which its pods have theirs all the same.
+fn nat_part(pool: &str) -> Part {
+    Part::of("IPPool", pool, "spec.natOutgoing")
+}
+
+/// Where pods see each other's own addresses: every pool of the cluster, and what else the node has.
+fn write_cluster_ranges(
+    input: &Input<'_>,
+    base: &Base<'_>,
+    draft: &Draft<'_>,
+    (pools, ranges): (&[Usable<'_>], &[Prefix]),
+    keys: &mut Table,
+) {
+    let has_block = |pool: &&Usable<'_>| input.blocks.iter().any(|block| block.pool == pool.name);
+    let translated = pools.iter().filter(has_block).filter(|pool| pool.spec.nat_outgoing);
+    let mut parts = translated.map(|pool| nat_part(pool.name));
+    let Some(part) = parts.find(|part| !draft.is_left_out(part)) else { return };
+    if base.has("pods", "cluster_ranges") {
+        return;
+    }
+    let mut all: Vec<Prefix> = pools.iter().map(|pool| pool.cidr).collect();
+    let others = ranges.iter().filter(|range| !pools.iter().any(|pool| pool.cidr.covers(**range)));
+    all.extend(others);
+    let all = Value::list(all.into_iter().map(Value::shown));
+    keys.set_of(part, "cluster_ranges", all, "spec.natOutgoing");
 }
 
 fn block_part(pool: &str, block: Prefix) -> Part {
@@ -278,6 +306,10 @@ fn write_pools(input: &Input<'_>, draft: &mut Draft<'_>, pools: &[Usable<'_>]) {
         let object = input.objects.pools.get(name);
         if object.is_some_and(|pool| pool.spec.disable_bgp_export) {
             table.set("announce", false, "spec.disableBGPExport");
+        }
+        let nat = nat_part(name);
+        if object.is_some_and(|pool| pool.spec.nat_outgoing) && !draft.is_left_out(&nat) {
+            table.set_of(nat, "nat_outgoing", true.into(), "spec.natOutgoing");
         }
         draft.tables.push(table);
     }
