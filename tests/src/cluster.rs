@@ -22,11 +22,15 @@ use tempfile::TempDir;
 
 /// An API server with etcd.
 pub struct Cluster {
-    /// Stands before `folder`, and so is dropped first: what runs there ends before it is gone.
-    servers: Vec<Server>,
+    /// Stand before `folder`, and so are dropped first: what runs there ends before it is gone.
+    api_server: Option<Server>,
+    etcd: Option<Server>,
     folder: TempDir,
     assets: PathBuf,
+    /// Of the API server.
     port: u16,
+    /// Of etcd, for the API server.
+    etcd_port: u16,
 }
 
 /// What `kubectl` made of a call.
@@ -52,14 +56,25 @@ impl Cluster {
         static SHARED: Mutex<Weak<Cluster>> = Mutex::new(Weak::new());
         let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
         shared.upgrade().unwrap_or_else(|| {
-            let cluster = Arc::new(Self::start());
-            let manifest = cluster.path("crds.yaml");
-            fs::write(&manifest, routed_api::manifest()).expect("write the manifest");
-            cluster.must(&["apply", "--server-side", "-f", &manifest.display().to_string()]);
-            cluster.must(&["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"]);
+            let cluster = Arc::new(Self::with_our_kinds());
             *shared = Arc::downgrade(&cluster);
             cluster
         })
+    }
+
+    /// A cluster of one's own that knows our objects.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start.
+    #[must_use]
+    pub fn with_our_kinds() -> Self {
+        let cluster = Self::start();
+        let manifest = cluster.path("crds.yaml");
+        fs::write(&manifest, routed_api::manifest()).expect("write the manifest");
+        cluster.must(&["apply", "--server-side", "-f", &manifest.display().to_string()]);
+        cluster.must(&["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"]);
+        cluster
     }
 
     /// A cluster of one's own, which does not know our objects yet.
@@ -72,12 +87,33 @@ impl Cluster {
         let assets = assets();
         let folder = tempfile::tempdir().expect("a temporary folder");
         let [client, peer, port] = free_ports();
-        let mut cluster = Self { servers: Vec::new(), folder, assets, port };
-        cluster.start_etcd(client, peer);
-        cluster.start_api_server(client);
-        cluster.write_kubeconfig();
-        cluster.wait_until_ready();
+        let (api_server, etcd, etcd_port) = (None, None, client);
+        let mut cluster = Self { api_server, etcd, folder, assets, port, etcd_port };
+        cluster.etcd = Some(cluster.start_etcd(peer));
+        cluster.start_api_server();
         cluster
+    }
+
+    /// Kills the API server; etcd keeps what there is.
+    pub fn stop_api_server(&mut self) {
+        self.api_server = None;
+    }
+
+    /// Starts it, at the same place, and waits until it is ready.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start.
+    pub fn start_api_server(&mut self) {
+        self.api_server = Some(self.spawn_api_server());
+        self.write_kubeconfig();
+        self.wait_until_ready();
+    }
+
+    /// Where the API server listens, on loopback.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.port
     }
 
     /// A file of the cluster's own.
@@ -150,8 +186,8 @@ impl Cluster {
         self.kubectl_with(&["create", "-f", "-"], yaml)
     }
 
-    fn start_etcd(&mut self, client: u16, peer: u16) {
-        let client = format!("http://127.0.0.1:{client}");
+    fn start_etcd(&self, peer: u16) -> Server {
+        let client = format!("http://127.0.0.1:{}", self.etcd_port);
         let peer = format!("http://127.0.0.1:{peer}");
         let data = self.path("etcd");
         let arguments = [
@@ -162,17 +198,17 @@ impl Cluster {
             format!("--initial-advertise-peer-urls={peer}"),
             format!("--initial-cluster=default={peer}"),
         ];
-        self.spawn("etcd", &arguments);
+        self.spawn("etcd", &arguments)
     }
 
-    fn start_api_server(&mut self, etcd: u16) {
+    fn spawn_api_server(&self) -> Server {
         let key = self.path("service-account.key");
         make_key(&key);
         let tokens = self.path("tokens.csv");
         fs::write(&tokens, format!("{TOKEN},admin,admin,system:masters\n")).expect("write tokens");
         let key = key.display();
         let arguments = [
-            format!("--etcd-servers=http://127.0.0.1:{etcd}"),
+            format!("--etcd-servers=http://127.0.0.1:{}", self.etcd_port),
             format!("--secure-port={}", self.port),
             "--bind-address=127.0.0.1".to_owned(),
             "--advertise-address=127.0.0.1".to_owned(),
@@ -188,13 +224,14 @@ impl Cluster {
             // It would wait for service accounts that nobody makes here.
             "--disable-admission-plugins=ServiceAccount".to_owned(),
         ];
-        self.spawn("kube-apiserver", &arguments);
+        self.spawn("kube-apiserver", &arguments)
     }
 
     /// An own thread starts the program and outlives it, since the kernel ends what a thread has
     /// started with the thread.
-    fn spawn(&mut self, program: &str, arguments: &[String]) {
-        let log = File::create(self.path(program).with_extension("log")).expect("a log");
+    fn spawn(&self, program: &str, arguments: &[String]) -> Server {
+        let log = self.path(program).with_extension("log");
+        let log = File::options().create(true).append(true).open(log).expect("a log");
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL"]).arg(self.assets.join(program)).args(arguments);
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("a log")).stderr(log);
@@ -204,7 +241,7 @@ impl Cluster {
         start.recv().expect("the thread says so").unwrap_or_else(|error| {
             panic!("cannot start {program}: {error}; setpriv is in Debian's package util-linux")
         });
-        self.servers.push(Server { end: Some(end), thread: Some(thread) });
+        Server { end: Some(end), thread: Some(thread) }
     }
 
     fn write_kubeconfig(&self) {
@@ -224,7 +261,8 @@ impl Cluster {
     fn wait_until_ready(&self) {
         let deadline = Instant::now() + PATIENCE;
         let mut last = "nothing listens".to_owned();
-        while Instant::now() < deadline && self.servers.iter().all(Server::runs) {
+        let run = || self.api_server.iter().chain(&self.etcd).all(Server::runs);
+        while Instant::now() < deadline && run() {
             if TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok() {
                 let said = self.kubectl(&["get", "--raw", "/readyz"]);
                 if said.good && said.out.trim() == "ok" {

@@ -4,15 +4,28 @@
 //! `routed.toml`. Out: the text of the `routed.toml` that both together come to ([`Wanted`]), and for
 //! each object whether it could be heeded.
 //!
+//! What talks to the API server: [`Watch`] keeps the objects current, [`ClaimsHandle`] is the way to the
+//! node's claims of blocks, and [`Store`] keeps both for a start while the API server is down.
+//!
 //! What is read of the text, and how a change of it takes effect, is the business of package `routed`:
 //! every rule of `routed.toml` thus holds for objects too.
 
 mod choose;
+mod claiming;
+mod client;
+mod failure;
 mod objects;
+mod store;
 mod wanted;
+mod watch;
 
 pub use self::{
     choose::{ADDRESSES, Choice, POOLS, choose},
+    claiming::{Blocks, ClaimsHandle},
+    client::{Access, AccessError, connect, node_name},
+    failure::Failure,
     objects::{DRAIN, Meta, Node, Objects, Pod},
+    store::Store,
     wanted::{Block, Fault, Input, ObjectRef, Problem, Wanted, passwords, wanted},
+    watch::{Connection, Known, Watch},
 };

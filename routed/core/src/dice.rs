@@ -4,14 +4,17 @@ use std::time::Duration;
 
 /// See the module.
 #[derive(Clone, Debug)]
-pub(crate) struct Dice(u64);
+pub struct Dice(u64);
 
 impl Dice {
-    pub(crate) const fn new(seed: u64) -> Self {
+    /// The same seed gives the same times.
+    #[must_use]
+    pub const fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    pub(crate) const fn number(&mut self) -> u64 {
+    /// Any number.
+    pub const fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -19,12 +22,14 @@ impl Dice {
         z ^ (z >> 31)
     }
 
-    pub(crate) fn up_to(&mut self, most: Duration) -> Duration {
+    /// From nothing to this.
+    pub fn up_to(&mut self, most: Duration) -> Duration {
         let high = u32::try_from(self.number() >> 32).expect("32 bits are left");
         most.mul_f64(f64::from(high) / f64::from(u32::MAX))
     }
 
-    pub(crate) fn between(&mut self, least: Duration, most: Duration) -> Duration {
+    /// From `least` to `most`, which is not less.
+    pub fn between(&mut self, least: Duration, most: Duration) -> Duration {
         least + self.up_to(most - least)
     }
 }

@@ -7,9 +7,8 @@
 pub mod attachment;
 pub mod bfd;
 pub mod claims;
+pub mod dice;
 pub mod fib;
 pub mod ipam;
 pub mod pod;
 pub mod ra;
-
-mod dice;
