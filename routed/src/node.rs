@@ -117,7 +117,7 @@ impl NodeHandle {
 
     /// Those of them that peers are told of. Always current.
     #[must_use]
-    pub(crate) fn announced(&self) -> watch::Receiver<Vec<Prefix>> {
+    pub fn announced(&self) -> watch::Receiver<Vec<Prefix>> {
         self.announced.clone()
     }
 

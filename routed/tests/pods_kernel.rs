@@ -36,6 +36,8 @@ mod guard;
 mod host;
 #[path = "pods_kernel/lifecycle.rs"]
 mod lifecycle;
+#[path = "pods_kernel/ranges.rs"]
+mod ranges;
 
 use host::{Host, Pod, attach, on_a_host};
 use lifecycle::leased as leased_in_time;
