@@ -19,6 +19,8 @@ use crate::enter::command;
 use crate::fault;
 use crate::speaker::{Program, Ready, Setup};
 
+mod scheduling;
+
 /// Starts all programs of a router and waits until each answers.
 pub(crate) fn start(setup: &Setup, bin_dir: &Path) -> Result<()> {
     // Away from the caller's terminal, so that closing it ends no daemon.
@@ -88,7 +90,8 @@ fn start_one(program: &Program, bin_dir: &Path) -> Result<()> {
         .spawn()
         .with_context(|| format!("cannot start {}", program.name))?;
     fs::write(pid_file(program), format!("{}\n", child.id()))?;
-    wait_ready(program, &mut child, bin_dir)
+    wait_ready(program, &mut child, bin_dir)?;
+    program.urgent.map_or(Ok(()), |urgent| scheduling::raise(child.id(), urgent))
 }
 
 /// The supervisor, which starts daemons while a lab is raised, blocks the signals that it polls;

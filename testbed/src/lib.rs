@@ -14,6 +14,7 @@ mod lab;
 mod netlink;
 mod ping;
 mod pod;
+mod real_time;
 mod registry;
 mod show;
 pub mod speaker;

@@ -44,6 +44,19 @@ pub struct Program {
     pub optional: bool,
     /// How one sees that it answers; what comes next waits for it.
     pub ready: Option<Ready>,
+    /// What of it must not wait for a processor.
+    pub urgent: Option<Urgent>,
+}
+
+/// The threads of a program that serve BFD. Routers serve it by hardware or ahead of all else; here,
+/// where a whole fabric shares a machine, they would wait behind others, and a router that is alive
+/// would count as dead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Urgent {
+    /// All: it does nothing else.
+    Whole,
+    /// The only one beside the main thread.
+    SecondThread,
 }
 
 /// The sign that a program answers.
@@ -140,7 +153,7 @@ pub fn setup(topology: &Topology, router: &Router) -> Setup {
 impl Program {
     fn new(name: &str, argv: &[&str]) -> Self {
         let argv = argv.iter().map(ToString::to_string).collect();
-        Self { name: name.into(), argv, optional: false, ready: None }
+        Self { name: name.into(), argv, optional: false, ready: None, urgent: None }
     }
 
     fn ready_with(self, socket: &str) -> Self {
@@ -150,6 +163,10 @@ impl Program {
     fn ready_when(self, argv: &[&str]) -> Self {
         let argv = argv.iter().map(ToString::to_string).collect();
         Self { ready: Some(Ready::Command(argv)), ..self }
+    }
+
+    fn urgent(self, urgent: Option<Urgent>) -> Self {
+        Self { urgent, ..self }
     }
 
     fn optional(self) -> Self {
@@ -163,7 +180,7 @@ fn own_program(router: &Router) -> Setup {
         Some(first) => {
             let name = first.rsplit('/').next().unwrap_or(first).to_owned();
             let argv = router.command.clone();
-            vec![Program { name, argv, optional: false, ready: None }]
+            vec![Program { name, argv, optional: false, ready: None, urgent: None }]
         }
     };
     Setup { programs, ..Setup::default() }

@@ -230,6 +230,40 @@ fn bird_and_frr_find_each_other_and_their_routes_reach_the_kernel() {
     assert!(String::from_utf8_lossy(&again.stderr).contains("zebra runs already"));
 }
 
+/// A router that is alive must not count as dead because its BFD waits for a processor.
+#[test]
+fn bfd_of_bird_and_frr_runs_ahead_of_all_else() {
+    if !Uid::effective().is_root() {
+        eprintln!("NOT TESTED: only root may make threads real-time");
+        return;
+    }
+    let home = Home::new();
+    let topology = format!("bfd = {{ interval = 300, multiplier = 3 }}\n{SPEAKERS}");
+    home.ok(&["up", &home.topology(&topology)]);
+
+    // Of each thread: is it the main one, and is its policy SCHED_FIFO (1)?
+    let threads = |router: &str, daemon: &str| {
+        let script = format!(
+            "for task in /proc/$(cat /run/testbed/{daemon}.pid)/task/*; do \
+             echo $(basename $task) $(sed 's/.*) //' $task/stat | cut -d' ' -f39); done"
+        );
+        let pid = home.ok(&["exec", router, "cat", &format!("/run/testbed/{daemon}.pid")]);
+        let printed = home.ok(&["exec", router, "sh", "-c", &script]);
+        let of_line = |line: &str| {
+            let (thread, policy) = line.split_once(' ').unwrap();
+            (thread == pid.trim(), policy == "1")
+        };
+        printed.lines().map(of_line).collect::<Vec<_>>()
+    };
+    let bfdd = threads("tor1", "bfdd");
+    assert!(!bfdd.is_empty() && bfdd.iter().all(|(_, urgent)| *urgent), "{bfdd:?}");
+    let bgpd = threads("tor1", "bgpd");
+    assert!(bgpd.iter().all(|(_, urgent)| !urgent), "{bgpd:?}");
+    let bird = threads("node1", "bird");
+    assert_eq!(bird.len(), 2, "BIRD 2 has one thread beside the main one: {bird:?}");
+    assert!(bird.iter().all(|(main, urgent)| main != urgent), "{bird:?}");
+}
+
 #[test]
 fn an_ordinary_user_has_labs_as_well() {
     let Some(home) = Home::of_ordinary_user() else {

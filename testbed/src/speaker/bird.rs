@@ -4,7 +4,9 @@ use std::fmt::Write;
 
 use ipnetwork::IpNetwork;
 
-use super::{Client, File, HOLD_TIME, KEEPALIVE_TIME, Program, Session, Setup, client, own_words};
+use super::{
+    Client, File, HOLD_TIME, KEEPALIVE_TIME, Program, Session, Setup, Urgent, client, own_words,
+};
 use crate::topology::{Bfd, Neighbour, Role, Router, Topology};
 
 pub(super) fn setup(topology: &Topology, router: &Router) -> Setup {
@@ -13,7 +15,7 @@ pub(super) fn setup(topology: &Topology, router: &Router) -> Setup {
     // -R: a start is a restart, which waits for its neighbours before it changes kernel routes.
     let argv = ["bird", "-f", "-c", CONFIG, "-s", CONTROL, "-R"];
     let argv = if router.graceful_restart { &argv[..] } else { &argv[..6] };
-    let run = Program::new("bird", argv);
+    let run = Program::new("bird", argv).urgent(topology.bfd.map(|_| Urgent::SecondThread));
     Setup {
         files: vec![File { path: CONFIG.into(), text }],
         // It makes its socket before it reads its configuration, so the socket tells nothing.

@@ -4,7 +4,9 @@ use std::fmt::Write;
 
 use ipnetwork::IpNetwork;
 
-use super::{Client, File, HOLD_TIME, KEEPALIVE_TIME, Program, Session, Setup, client, own_words};
+use super::{
+    Client, File, HOLD_TIME, KEEPALIVE_TIME, Program, Session, Setup, Urgent, client, own_words,
+};
 use crate::topology::{Bfd, Neighbour, Router, Topology};
 
 pub(super) fn setup(topology: &Topology, router: &Router) -> Setup {
@@ -16,7 +18,7 @@ pub(super) fn setup(topology: &Topology, router: &Router) -> Setup {
         Program::new(name, &argv).ready_with(&format!("/run/frr/{name}.vty"))
     };
     // Only where it is asked for: it is one more process for each router.
-    let bfdd = conf.contains("bfd").then(|| daemon("bfdd"));
+    let bfdd = conf.contains("bfd").then(|| daemon("bfdd").urgent(Some(Urgent::Whole)));
     let mut zebra = daemon("zebra");
     if router.graceful_restart {
         // Kernel routes stay when it ends, and for two minutes after it has started again.
@@ -68,6 +70,7 @@ fn text(topology: &Topology, router: &Router) -> String {
          no bgp default ipv4-unicast\n \
          no bgp network import-check\n \
          bgp bestpath as-path multipath-relax\n \
+         bgp suppress-fib-pending\n \
          timers bgp {KEEPALIVE_TIME} {HOLD_TIME}\n",
         name = router.name,
         source = topology.source,
