@@ -69,6 +69,42 @@ fn path_that_swallows_packets_is_noticed_and_heals(fabric: &Fabric) {
     fabric.kernel_leads("tor1", &PODS[..1], &["node1"]);
 }
 
+/// A peer that has not noticed the failure yet would end a new session as soon as it does.
+#[test]
+fn session_after_a_failure_waits_for_bfd_and_is_begun_once() {
+    let patient = USUAL.replace("detect_multiplier = 5", "detect_multiplier = 50");
+    let fabric = Fabric::established(&pair("frr", FRR, &patient));
+    bfd_is(&fabric, "Up");
+    fabric.kernel_leads("node1", &WORLD, &["tor1"]);
+    let before = routed::peer(&fabric, "node1", "tor1");
+    let count = |peer: &Value| peer["established_count"].as_u64().expect("a number");
+    let rules = "add table inet cut; \
+        add chain inet cut in { type filter hook input priority -300; udp dport 3784 drop; }; \
+        add chain inet cut out { type filter hook output priority -300; udp dport 3784 drop; };";
+    let _ = fabric.ask("tor1", &["nft", rules]);
+    // We give up after 1.25 s, FRR would after 15 s.
+    bfd_is(&fabric, "Down");
+    std::thread::sleep(Duration::from_secs(1));
+    let _ = fabric.ask("tor1", &["nft", "delete table inet cut"]);
+    bfd_is(&fabric, "Up");
+    fabric.sessions_stand();
+    fabric.kernel_leads("node1", &WORLD, &["tor1"]);
+    std::thread::sleep(Duration::from_secs(2));
+    let after = routed::peer(&fabric, "node1", "tor1");
+    assert_eq!(after["state"], "Established", "{after}");
+    assert_eq!(count(&after), count(&before) + 1, "{after}");
+
+    // A peer whose BFD does not return has its session all the same.
+    let lines = ["configure terminal", "router bgp 4200000001", "no neighbor 10.1.0.1 bfd"];
+    let mut argv = vec!["vtysh"];
+    argv.extend(lines.into_iter().flat_map(|line| ["-c", line]));
+    let _ = fabric.ask("tor1", &["nft", rules]);
+    let _ = fabric.ask("tor1", &argv);
+    bfd_is(&fabric, "Down");
+    fabric.sessions_stand();
+    assert_eq!(bfd(&fabric)["state"], "Down");
+}
+
 #[test]
 fn bfd_that_the_peers_operator_switches_off_is_no_failure() {
     let fabric = Fabric::established(&pair("frr", FRR, USUAL));

@@ -117,6 +117,8 @@ enum Event {
     Deadline,
     /// A dynamic peer has been gone for long enough.
     Expired,
+    /// BFD has not come up again after a failure.
+    RecoveryOver,
     RibStopped,
 }
 
@@ -180,6 +182,7 @@ impl PeerTask {
     async fn next_event(&mut self) -> Event {
         let deadline = self.session.poll_timeout();
         let expiry = self.expiry();
+        let recovers_by = self.liveness.recovers_by();
         let read = self.rib.is_clear();
         let conns = &self.conns;
         let ready = poll_fn(|cx| {
@@ -205,6 +208,7 @@ impl PeerTask {
             () = self.limits.changed() => Event::Limit,
             () = until(deadline) => Event::Deadline,
             () = until(expiry) => Event::Expired,
+            () = until(recovers_by) => Event::RecoveryOver,
             room = async {
                 // One borrow of the port: what waits to go in goes before what comes out.
                 if self.rib.is_clear() {
@@ -231,6 +235,7 @@ impl PeerTask {
             Event::Room => (),
             Event::Deadline => self.deadline(),
             Event::Expired => self.shut_down(Cease::Deconfigured),
+            Event::RecoveryOver => self.recovery_over(),
             Event::RibStopped => self.shut_down(Cease::OutOfResources),
         }
     }

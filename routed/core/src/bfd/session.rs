@@ -110,8 +110,8 @@ pub struct Change {
 pub enum Cause {
     /// A packet of the other side, which is on its way up with us.
     Heard,
-    /// Nothing was heard for the detection time.
-    Expired,
+    /// Nothing was heard for the detection time, which was this.
+    Expired(Duration),
     /// The other side says that it is down.
     PeerDown,
     /// The other side was switched off: no sign that the path is dead (RFC 5882 §3.2).
@@ -126,7 +126,13 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Heard => "the peer answers",
-            Self::Expired => "nothing was heard for the detection time",
+            Self::Expired(time) => {
+                return write!(
+                    f,
+                    "nothing was heard for the detection time of {} ms",
+                    time.as_millis()
+                );
+            }
             Self::PeerDown => "the peer says that it is down",
             Self::PeerAdminDown => "switched off by the peer's operator",
             Self::PathDown => "the link is down",
@@ -347,12 +353,13 @@ impl Session {
             return;
         }
         self.heard = None;
+        let cause = Cause::Expired(self.detection_time());
         let independent = self.theirs.control_plane_independent;
         // Whoever answers next may be another one: a restarted peer has another name and may have
         // other settings.
         self.theirs = Theirs { control_plane_independent: independent, ..Theirs::default() };
         if matches!(self.state, State::Init | State::Up) {
-            self.go(State::Down, Diagnostic::EXPIRED, Cause::Expired, now);
+            self.go(State::Down, Diagnostic::EXPIRED, cause, now);
         } else {
             self.schedule(now);
         }

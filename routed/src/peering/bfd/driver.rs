@@ -455,7 +455,7 @@ fn note(status: &mut BfdStatus, change: &Change, now: Instant) {
         status.ups += 1;
     }
     let failed = match cause {
-        Cause::Expired | Cause::PeerDown | Cause::PathDown => from == State::Up,
+        Cause::Expired(_) | Cause::PeerDown | Cause::PathDown => from == State::Up,
         Cause::Heard | Cause::PeerAdminDown | Cause::Admin => false,
     };
     if failed {

@@ -1,12 +1,19 @@
 //! BFD of this peer: what its state means for the session.
 //!
 //! In: where the peer is, the settings, the BFD session's state. Out: the end of a session whose path
-//! has failed, and none begun while a strict one is down.
+//! has failed, and none begun while a strict one is down, or any shortly after a failure.
 //!
 //! A BFD session that never came up ends nothing, unless it is strict: a peer without BFD has the
 //! session that it would have otherwise. Nor does one that is switched off (RFC 5882 §3.2).
+//!
+//! After a failure the peer is dialled, and heard, once BFD is up again. Sooner it may not have noticed
+//! yet: when it does, it ends whatever session there is, rests after two failures in a row, and all
+//! routes were told for nothing. One that has no BFD any more is waited for in bounds.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bgp::session::{Cease, Input, State};
 use routed_core::bfd::State as BfdState;
@@ -21,11 +28,13 @@ pub(super) struct Liveness {
     /// Of them, so many were acted on.
     failures: u64,
     up: bool,
+    /// The path has failed: until then no session is begun unless BFD comes up.
+    recovers_by: Option<Instant>,
 }
 
 impl Liveness {
     pub(super) const fn new(bfd: Bfd) -> Self {
-        Self { bfd, watch: None, failures: 0, up: false }
+        Self { bfd, watch: None, failures: 0, up: false, recovers_by: None }
     }
 
     /// Waits for a change of state; forever if nothing is watched. May be dropped at any point.
@@ -34,6 +43,11 @@ impl Liveness {
             Some(watch) => watch.changed().await,
             None => std::future::pending().await,
         }
+    }
+
+    /// When BFD has been waited for long enough after a failure.
+    pub(super) const fn recovers_by(&self) -> Option<Instant> {
+        self.recovers_by
     }
 
     /// The link is gone: no need to wait for the detection time.
@@ -92,19 +106,35 @@ impl PeerTask {
         let Some(bfd) = &self.settings.bfd else { return };
         let (strict, graceful) = (bfd.strict, bfd.graceful);
         if let Some(failure) = failure {
-            let detection = status.detection_micros;
-            tracing::warn!(%peer, cause = %failure.cause, detection_us = detection, "BFD: the path to the peer has failed");
+            tracing::warn!(%peer, cause = %failure.cause, "BFD: the path to the peer has failed");
             if self.session.state() > State::Active {
                 let hard = failure.independent || !graceful;
                 self.handle(Input::Stop(Cease::BfdDown { hard }));
-                self.begin();
+                if up {
+                    self.begin();
+                } else {
+                    self.liveness.recovers_by = Some(Instant::now() + RECOVERY);
+                }
             }
         }
         if came_up {
             tracing::info!(%peer, "BFD: the path to the peer is up");
-            if strict && self.session.state() == State::Idle && !self.session.is_barred() {
-                self.begin();
+            let recovers = self.liveness.recovers_by.take().is_some();
+            if recovers || strict {
+                self.begin_if_idle();
             }
+        }
+    }
+
+    /// BFD was waited for in vain after a failure. If the peer has none any more, the session is as good.
+    pub(super) fn recovery_over(&mut self) {
+        self.liveness.recovers_by = None;
+        self.begin_if_idle();
+    }
+
+    fn begin_if_idle(&mut self) {
+        if self.session.state() == State::Idle {
+            self.begin();
         }
     }
 
@@ -113,3 +143,7 @@ impl PeerTask {
         self.settings.bfd.as_ref().is_some_and(|bfd| bfd.strict) && !self.liveness.up
     }
 }
+
+/// Twice the time that BFD needs to come up if both sides send once a second (RFC 5880 §6.8.3), and
+/// a peer's rest of a second before it.
+const RECOVERY: Duration = Duration::from_secs(5);

@@ -84,7 +84,8 @@ impl PeerTask {
 
     /// The same even if the peer had announced too much: an operator wants it.
     pub(super) fn begin_anyway(&mut self) {
-        if self.whereabouts.peer.is_none() || !self.inbox.status.borrow().wanted {
+        let recovers = self.liveness.recovers_by().is_some();
+        if self.whereabouts.peer.is_none() || !self.inbox.status.borrow().wanted || recovers {
             return;
         }
         if self.awaits_bfd() {

@@ -173,7 +173,7 @@ fn peer_in_demand_mode_is_not_talked_to_and_still_watched() {
     let (sent, _) = bench.give(Packet { demand: true, poll: true, ..packet(State::Up) });
     assert!(sent[0].r#final && !sent[0].demand);
     let (_, changes) = bench.wait(ms(310));
-    assert_eq!(changes[0].cause, Cause::Expired);
+    assert_eq!(changes[0].cause, Cause::Expired(ms(300)));
     let (sent, _) = bench.wait(ms(2_000));
     assert!(!sent.is_empty(), "silence is for Up only");
 }
@@ -202,10 +202,10 @@ fn silence_ends_the_session_after_the_detection_time_and_not_before() {
         assert_eq!(bench.session.detection_time(), ms(detection));
         assert_eq!(bench.wait(ms(detection - 1)).1, []);
         let (_, changes) = bench.wait(ms(1));
-        let [Change { from: State::Up, to: State::Down, cause: Cause::Expired, .. }] = changes[..]
-        else {
+        let [Change { from: State::Up, to: State::Down, cause, .. }] = changes[..] else {
             panic!("{changes:?}");
         };
+        assert_eq!(cause, Cause::Expired(ms(detection)));
         assert_eq!(bench.session.diagnostic(), Diagnostic::EXPIRED);
         assert_eq!(bench.session.remote_discriminator(), 0);
     }
