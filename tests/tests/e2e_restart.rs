@@ -40,6 +40,11 @@ fn killed_daemon_below_gobgp_loses_no_packet() {
 }
 
 #[test]
+fn restarted_daemon_below_gobgp_loses_no_packet() {
+    no_packet_is_lost("gobgp", |fabric| fabric.stop("node1").expect("it ends"));
+}
+
+#[test]
 fn killed_gobgp_loses_no_packet() {
     no_packet_is_lost_while("gobgp", "tor1", |fabric| fabric.kill("tor1").expect("it dies"));
 }
