@@ -59,10 +59,10 @@ fn list(ours: &Ours, files: &[PathBuf], dry_run: bool) -> String {
     let done = if dry_run { "would remove" } else { "removed" };
     let routes = ours.routes().map(|route| format!("route {route}"));
     let links = ours.links.iter().map(|name| format!("interface {name}"));
-    let table = ours.table.then(|| "nftables table inet slash32".to_owned());
+    let tables = ours.tables.iter().map(|name| format!("nftables table inet {name}"));
     let files = files.iter().map(|file| file.display().to_string());
     let next_hops = ours.next_hops().map(|object| format!("next hop {object}"));
-    for what in routes.chain(next_hops).chain(table).chain(links).chain(files) {
+    for what in routes.chain(next_hops).chain(tables).chain(links).chain(files) {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{done} {what}");
     }

@@ -213,6 +213,8 @@ fn failure(failed: &PodError) -> Error {
         PodError::HostLinkTaken { .. }
         | PodError::Ipv6Off(_)
         | PodError::Guard(_)
+        | PodError::Nat(_)
+        | PodError::NatMissing
         | PodError::Refused { .. } => {
             (code::KERNEL_REFUSED, "the kernel refused to make the pod's network")
         }

@@ -227,6 +227,24 @@ pub struct Pods {
     pub guard: bool,
     /// What of the daemon they reach all the same.
     pub open_to_pods: Vec<Service>,
+    /// What leaves with an address of the node.
+    pub nat: Nat,
+}
+
+/// NAT outgoing of `[pods]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Nat {
+    /// Names of the pools that have it.
+    pub pools: Vec<String>,
+    /// Ranges of these pools.
+    pub sources: Vec<Prefix>,
+    /// Ranges of all pods of the cluster. If there is one, every range of this node lies in one, and
+    /// for each family of the sources there is one.
+    pub cluster_ranges: Vec<Prefix>,
+    /// What else sees pods under their own addresses.
+    pub exclude: Vec<Prefix>,
+    /// What pods' packets leave with, at most one address a family.
+    pub addresses: Vec<IpAddr>,
 }
 
 /// What the daemon listens for on the network.

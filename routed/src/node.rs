@@ -26,6 +26,7 @@ use routed_core::{
     pod::{
         GuardSettings, PodState, Pods, Settings,
         drift::DriftCounters,
+        nat::{NatSettings, NatState},
         verb::{NotReady, Reply, Request},
         wiring::{RouteStamp, Wiring},
     },
@@ -43,7 +44,7 @@ use journal::Journal;
 use pump::{Ends, Input, Pump, Queues};
 
 use crate::{
-    config::{Config, Pods as PodsConfig, Service},
+    config::{Config, Nat, Pods as PodsConfig, Service},
     kernel::{
         netlink::NetlinkError,
         pods::{self, Worker, fuse::Fuse},
@@ -137,6 +138,15 @@ impl NodeHandle {
     /// [`Stopped`].
     pub async fn drift(&self) -> Result<DriftCounters, Stopped> {
         self.look(|pods, _| pods.drift()).await
+    }
+
+    /// Whether pods of these ranges leave with an address of the node.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`].
+    pub async fn nat(&self, ranges: Vec<Prefix>) -> Result<Vec<NatState>, Stopped> {
+        self.look(move |pods, _| ranges.into_iter().map(|range| pods.nat_of(range)).collect()).await
     }
 
     /// Every range of the pools, in the order of the configuration.
@@ -296,7 +306,15 @@ pub fn settings(config: &Config) -> Option<Settings> {
         mtu: pods.mtu,
         routes: RouteStamp { table: config.kernel.table, protocol: PROTO_PODS },
         guard: pods.guard.then(|| GuardSettings { closed_ports: closed_ports(config, pods) }),
+        nat: nat(pods),
     })
+}
+
+/// Own ranges see each other's addresses whatever `cluster_ranges` say.
+fn nat(pods: &PodsConfig) -> NatSettings {
+    let Nat { pools: _, sources, cluster_ranges, exclude, addresses } = pods.nat.clone();
+    let direct = [&cluster_ranges[..], &pods.prefixes, &exclude].concat();
+    NatSettings { sources, direct, addresses }
 }
 
 /// Ports of the daemon that pods do not reach.

@@ -835,3 +835,34 @@ fn tcp_ao_is_another_use_of_the_password_file() {
         assert!(faults.iter().any(|found| found == fault), "{faults:?}");
     }
 }
+
+#[test]
+fn nat_needs_to_know_what_is_a_pod_and_from_where_it_can_send() {
+    let pods = "[pods]\nipv4 = [\"10.244.1.0/24\"]\nipv6 = [\"fd00:1::/64\"]\n";
+    let blind = "pods.nat_outgoing: NAT must know which ipv6 addresses are pods', so that these go on \
+                 seeing each other's own; give the ranges of all pods of the cluster in \
+                 pods.cluster_ranges";
+    let outside = "pods.ipv6[0]: fd00:1::/64 lies in none of pods.cluster_ranges, so nodes with NAT \
+                   would take its pods for the outside; add it there, or a prefix that covers it";
+    let four = "cluster_ranges = [\"10.0.0.0/8\"]\n";
+    assert_eq!(faults_of(&format!("{pods}nat_outgoing = true\n{four}")), [outside, blind]);
+    assert_eq!(faults_of(&format!("{pods}{four}")), [outside], "whoever has the NAT");
+    let addresses = "nat_addresses = [\"127.0.0.1\", \"192.0.2.1\", \"192.0.2.2\"]\n";
+    assert_eq!(
+        faults_of(&format!("{pods}{addresses}")),
+        [
+            "pods.nat_addresses[0]: 127.0.0.1 cannot be a packet's source; use an address of this node \
+             that the fabric routes to it",
+            "pods.nat_addresses[2]: 192.0.2.2 is the second of its family after 192.0.2.1; remove one",
+        ]
+    );
+    let second = "[[pods.pools]]\nname = \"b\"\nipv4 = [\"10.9.0.0/24\"]\nnat_outgoing = true\n";
+    let both = "cluster_ranges = [\"10.0.0.0/8\", \"fd00::/8\"]\nnat_exclude = [\"192.0.2.7\"]\n";
+    let Ok(Loaded { config, .. }) = parse(&format!("{LEAST}{pods}{both}{second}")) else {
+        panic!("it is valid")
+    };
+    let nat = config.pods.expect("pods").nat;
+    assert_eq!(nat.pools, ["b"], "each pool says for itself");
+    assert_eq!(nat.sources, ["10.9.0.0/24".parse().unwrap()]);
+    assert_eq!(nat.exclude, ["192.0.2.7/32".parse().unwrap()]);
+}

@@ -200,6 +200,47 @@ impl Node {
         });
     }
 
+    /// A listener in a pod that tells who connects the address that it sees. Lives as long as the
+    /// test.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot listen.
+    pub fn tell_address(&self, pod: &Pod, port: u16) {
+        let bind = || TcpListener::bind(("::", port));
+        let listener = self.traveller.within(pod.netns.as_fd(), bind).expect("enter the pod");
+        let listener = listener.expect("listen in the pod");
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let seen = stream.peer_addr().map(|peer| peer.ip().to_canonical().to_string());
+                let _ =
+                    std::io::Write::write_all(&mut &stream, seen.unwrap_or_default().as_bytes());
+            }
+        });
+    }
+
+    /// The address by which somebody who [tells](Self::tell_address) it there sees this pod.
+    ///
+    /// # Errors
+    ///
+    /// Why there was no answer.
+    ///
+    /// # Panics
+    ///
+    /// If the pod's namespace cannot be entered.
+    pub fn seen_as(&self, pod: &Pod, at: SocketAddr) -> Result<IpAddr, String> {
+        let ask = || -> std::io::Result<String> {
+            let mut stream = TcpStream::connect_timeout(&at, Duration::from_secs(3))?;
+            stream.set_read_timeout(Some(Duration::from_secs(3)))?;
+            let mut seen = String::new();
+            std::io::Read::read_to_string(&mut stream, &mut seen)?;
+            Ok(seen)
+        };
+        let seen = self.traveller.within(pod.netns.as_fd(), ask).expect("enter the pod");
+        let seen = seen.map_err(|error| format!("{at}: {error}"))?;
+        seen.parse().map_err(|error| format!("{at} said {seen:?}: {error}"))
+    }
+
     /// Is there somebody who greets at this address?
     #[must_use]
     pub fn is_greeted(&self, at: SocketAddr) -> bool {

@@ -12,6 +12,7 @@
 
 use std::{
     collections::{BTreeSet, VecDeque},
+    mem,
     net::IpAddr,
     time::{Duration, Instant},
 };
@@ -23,6 +24,7 @@ pub mod alias;
 pub mod check;
 pub mod drift;
 pub mod event;
+pub mod nat;
 pub mod step;
 pub mod undo;
 pub mod verb;
@@ -35,7 +37,7 @@ mod removal;
 mod slot;
 mod survey;
 
-pub use event::{Answer, AttachFailure, Command, Event, Memory, Notice, Record, Rules};
+pub use event::{Answer, AttachFailure, Command, Event, Memory, Notice, Record, RuleTable, Rules};
 pub use plan::{GuardSettings, Settings};
 pub use slot::PodState;
 
@@ -43,6 +45,7 @@ use check::{Difference, Expected, Picture, differences};
 use collection::Collections;
 use drift::Drift;
 use held::Held;
+use nat::Nat;
 use plan::{Indexes, contradiction, plan};
 use slot::{Errand, Phase, Slots, Then, Why, Work};
 use step::Step;
@@ -64,6 +67,7 @@ pub struct Pods {
     drift: Drift,
     /// When to try again to put the rules in force, after a failure.
     enforce_again: Option<Instant>,
+    nat: Nat,
     memory: Memory,
     /// Indexes of host's ends that were missing while something was under way for their pods.
     gone: BTreeSet<u32>,
@@ -89,6 +93,7 @@ impl Pods {
             look: Look { asked: true, again: false, due: None },
             drift: Drift::default(),
             enforce_again: None,
+            nat: Nat::default(),
             memory,
             gone: BTreeSet::new(),
             isolated: false,
@@ -104,10 +109,9 @@ impl Pods {
             Event::Surveyed(Err(error)) => self.survey_failed(error, now),
             Event::Asked(op, request) => self.asked(op, request, now),
             Event::Enforced(Ok(())) => self.enforce_again = None,
-            Event::Enforced(Err(error)) => {
-                self.enforce_again = Some(now + RETRY);
-                self.notice(Notice::NotEnforced(error));
-            }
+            Event::Enforced(Err(error)) => self.not_enforced(error, now),
+            Event::Translated(outcome) => self.translated(outcome, now),
+            Event::Restored(table, outcome) => self.restored(table, outcome, now),
             Event::Answered(id, answer) => self.answered(&id, answer, now),
             Event::Sessions { configured, established } => {
                 self.isolated = configured > 0 && established == 0;
@@ -128,8 +132,9 @@ impl Pods {
             Event::Discarded(name) => self.discarded(&name, now),
             Event::Configured(settings) => {
                 self.ipam.reconfigure(settings.ipam.clone());
-                self.settings = *settings;
+                let before = mem::replace(&mut self.settings, *settings);
                 self.enforce();
+                self.nat_reconfigured(&before.nat);
                 self.serve(now);
             }
             Event::Due => self.due(now),
@@ -146,7 +151,7 @@ impl Pods {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let again = self.slots.again().into_iter().chain(self.look.due).chain(self.enforce_again);
-        again.chain(self.drift_deadline()).min()
+        again.chain(self.nat.again).chain(self.drift_deadline()).min()
     }
 
     /// Can ADD be served, and will its pod be reached? A full pool is no reason: that would take a
@@ -300,6 +305,11 @@ impl Pods {
             Rules { permits: permits.collect(), closed_ports: guard.closed_ports.clone() }
         });
         self.commands.push_back(Command::Enforce(rules));
+    }
+
+    fn not_enforced(&mut self, error: PodError, now: Instant) {
+        self.enforce_again = Some(now + RETRY);
+        self.notice(Notice::NotEnforced(error));
     }
 
     fn begin_observe(&mut self, op: OpId, wiring: Wiring, why: Why) {

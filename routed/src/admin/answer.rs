@@ -11,7 +11,7 @@ use bgp::{
 };
 use routed_core::{
     ipam::{BlockUse, PoolUse},
-    pod::PodState,
+    pod::{PodState, nat::NatState},
 };
 
 use super::Refusal;
@@ -21,7 +21,7 @@ use crate::{
     peering::{BfdStatus, LastError, PeerHandle, PeerStatus, Side},
     show::view::{
         BfdView, BlockView, LeaseView, MessageCounts, NotificationView, PeerView, PodView,
-        PoolView, RouteCounts,
+        PoolView, RouteCounts, Switch,
     },
     sources::{NoAnswer, Sources, in_time},
 };
@@ -75,6 +75,9 @@ pub(super) async fn pods(sources: &Sources) -> Result<Vec<PodView>, Refusal> {
 pub(super) async fn pools(sources: &Sources) -> Result<Vec<PoolView>, Refusal> {
     let pods = sources.pods.as_ref().ok_or(Refusal::NoPods)?;
     let pools = in_time(pods.pools()).await.map_err(of_part("pods"))?;
+    let former = in_time(pods.former_ranges()).await.map_err(of_part("pods"))?;
+    let ranges = pools.iter().map(|pool| pool.prefix).chain(former.iter().map(|(range, _)| *range));
+    let nat = in_time(pods.nat(ranges.collect())).await.map_err(of_part("pods"))?;
     let view = |PoolUse { name, family, prefix, size, leased, cooling }| PoolView {
         name,
         prefix: prefix.into(),
@@ -84,8 +87,8 @@ pub(super) async fn pools(sources: &Sources) -> Result<Vec<PoolView>, Refusal> {
         cooling,
         free: size.saturating_sub(leased + cooling),
         former: false,
+        nat_outgoing: Switch::Off,
     };
-    let former = in_time(pods.former_ranges()).await.map_err(of_part("pods"))?;
     let former = former.into_iter().map(|(prefix, leased)| PoolView {
         name: "-".to_owned(),
         prefix: prefix.into(),
@@ -95,8 +98,17 @@ pub(super) async fn pools(sources: &Sources) -> Result<Vec<PoolView>, Refusal> {
         cooling: 0,
         free: 0,
         former: true,
+        nat_outgoing: Switch::Off,
     });
-    Ok(pools.into_iter().map(view).chain(former).collect())
+    let mut views: Vec<_> = pools.into_iter().map(view).chain(former).collect();
+    for (view, state) in views.iter_mut().zip(nat) {
+        view.nat_outgoing = match state {
+            NatState::Off => Switch::Off,
+            NatState::On => Switch::On,
+            NatState::Failed => Switch::Failed,
+        };
+    }
+    Ok(views)
 }
 
 /// Every open block.

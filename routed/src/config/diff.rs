@@ -21,7 +21,7 @@ use routed_core::ipam::{IpamSettings, PoolSettings};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Config, DynamicPeers, Kernel, Mode, Node, Peer, Pods, Recording, Sockets, Speaker, Station,
+    Config, DynamicPeers, Kernel, Mode, Nat, Node, Peer, Pods, Recording, Sockets, Speaker, Station,
 };
 use field::{Field, differences, listed};
 
@@ -288,7 +288,8 @@ fn of_pods(old: Option<&Pods>, new: Option<&Pods>) -> Vec<Change> {
 }
 
 fn pod_fields(pods: &Pods) -> Vec<Field<'_>> {
-    let Pods { prefixes: _, ipam, mtu, guard, open_to_pods } = pods;
+    let Pods { prefixes: _, ipam, mtu, guard, open_to_pods, nat } = pods;
+    let Nat { pools: nat_pools, sources: _, cluster_ranges, exclude, addresses } = nat;
     let IpamSettings { pools, reserved, floating, cooldown } = ipam;
     let cooldown = format!("{} s", cooldown.as_secs());
     let silent = pools.iter().filter(|pool| !pool.announce);
@@ -302,6 +303,11 @@ fn pod_fields(pods: &Pods) -> Vec<Field<'_>> {
         Field::new("floating", Effect::Soft, &listed(floating)),
         Field::new("pools", Effect::None, &listed(pools.iter().map(pool))),
         Field::new("pools, announce = false", Effect::Soft, &listed(silent.map(|pool| &pool.name))),
+        // Of connections that are made from now on.
+        Field::new("nat_outgoing", Effect::None, &listed(nat_pools)),
+        Field::new("cluster_ranges", Effect::None, &listed(cluster_ranges)),
+        Field::new("nat_exclude", Effect::None, &listed(exclude)),
+        Field::new("nat_addresses", Effect::None, &listed(addresses)),
     ]
 }
 

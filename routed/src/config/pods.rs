@@ -5,8 +5,11 @@ use std::time::Duration;
 use bgp::{family::Family, prefix::Prefix};
 use routed_core::ipam::{IpamSettings, PoolSettings};
 
+mod nat;
+
 use super::{
     Mode, Pods, Service,
+    fault::Place,
     problem::Problem,
     section::{At, Section},
     value,
@@ -40,6 +43,7 @@ pub(super) fn read(root: &mut Section<'_, '_>, mode: Mode) -> Option<Pods> {
             ranges: ranges.iter().map(|range| range.value).collect(),
             blocks: blocks(section, (DEFAULT_BLOCK_IPV4, DEFAULT_BLOCK_IPV6)),
             announce: true,
+            nat: nat::of_pool(section),
         };
         let defaults = first.blocks;
         let has_own = !first.ranges.is_empty();
@@ -50,7 +54,8 @@ pub(super) fn read(root: &mut Section<'_, '_>, mode: Mode) -> Option<Pods> {
             let pool = own.iter().map(|range| range.value).collect();
             ranges.extend(own);
             let blocks = blocks(section, defaults);
-            Pool { name, ranges: pool, blocks, announce: section.or("announce", true, value::flag) }
+            let announce = section.or("announce", true, value::flag);
+            Pool { name, ranges: pool, blocks, announce, nat: nat::of_pool(section) }
         });
         check_names(section, &mut more, has_own);
         let six = ranges.iter().any(|range| range.value.family() == Family::Ipv6Unicast);
@@ -66,6 +71,7 @@ pub(super) fn read(root: &mut Section<'_, '_>, mode: Mode) -> Option<Pods> {
         let open = section.list("open_to_pods", value::word(&["bgp", "http"], SERVICES));
         let open_to_pods = open.unwrap_or_default().into_iter().map(|at| at.value).collect();
         check_overlaps(section, &ranges);
+        let nat = nat::read(section, std::iter::once(&first).chain(&more), &ranges);
         if section.exists() && ranges.is_empty() {
             need_a_range(section);
         }
@@ -78,6 +84,7 @@ pub(super) fn read(root: &mut Section<'_, '_>, mode: Mode) -> Option<Pods> {
             mtu: mtu.map(|mtu| mtu.value),
             guard,
             open_to_pods,
+            nat,
         }
     });
     if present && mode == Mode::Speaker {
@@ -93,12 +100,18 @@ struct Pool {
     /// Lengths of IPv4 and IPv6 blocks.
     blocks: (u8, u8),
     announce: bool,
+    /// Where its pods are to leave with an address of the node.
+    nat: Option<Place>,
 }
 
 impl Pool {
+    fn name(&self) -> String {
+        self.name.as_ref().map_or_else(|| DEFAULT_POOL.to_owned(), |name| name.value.clone())
+    }
+
     fn settings(self) -> PoolSettings {
         PoolSettings {
-            name: self.name.map_or_else(|| DEFAULT_POOL.to_owned(), |name| name.value),
+            name: self.name(),
             ranges: self.ranges,
             block_ipv4: self.blocks.0,
             block_ipv6: self.blocks.1,

@@ -13,6 +13,7 @@ use bgp::{
     aspath::Asn,
     community::BadCommunity,
     config::BadHoldTime,
+    family::Family,
     prefix::{BadPrefix, Prefix},
 };
 
@@ -304,6 +305,31 @@ pub enum Problem {
     /// Addresses that no pod can have.
     #[error("{0} contains or is in {1} ({2}), which pods cannot have; use a unicast range")]
     RangeReserved(Prefix, Prefix, &'static str),
+    /// Which destinations are pods?
+    #[error(
+        "NAT must know which {0} addresses are pods', so that these go on seeing each other's own; give \
+         the ranges of all pods of the cluster in pods.cluster_ranges"
+    )]
+    NatWithoutCluster(Family),
+    /// An own range that other nodes take for the outside.
+    #[error(
+        "{0} lies in none of pods.cluster_ranges, so nodes with NAT would take its pods for the outside; \
+         add it there, or a prefix that covers it"
+    )]
+    OutsideCluster(Prefix),
+    /// Nothing can be sent from it.
+    #[error(
+        "{0} cannot be a packet's source; use an address of this node that the fabric routes to it"
+    )]
+    NatAddress(IpAddr),
+    /// One of them would never be used.
+    #[error("{second} is the second of its family after {first}; remove one")]
+    SecondNatAddress {
+        /// The earlier one.
+        first: IpAddr,
+        /// This one.
+        second: IpAddr,
+    },
     /// Table `local` is the kernel's own.
     #[error("255 is the kernel's table of local addresses; use 254 (main) or another")]
     LocalTable,

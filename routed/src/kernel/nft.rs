@@ -21,6 +21,9 @@ use nix::{
 };
 
 pub mod expression;
+#[cfg(test)]
+pub(crate) mod oracle;
+pub mod table;
 
 /// A transaction in the making.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! Everything in this network namespace that is ours, found without a daemon, and removed.
 //!
 //! In: the kernel's interfaces, routes and tables. Out: what bears our marks: link group and alias,
-//! route protocol numbers, the name of our nftables table. What does not is not even listed.
+//! route protocol numbers, the names of our nftables tables. What does not is not even listed.
 
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
@@ -20,7 +20,12 @@ use routed_core::{
 use super::{
     netlink::{Netlink, NetlinkError, Request},
     nft::NftError,
-    pods::{self, guard::Guard, sweeping},
+    pods::{
+        self,
+        guard::{self, Guard},
+        nat::{self, Nat},
+        sweeping,
+    },
     routes::{self, next_hop},
 };
 
@@ -35,8 +40,9 @@ pub struct Ours {
     routes: Vec<RouteMessage>,
     next_hops: Vec<NextHopObject>,
     guard: Guard,
-    /// Is our nftables table there?
-    pub table: bool,
+    nat: Nat,
+    /// Names of our nftables tables that are there.
+    pub tables: Vec<&'static str>,
 }
 
 /// Why it cannot be listed or removed.
@@ -99,8 +105,10 @@ impl Ours {
         // Groups before what they are made of.
         next_hops.sort_by_key(|object| !matches!(object.object, Object::Group(_)));
         let mut guard = Guard::open()?;
-        let table = guard.is_there()?;
-        Ok(Self { netlink, links, strange, routes, next_hops, guard, table })
+        let mut nat = Nat::open()?;
+        let tables = [(guard::NAME, guard.is_there()?), (nat::NAME, nat.is_there()?)];
+        let tables = tables.into_iter().filter(|(_, there)| *there).map(|(name, _)| name).collect();
+        Ok(Self { netlink, links, strange, routes, next_hops, guard, nat, tables })
     }
 
     /// The routes, as people write them.
@@ -136,6 +144,7 @@ impl Ours {
             reason: refusal.to_string(),
         });
         self.guard.lift()?;
+        self.nat.lift()?;
         let links = sweeping(&self.links);
         let refusals = self.netlink.apply(&links)?;
         let missing = |errno| errno == nix::errno::Errno::ENODEV;

@@ -1,6 +1,6 @@
 //! Carries out the steps of pods.
 //!
-//! In: jobs. Out: one [`Event`] for each but [`Job::Restore`]. A [`Worker`] attaches, cuts and looks, on the
+//! In: jobs. Out: one [`Event`] for each. A [`Worker`] attaches, cuts and looks, on the
 //! thread of who gives it the jobs; a thread beside it deletes doomed pairs.
 //!
 //! Decides nothing: which steps, in which order and what undoes them comes with the job.
@@ -17,8 +17,9 @@ use nix::{errno::Errno, sys::prctl};
 use routed_core::{
     attachment::AttachmentId,
     pod::{
-        Answer, AttachFailure, Event, Rules,
+        Answer, AttachFailure, Event, RuleTable, Rules,
         check::{LinkSeen, Picture},
+        nat::Translation,
         step::{Setting, Stage, Step, datagrams},
         verb::{self, PodError},
         wiring::Wiring,
@@ -37,10 +38,12 @@ mod changes;
 pub mod fuse;
 pub mod guard;
 mod look;
+pub mod nat;
 mod refusal;
 mod request;
 mod seen;
 mod sweeper;
+mod tables;
 mod view;
 mod wait;
 
@@ -50,7 +53,8 @@ pub use view::{Counters, View, address, interfaces, sweeping, view};
 use fuse::Fuse;
 use guard::Guard;
 use look::Neighbours;
-use refusal::{broken, given, number, off, pair_refused, refused, unruled};
+use nat::Nat;
+use refusal::{broken, given, number, off, pair_refused, refused, unruled, untranslated};
 use request::{Context, nothing_to_do, request};
 
 /// Something for a [`Worker`].
@@ -70,8 +74,10 @@ pub enum Job {
     Cut(AttachmentId, Vec<Step>),
     /// Put the rules in force, in place of whatever they were.
     Enforce(Option<Rules>),
-    /// Somebody has touched the rules: put them back. Nobody waits for it.
-    Restore,
+    /// Have these packets leave with an address of the node, and no others.
+    Translate(Vec<Translation>),
+    /// Somebody has touched this table: put it back. Nobody waits for it.
+    Restore(RuleTable),
 }
 
 /// The pod's network namespace as it came with the request; a job without it fails.
@@ -84,6 +90,7 @@ pub struct Worker {
     traveller: Traveller,
     host: Netlink,
     guard: Guard,
+    nat: Nat,
     /// Has the kernel IPv6 at all?
     ipv6: bool,
     /// New interfaces believe router advertisements although the node is a router.
@@ -106,6 +113,7 @@ impl Worker {
             traveller: Traveller::at_home()?,
             host: Netlink::open()?,
             guard: Guard::open().map_err(io::Error::other)?,
+            nat: Nat::open().map_err(io::Error::other)?,
             ipv6: sysctl::has_ipv6(),
             believers,
             fuse,
@@ -118,9 +126,12 @@ impl Worker {
     ///
     /// If the kernel gives us no socket or no thread.
     pub fn watch_rules(&self, jobs: mpsc::WeakSender<Job>) -> Result<(), NetlinkError> {
-        let own = self.guard.port().map_err(io::Error::other)?;
-        guard::watch::spawn(own, jobs).map_err(io::Error::other)?;
-        Ok(())
+        let (guard, nat) = (self.guard.port(), self.nat.port());
+        let own = tables::Own {
+            guard: guard.map_err(io::Error::other)?,
+            nat: nat.map_err(io::Error::other)?,
+        };
+        Ok(tables::spawn(own, jobs).map_err(io::Error::other)?)
     }
 
     /// Has told what happens to pods' things on the host by other hands than this one.
@@ -132,7 +143,7 @@ impl Worker {
         changes::spawn(self.host.port()?, events)
     }
 
-    /// Does it, and says what happened, except for [`Job::Restore`].
+    /// Does it, and says what happened, unless there was nothing to do.
     pub fn work(&mut self, job: Job) -> Option<Event> {
         Some(match job {
             Job::Survey => Event::Surveyed(self.survey()),
@@ -150,17 +161,10 @@ impl Worker {
             Job::Mend(id, steps) => Event::Answered(id, Answer::Mended(self.mend(&steps))),
             Job::Cut(id, steps) => Event::Answered(id, Answer::Cut(self.cut(&steps))),
             Job::Enforce(rules) => Event::Enforced(self.enforce(rules)),
-            Job::Restore => {
-                match self.guard.restore() {
-                    Ok(()) => {
-                        tracing::warn!("somebody has changed the table slash32; it is as it was");
-                    }
-                    Err(error) => tracing::error!(
-                        %error, "somebody has changed the table slash32, and it cannot be put back"
-                    ),
-                }
-                return None;
+            Job::Translate(wanted) => {
+                Event::Translated(self.nat.enforce(wanted).map_err(untranslated))
             }
+            Job::Restore(table) => Event::Restored(table, self.restore(table)?),
         })
     }
 
@@ -188,6 +192,14 @@ impl Worker {
             None => self.guard.lift(),
         };
         outcome.map_err(unruled)
+    }
+
+    /// `None` if there shall be no such table: whoever has made one of its name may keep it.
+    fn restore(&mut self, table: RuleTable) -> Option<Result<(), PodError>> {
+        match table {
+            RuleTable::Guard => self.guard.is_on().then(|| self.guard.restore().map_err(unruled)),
+            RuleTable::Nat => self.nat.is_on().then(|| self.nat.restore().map_err(untranslated)),
+        }
     }
 
     fn survey(&mut self) -> Result<Vec<LinkSeen>, PodError> {

@@ -18,7 +18,7 @@ use routed_core::{
         status::RouteState,
     },
     ipam::PoolUse,
-    pod::{PodState, check::Aspect, drift::DriftCounters},
+    pod::{PodState, RuleTable, check::Aspect, drift::DriftCounters},
 };
 
 use super::register;
@@ -289,7 +289,7 @@ async fn pods_and_pools(fresh: &Fresh, node: &NodeHandle) -> Result<(), NoAnswer
         let count = pods.iter().filter(|pod| pod.state == state).count();
         gauge.with_label_values(&[name]).set(signed(count));
     }
-    let DriftCounters { repaired, failed, left } = in_time(node.drift()).await?;
+    let DriftCounters { repaired, tables, failed, left } = in_time(node.drift()).await?;
     let counter = fresh.counters(
         "slash32_pods_repaired_total",
         "Things of pods on the host that other programs had changed, put right.",
@@ -298,6 +298,10 @@ async fn pods_and_pools(fresh: &Fresh, node: &NodeHandle) -> Result<(), NoAnswer
     for what in Aspect::ALL.into_iter().filter(|what| what.is_watched()) {
         let count = repaired.get(&what).copied().unwrap_or(0);
         counter.with_label_values(&[&what.to_string().replace(' ', "-")]).inc_by(count);
+    }
+    for (table, what) in [(RuleTable::Guard, "rules"), (RuleTable::Nat, "nat")] {
+        let count = tables.get(&table).copied().unwrap_or(0);
+        counter.with_label_values(&[what]).inc_by(count);
     }
     let none: [&str; 0] = [];
     fresh

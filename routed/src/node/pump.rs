@@ -11,7 +11,7 @@ use std::{
 
 use bgp::prefix::Prefix;
 use routed_core::pod::{
-    Command, Event, Notice, Pods, Settings,
+    Command, Event, Notice, Pods, RuleTable, Settings,
     verb::{OpId, PodError, Reply, Request},
 };
 use tokio::sync::{
@@ -22,7 +22,7 @@ use tokio::sync::{
 use super::{Stopped, journal::Journal};
 use crate::{
     deadline::until,
-    kernel::pods::{Job, Removal, Worker},
+    kernel::pods::{Job, Removal, Worker, guard, nat},
 };
 
 /// What comes in from the rest of the daemon.
@@ -183,6 +183,7 @@ impl Pump {
                 Command::Mend(id, steps) => self.jobs.push_back(Job::Mend(id, steps)),
                 Command::Cut(id, steps) => self.jobs.push_back(Job::Cut(id, steps)),
                 Command::Enforce(rules) => self.jobs.push_back(Job::Enforce(rules)),
+                Command::Translate(wanted) => self.jobs.push_back(Job::Translate(wanted)),
                 Command::Sweep(id) => self.removals.push(Removal::Sweep(id)),
                 Command::Discard(link) => self.removals.push(Removal::Discard(link)),
                 Command::Reply(op, reply) => {
@@ -282,6 +283,14 @@ fn log(notice: &Notice) {
         Notice::NotEnforced(error) => tracing::error!(
             %error, "pods may send what they like until this succeeds; trying again"
         ),
+        Notice::NotTranslated(error) => tracing::error!(%error, "trying again"),
+        Notice::Restored(table) => {
+            let table = match table {
+                RuleTable::Guard => guard::NAME,
+                RuleTable::Nat => nat::NAME,
+            };
+            tracing::warn!(table, "somebody has changed a table of rules; it is as it was");
+        }
         Notice::Vanished(id) => tracing::info!(
             container_id = id.container_id(),
             ifname = id.ifname(),

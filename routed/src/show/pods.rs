@@ -3,7 +3,7 @@
 use super::{
     or_dash,
     table::{Align, Table},
-    view::{BlockView, LeaseView, PodView, PoolView},
+    view::{BlockView, LeaseView, PodView, PoolView, Switch},
 };
 
 /// One line a pod interface.
@@ -56,6 +56,7 @@ pub(super) fn pools(pools: &[PoolView]) -> String {
         .column("LEASED", Align::Right)
         .column("COOLING", Align::Right)
         .column("FREE", Align::Right)
+        .optional("NAT", Align::Left)
         .optional("STATE", Align::Left);
     for pool in pools {
         table.row([
@@ -66,6 +67,11 @@ pub(super) fn pools(pools: &[PoolView]) -> String {
             pool.leased.to_string(),
             pool.cooling.to_string(),
             pool.free.to_string(),
+            match pool.nat_outgoing {
+                Switch::Off => String::new(),
+                Switch::On => "outgoing".to_owned(),
+                Switch::Failed => "failed".to_owned(),
+            },
             if pool.former { "former".to_owned() } else { String::new() },
         ]);
     }

@@ -447,6 +447,22 @@ pub struct PoolView {
     /// No longer in the configuration: nothing new is leased, and it goes with its last lease.
     #[serde(default)]
     pub former: bool,
+    /// Whether its pods leave with an address of the node.
+    #[serde(default)]
+    pub nat_outgoing: Switch,
+}
+
+/// Whether something is in force.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Switch {
+    /// It is not wanted.
+    #[default]
+    Off,
+    /// It is.
+    On,
+    /// It is wanted, but the kernel refuses; the log says why.
+    Failed,
 }
 
 /// One block that addresses are taken from.

@@ -24,6 +24,7 @@ use routed_core::{
     pod::{
         GuardSettings, PodState, Settings,
         check::Expected,
+        nat::NatSettings,
         verb::{Attach, PodError, Reply, Request},
         wiring::{RouteStamp, Wiring},
     },
@@ -82,6 +83,7 @@ impl Host {
             mtu: Some(1500),
             routes: RouteStamp { table: 254, protocol: 132 },
             guard: Some(GuardSettings { closed_ports: vec![179] }),
+            nat: NatSettings::default(),
         };
         let folder = tempfile::tempdir().unwrap();
         let (node, pump) = node::spawn(settings.clone(), &folder.path().join("leases")).unwrap();

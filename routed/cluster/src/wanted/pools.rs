@@ -127,8 +127,8 @@ pub(super) fn write(input: &Input<'_>, base: &Base<'_>, draft: &mut Draft<'_>) -
     write_reserved(input, base, draft, &ranges, &mut keys);
     if given || !ranges.is_empty() {
         write_floating(input, base, draft, &pools, &mut keys);
+        write_cluster_ranges(input, base, draft, (&pools, &ranges), &mut keys);
     }
-    write_cluster_ranges(input, base, draft, (&pools, &ranges), &mut keys);
     write_pools(input, draft, &pools);
     keys
 }

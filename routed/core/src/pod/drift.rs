@@ -16,7 +16,7 @@ use std::{
 };
 
 use super::{
-    Command, Notice, Pods, alias,
+    Command, Notice, Pods, RuleTable, alias,
     check::{self, Aspect, Difference, LinkSeen, Picture, RouteSeen, Side},
     slot::{Phase, Work},
     step::{Adjustment, End, Setting, Step},
@@ -30,6 +30,8 @@ use crate::attachment::AttachmentId;
 pub struct DriftCounters {
     /// Differences put right since the start.
     pub repaired: BTreeMap<Aspect, u64>,
+    /// The same of tables of rules.
+    pub tables: BTreeMap<RuleTable, u64>,
     /// Attempts at that which failed, since the start.
     pub failed: u64,
     /// Pods of which something differs now that cannot be put right, or belongs to another program.
@@ -48,6 +50,7 @@ pub(super) struct Drift {
     /// Those that cannot be put right, and why.
     left: BTreeMap<AttachmentId, PodError>,
     repaired: BTreeMap<Aspect, u64>,
+    tables: BTreeMap<RuleTable, u64>,
     failed: u64,
     mended: Word,
     unmended: Word,
@@ -65,6 +68,15 @@ struct Rest {
 }
 
 impl Drift {
+    /// A table that another program had touched was put back, or could not be.
+    pub(super) fn table(&mut self, table: RuleTable, put_back: bool) {
+        if put_back {
+            *self.tables.entry(table).or_default() += 1;
+        } else {
+            self.failed += 1;
+        }
+    }
+
     fn rest(&mut self, id: &AttachmentId, now: Instant) {
         let before = self.rests.get(id).filter(|rest| now < rest.calm);
         let attempts = before.map_or(1, |rest| rest.attempts + 1);
@@ -127,8 +139,9 @@ impl Pods {
     /// How much other programs have changed.
     #[must_use]
     pub fn drift(&self) -> DriftCounters {
-        let Drift { repaired, failed, left, .. } = &self.drift;
-        DriftCounters { repaired: repaired.clone(), failed: *failed, left: left.len() }
+        let Drift { repaired, tables, failed, left, .. } = &self.drift;
+        let (repaired, tables) = (repaired.clone(), tables.clone());
+        DriftCounters { repaired, tables, failed: *failed, left: left.len() }
     }
 
     /// The kernel tells how an interface is now.

@@ -5,6 +5,7 @@ use std::{net::IpAddr, time::Instant};
 use super::{
     alias::BadAlias,
     check::{Difference, LinkSeen, Picture},
+    nat::Translation,
     plan::Settings,
     step::Step,
     verb::{OpId, PodError, Reply, Request},
@@ -24,6 +25,10 @@ pub enum Event {
     Asked(OpId, Request),
     /// [`Command::Enforce`] ended.
     Enforced(Result<(), PodError>),
+    /// [`Command::Translate`] ended.
+    Translated(Result<(), PodError>),
+    /// Another program had touched this table; it was put back, or could not be.
+    Restored(RuleTable, Result<(), PodError>),
     /// A command for one attachment ended.
     Answered(AttachmentId, Answer),
     /// How many BGP peers there are and how many sessions are established.
@@ -96,6 +101,8 @@ pub enum Command {
     Mend(AttachmentId, Vec<Step>),
     /// Put the rules in force, in place of whatever they were; `None`: no rules.
     Enforce(Option<Rules>),
+    /// Have these packets leave with an address of the node, and no others.
+    Translate(Vec<Translation>),
     /// Carry out the steps; all are on the host's side.
     Cut(AttachmentId, Vec<Step>),
     /// Delete the pair, which is in [`GROUP_DOOMED`](super::step::GROUP_DOOMED) by now.
@@ -111,6 +118,15 @@ pub enum Command {
     Record(Record),
     /// Tell the operator.
     Notice(Notice),
+}
+
+/// A table of rules of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RuleTable {
+    /// What pods may send.
+    Guard,
+    /// What leaves with an address of the node.
+    Nat,
 }
 
 /// What pods may send, all of it.
@@ -192,6 +208,10 @@ pub enum Notice {
     Vanished(AttachmentId),
     /// The rules of what pods may send could not be put in force; tried again.
     NotEnforced(PodError),
+    /// NAT outgoing could not be put in force; tried again.
+    NotTranslated(PodError),
+    /// A table that another program had touched is as it was.
+    Restored(RuleTable),
     /// A pod could not be removed; tried again.
     Stuck {
         /// Which.

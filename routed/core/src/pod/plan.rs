@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, btree_map::Entry};
 use bgp::{family::Family, prefix::Prefix};
 
 use super::{
+    nat::NatSettings,
     verb::{Attach, Feature, PodError},
     wiring::{HOST_MAC, LinkEnd, Mac, RouteStamp, Wiring},
 };
@@ -27,6 +28,8 @@ pub struct Settings {
     pub routes: RouteStamp,
     /// What pods may not do; `None` if they may do everything.
     pub guard: Option<GuardSettings>,
+    /// What leaves with an address of the node.
+    pub nat: NatSettings,
 }
 
 /// What pods may not do, besides sending from addresses that are not theirs.

@@ -144,6 +144,10 @@ impl Pods {
             self.enforce_again = None;
             self.enforce();
         }
+        if self.nat.again.is_some_and(|again| again <= now) {
+            self.nat.again = None;
+            self.translate();
+        }
         if self.look.due.is_some_and(|due| due <= now) {
             self.look.due = None;
             self.commands.push_back(Command::Survey);

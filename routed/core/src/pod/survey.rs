@@ -79,6 +79,7 @@ impl Pods {
                 // While no daemon ran, anything may have happened.
                 self.suspect_all();
                 self.enforce();
+                self.translate();
                 self.remember(now);
                 self.notice(Notice::Adopted(self.slots.len()));
                 self.serve(now);

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, num::NonZeroU64};
 use proptest::prelude::*;
 
 use super::{
+    nat::NatSettings,
     step::{GROUP_DOOMED, GROUP_LIVE},
     verb::{Collect, Errno},
     wiring::RouteStamp,
@@ -18,6 +19,7 @@ const FIRST_INDEX_IN_TESTS: u32 = 1 << 24;
 mod drift;
 mod held;
 mod kernel;
+mod nat;
 mod start;
 
 use kernel::{Damage, EEXIST, Fault, Kernel};
@@ -39,6 +41,7 @@ fn settings() -> Settings {
         mtu: Some(1500),
         routes: RouteStamp { table: 254, protocol: 132 },
         guard: Some(GuardSettings { closed_ports: vec![179] }),
+        nat: NatSettings::default(),
     }
 }
 
@@ -152,6 +155,7 @@ impl Node {
                 | Command::Mend(..)
                 | Command::Cut(..)
                 | Command::Enforce(_)
+                | Command::Translate(_)
                 | Command::Sweep(_)
                 | Command::Discard(_) => self.pending.push(command),
             }
@@ -188,6 +192,13 @@ impl Node {
                 Event::Enforced(Ok(()))
             }
             Command::Enforce(_) => Event::Enforced(Err(broken())),
+            Command::Translate(wanted) => Event::Translated(match fault {
+                Fault::None => {
+                    self.kernel.translations = wanted;
+                    Ok(())
+                }
+                _ => Err(broken()),
+            }),
             Command::Cut(id, steps) => {
                 Event::Answered(id, Answer::Cut(self.kernel.cut(&steps, fault)))
             }
@@ -773,7 +784,7 @@ fn rules_that_could_not_be_put_in_force_are_tried_again() {
     node.now = node.pods.poll_timeout().unwrap();
     node.handle(Event::Due);
     let rules = Rules { permits: vec![], closed_ports: vec![179] };
-    assert_eq!(node.pending, [Command::Enforce(Some(rules))]);
+    assert_eq!(node.pending, [Command::Translate(vec![]), Command::Enforce(Some(rules))]);
     node.run();
     assert_eq!(node.pods.poll_timeout(), None);
 }

@@ -137,6 +137,16 @@ pub enum PodError {
         "the rules in the table slash32 cannot be changed ({0}); see the daemon's log, then try again"
     )]
     Guard(Errno),
+    /// The rules of NAT outgoing cannot be changed.
+    #[error(
+        "pods reach nothing outside of the cluster: the table slash32-nat cannot be changed ({0})"
+    )]
+    Nat(Errno),
+    /// The kernel was built without.
+    #[error(
+        "pods reach nothing outside of the cluster: this kernel has no NAT for nf_tables; it needs CONFIG_NFT_NAT and CONFIG_NFT_MASQ (modprobe -a nft_chain_nat nft_nat nft_masq), or remove nat_outgoing from routed.toml"
+    )]
+    NatMissing,
     /// The kernel refused a step.
     #[error("{step} failed: {errno}{}", text.as_ref().map_or(String::new(), |text| format!(" ({text})")))]
     Refused {

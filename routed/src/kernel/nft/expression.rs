@@ -16,6 +16,8 @@ pub enum Meta {
     Protocol = 16,
     /// Link group of the interface that it came in through.
     InGroup = 21,
+    /// Link group of the interface by which it leaves.
+    OutGroup = 22,
 }
 
 /// Which header (NFT_PAYLOAD_*).
@@ -60,6 +62,16 @@ pub enum Expression<'a> {
     Compare(Comparison, &'a [u8]),
     /// Goes on only if what begins in register 0 is in the set of this name and number.
     Lookup(&'a str, u32),
+    /// Goes on only if it is not.
+    LookupNot(&'a str, u32),
+    /// Loads these octets into register 0.
+    Load(&'a [u8]),
+    /// The connection gets the address in register 0, of this NFPROTO_*, as its source, and a port that
+    /// cannot be foretold.
+    SourceNat(u8),
+    /// The connection gets an address of the interface by which it leaves as its source, and a port that
+    /// cannot be foretold.
+    Masquerade,
     /// Counts packets and octets.
     Counter,
     /// Answers with a TCP reset and drops.
@@ -85,10 +97,12 @@ fn one(element: &mut Attributes<'_>, expression: Expression<'_>) {
         Expression::Meta(..) => "meta",
         Expression::Payload(..) => "payload",
         Expression::Compare(..) => "cmp",
-        Expression::Lookup(..) => "lookup",
+        Expression::Lookup(..) | Expression::LookupNot(..) => "lookup",
+        Expression::SourceNat(_) => "nat",
+        Expression::Masquerade => "masq",
         Expression::Counter => "counter",
         Expression::Reset => "reject",
-        Expression::Verdict(_) => "immediate",
+        Expression::Load(_) | Expression::Verdict(_) => "immediate",
     };
     element.text(NAME, name).nested(DATA, |data| match expression {
         Expression::Meta(key, to) => {
@@ -107,6 +121,26 @@ fn one(element: &mut Attributes<'_>, expression: Expression<'_>) {
         }
         Expression::Lookup(set, number) => {
             data.text(1, set).number(2, register(0)).number(4, number);
+        }
+        Expression::LookupNot(set, number) => {
+            const INVERTED: u32 = 1;
+            data.text(1, set).number(2, register(0)).number(4, number).number(5, INVERTED);
+        }
+        Expression::Load(octets) => {
+            data.number(1, register(0)).nested(2, |value| {
+                value.octets(DATA_VALUE, octets);
+            });
+        }
+        Expression::SourceNat(family) => {
+            const SOURCE: u32 = 0;
+            data.number(1, SOURCE)
+                .number(2, family.into())
+                .number(3, register(0))
+                .number(4, register(0))
+                .number(7, FULLY_RANDOM);
+        }
+        Expression::Masquerade => {
+            data.number(1, FULLY_RANDOM);
         }
         Expression::Counter => {}
         Expression::Reset => {
@@ -139,6 +173,8 @@ const fn register(number: u32) -> u32 {
     FIRST_OF_32_BITS + number
 }
 
+/// NF_NAT_RANGE_PROTO_RANDOM_FULLY.
+const FULLY_RANDOM: u32 = 1 << 4;
 /// NFTA_DATA_VALUE.
 pub const DATA_VALUE: u16 = 1;
 const DATA_VERDICT: u16 = 2;

@@ -18,12 +18,10 @@ use routed_core::{
 };
 
 use crate::kernel::nft::{
-    APPEND, Attributes, Batch, CREATE, DELETE_ELEMENT, DELETE_TABLE, GET_ELEMENT, GET_TABLE,
-    LIST_ELEMENT, NEW_CHAIN, NEW_ELEMENT, NEW_RULE, NEW_SET, NEW_TABLE, Nft, NftError,
-    expression::{self, Comparison, DATA_VALUE, Expression, Header, Meta, Verdict},
+    Batch, CREATE, DELETE_ELEMENT, GET_ELEMENT, GET_TABLE, NEW_ELEMENT, Nft, NftError,
+    expression::{Comparison, Expression, Header, Meta, Verdict},
+    table::{FAMILY_IPV4, FAMILY_IPV6, Hook, Set, Table, octets},
 };
-
-pub mod watch;
 
 /// Which interface may send from which address.
 pub type Permit = (u32, IpAddr);
@@ -86,9 +84,7 @@ impl Guard {
         self.permits.clear();
         self.stale.clear();
         let mut batch = Batch::new();
-        // Made first if it is not there: deleting nothing would be refused.
-        batch.message(NEW_TABLE, CREATE, table);
-        batch.message(DELETE_TABLE, 0, table);
+        TABLE.remove(&mut batch);
         self.nft.commit(batch)
     }
 
@@ -102,14 +98,12 @@ impl Guard {
             return Ok(());
         }
         let mut batch = Batch::new();
-        batch.message(NEW_TABLE, CREATE, table);
-        batch.message(DELETE_TABLE, 0, table);
-        batch.message(NEW_TABLE, CREATE, table);
+        TABLE.renew(&mut batch);
         skeleton(&mut batch);
         let permits: Vec<_> = self.permits.iter().copied().collect();
         elements(&mut batch, NEW_ELEMENT, CREATE, &permits);
         let ports: Vec<_> = self.closed_ports.iter().map(|port| port.to_be_bytes()).collect();
-        set_elements(&mut batch, NEW_ELEMENT, CREATE, &PORTS, &ports);
+        TABLE.elements(&mut batch, (NEW_ELEMENT, CREATE), &PORTS, &ports);
         self.nft.commit(batch)?;
         self.stale.clear();
         Ok(())
@@ -200,7 +194,8 @@ impl Guard {
             return Ok(None);
         }
         let (set, key) = key(permit);
-        let found = self.nft.exists(GET_ELEMENT, |attributes| list(attributes, set, &[key]))?;
+        let found =
+            self.nft.exists(GET_ELEMENT, |attributes| TABLE.list(attributes, set, &[key]))?;
         Ok(Some(found))
     }
 
@@ -210,7 +205,13 @@ impl Guard {
     ///
     /// [`NftError`].
     pub fn is_there(&mut self) -> Result<bool, NftError> {
-        self.nft.exists(GET_TABLE, table)
+        self.nft.exists(GET_TABLE, |attributes| TABLE.named(attributes))
+    }
+
+    /// Shall there be a table?
+    #[must_use]
+    pub const fn is_on(&self) -> bool {
+        self.on
     }
 
     /// Which of the addresses the table permits; `None` if there is no table. For tools that look
@@ -226,7 +227,7 @@ impl Guard {
         let mut permitted = Vec::new();
         for address in lease.iter() {
             let (set, key) = key((index, address));
-            if self.nft.exists(GET_ELEMENT, |attributes| list(attributes, set, &[key]))? {
+            if self.nft.exists(GET_ELEMENT, |attributes| TABLE.list(attributes, set, &[key]))? {
                 permitted.push(address);
             }
         }
@@ -252,37 +253,20 @@ const fn high(index: u32) -> Permit {
     (index, IpAddr::V6(std::net::Ipv6Addr::from_bits(u128::MAX)))
 }
 
-/// A set.
-struct Set {
-    name: &'static str,
-    /// Names it within a transaction.
-    number: u32,
-    /// The datatype as the `nft` program knows it, so that it can show the set: 6 bits for each
-    /// part, which are 20 (interface), 7 (IPv4), 8 (IPv6) and 13 (port).
-    kind: u32,
-    /// Octets of a key.
-    length: u32,
-}
-
-const SOURCES_IPV4: Set = Set { name: "sources4", number: 1, kind: 20 << 6 | 7, length: 8 };
-const SOURCES_IPV6: Set = Set { name: "sources6", number: 2, kind: 20 << 6 | 8, length: 20 };
-const PORTS: Set = Set { name: "closed-ports", number: 3, kind: 13, length: 2 };
-
-fn table(attributes: &mut Attributes<'_>) {
-    attributes.text(1, TABLE);
-}
+const SOURCES_IPV4: Set =
+    Set { name: "sources4", number: 1, kind: 20 << 6 | 7, length: 8, intervals: false };
+const SOURCES_IPV6: Set =
+    Set { name: "sources6", number: 2, kind: 20 << 6 | 8, length: 20, intervals: false };
+const PORTS: Set = Set { name: "closed-ports", number: 3, kind: 13, length: 2, intervals: false };
 
 /// Sets, chains and rules.
 fn skeleton(batch: &mut Batch) {
     for set in [&SOURCES_IPV4, &SOURCES_IPV6, &PORTS] {
-        batch.message(NEW_SET, CREATE, |attributes| {
-            attributes.text(1, TABLE).text(2, set.name).number(3, 0);
-            attributes.number(4, set.kind).number(5, set.length).number(10, set.number);
-        });
+        TABLE.set(batch, set);
     }
-    chain(batch, FROM_PODS, None);
-    chain(batch, "prerouting", Some((0, PRIORITY_RAW)));
-    chain(batch, "input", Some((1, 0)));
+    TABLE.chain(batch, FROM_PODS, None);
+    TABLE.chain(batch, "prerouting", Some(PREROUTING));
+    TABLE.chain(batch, "input", Some(INPUT));
     rules(batch);
 }
 
@@ -291,11 +275,11 @@ fn rules(batch: &mut Batch) {
     let (live, doomed) = (GROUP_LIVE.to_ne_bytes(), GROUP_DOOMED.to_ne_bytes());
     let group = |of| [E::Meta(Meta::InGroup, 0), E::Compare(Comparison::Equal, of)];
     let [load, is_live] = group(&live);
-    rule(batch, "prerouting", &[load, is_live, E::Verdict(Verdict::Goto(FROM_PODS))]);
+    TABLE.rule(batch, "prerouting", &[load, is_live, E::Verdict(Verdict::Goto(FROM_PODS))]);
     let [load, is_doomed] = group(&doomed);
-    rule(batch, "prerouting", &[load, is_doomed, E::Counter, E::Verdict(Verdict::Drop)]);
+    TABLE.rule(batch, "prerouting", &[load, is_doomed, E::Counter, E::Verdict(Verdict::Drop)]);
     // Router and neighbour discovery: ICMPv6 types 133 to 137 (RFC 4861 §4).
-    rule(
+    TABLE.rule(
         batch,
         FROM_PODS,
         &[
@@ -313,7 +297,7 @@ fn rules(batch: &mut Batch) {
     for (family, offset, length, set) in
         [(FAMILY_IPV4, 12, 4, &SOURCES_IPV4), (FAMILY_IPV6, 8, 16, &SOURCES_IPV6)]
     {
-        rule(
+        TABLE.rule(
             batch,
             FROM_PODS,
             &[
@@ -326,9 +310,9 @@ fn rules(batch: &mut Batch) {
             ],
         );
     }
-    rule(batch, FROM_PODS, &[E::Counter, E::Verdict(Verdict::Drop)]);
+    TABLE.rule(batch, FROM_PODS, &[E::Counter, E::Verdict(Verdict::Drop)]);
     let [load, is_live] = group(&live);
-    rule(
+    TABLE.rule(
         batch,
         "input",
         &[
@@ -344,39 +328,10 @@ fn rules(batch: &mut Batch) {
     );
 }
 
-/// A chain; `hook` is its number and priority if packets come in there.
-fn chain(batch: &mut Batch, name: &str, hook: Option<(u32, i32)>) {
-    batch.message(NEW_CHAIN, CREATE, |attributes| {
-        attributes.text(1, TABLE).text(3, name);
-        if let Some((number, priority)) = hook {
-            attributes.nested(4, |hook| {
-                hook.number(1, number).number(2, priority.cast_unsigned());
-            });
-            attributes.text(7, "filter");
-        }
-    });
-}
-
-fn rule(batch: &mut Batch, chain: &str, expressions: &[Expression<'_>]) {
-    batch.message(NEW_RULE, APPEND, |attributes| {
-        attributes.text(1, TABLE).text(2, chain);
-        expression::write(attributes, expressions);
-    });
-}
-
 /// The set and the key of a permit.
 fn key((index, address): Permit) -> (&'static Set, Vec<u8>) {
-    let mut key = index.to_ne_bytes().to_vec();
-    match address {
-        IpAddr::V4(address) => {
-            key.extend(address.octets());
-            (&SOURCES_IPV4, key)
-        }
-        IpAddr::V6(address) => {
-            key.extend(address.octets());
-            (&SOURCES_IPV6, key)
-        }
-    }
+    let set = if address.is_ipv4() { &SOURCES_IPV4 } else { &SOURCES_IPV6 };
+    (set, [&index.to_ne_bytes()[..], &octets(address)].concat())
 }
 
 fn elements(batch: &mut Batch, kind: u16, flags: u16, permits: &[Permit]) {
@@ -386,42 +341,20 @@ fn elements(batch: &mut Batch, kind: u16, flags: u16, permits: &[Permit]) {
             (own.number == set.number).then_some(key)
         };
         let keys: Vec<_> = permits.iter().filter_map(of_set).collect();
-        set_elements(batch, kind, flags, set, &keys);
+        TABLE.elements(batch, (kind, flags), set, &keys);
     }
-}
-
-fn set_elements<K: AsRef<[u8]>>(batch: &mut Batch, kind: u16, flags: u16, set: &Set, keys: &[K]) {
-    // The length of a list has 16 bits.
-    for keys in keys.chunks(KEYS_A_MESSAGE) {
-        batch.message(kind, flags, |attributes| list(attributes, set, keys));
-    }
-}
-
-fn list<K: AsRef<[u8]>>(attributes: &mut Attributes<'_>, set: &Set, keys: &[K]) {
-    attributes.text(1, TABLE).text(2, set.name).nested(3, |list| {
-        for key in keys {
-            list.nested(LIST_ELEMENT, |element| {
-                element.nested(1, |value| {
-                    value.octets(DATA_VALUE, key.as_ref());
-                });
-            });
-        }
-    });
 }
 
 /// Name of our table.
-pub const TABLE: &str = "slash32";
+pub const NAME: &str = "slash32";
+const TABLE: Table = Table(NAME);
 const FROM_PODS: &str = "from-pods";
-/// NF_IP_PRI_RAW: before connections are tracked.
-const PRIORITY_RAW: i32 = -300;
-/// NFPROTO_IPV4.
-const FAMILY_IPV4: u8 = 2;
-/// NFPROTO_IPV6.
-const FAMILY_IPV6: u8 = 10;
+/// NF_INET_PRE_ROUTING, NF_IP_PRI_RAW: before connections are tracked.
+const PREROUTING: Hook = Hook { kind: "filter", number: 0, priority: -300 };
+/// NF_INET_LOCAL_IN, NF_IP_PRI_FILTER.
+const INPUT: Hook = Hook { kind: "filter", number: 1, priority: 0 };
 const TCP: u8 = 6;
 const ICMPV6: u8 = 58;
-/// Of at most 32 octets each.
-const KEYS_A_MESSAGE: usize = 1000;
 
 #[cfg(test)]
 mod tests;

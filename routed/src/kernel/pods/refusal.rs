@@ -15,6 +15,7 @@ use routed_core::pod::{
 use crate::kernel::{
     netlink::{Netlink, NetlinkError, Refusal},
     nft::NftError,
+    pods::nat::NatError,
 };
 
 /// Why the pair could not be made: for EEXIST the kernel does not say which name is taken.
@@ -89,11 +90,23 @@ pub(super) fn broken(error: NetlinkError) -> PodError {
 
 pub(super) fn unruled(error: NftError) -> PodError {
     tracing::error!(%error, "the rules of what pods may send cannot be changed");
-    PodError::Guard(match error {
+    PodError::Guard(nft(error))
+}
+
+/// The rules of NAT outgoing could not be changed.
+pub(super) fn untranslated(error: NatError) -> PodError {
+    match error {
+        NatError::Missing(_) => PodError::NatMissing,
+        NatError::Nft(error) => PodError::Nat(nft(error)),
+    }
+}
+
+fn nft(error: NftError) -> verb::Errno {
+    match error {
         NftError::Socket(error) => verb::Errno(error.raw_os_error().unwrap_or_default()),
         NftError::Silent => number(Errno::ETIMEDOUT),
         NftError::Refused { errno, .. } => number(errno),
-    })
+    }
 }
 
 pub(super) const fn number(errno: Errno) -> verb::Errno {

@@ -7,6 +7,7 @@ use std::{
 
 use crate::pod::{
     check::{AddressSeen, LinkSeen, NeighbourSeen, Picture, RouteSeen},
+    nat::Translation,
     step::{Adjustment, End, GROUP_DOOMED, GROUP_LIVE, Stage, Step, datagrams},
     verb::{Errno, PodError},
     wiring::{LinkEnd, Mac, Wiring},
@@ -86,6 +87,7 @@ impl Damage {
 pub(super) struct Kernel {
     pub(super) host: Namespace,
     pub(super) permits: BTreeSet<(u32, IpAddr)>,
+    pub(super) translations: Vec<Translation>,
     pub(super) pods: Vec<Namespace>,
 }
 
@@ -102,7 +104,12 @@ impl Kernel {
         };
         let mut empty = Namespace::default();
         empty.links.insert("lo".to_owned(), lo);
-        Self { host: empty.clone(), permits: BTreeSet::new(), pods: vec![empty; pods] }
+        Self {
+            host: empty.clone(),
+            permits: BTreeSet::new(),
+            translations: Vec::new(),
+            pods: vec![empty; pods],
+        }
     }
 
     pub(super) fn attach(

@@ -1,28 +1,10 @@
-//! The table as the `nft` program sees it, in namespaces of the tests' own. Needs root and nft.
-
-use std::{process::Command, thread};
-
-use nix::sched::{CloneFlags, unshare};
+//! The table as the `nft` program sees it.
 
 use super::*;
+use crate::kernel::nft::oracle::{self, nft};
 
 fn in_a_namespace(test: impl FnOnce(Guard) + Send) {
-    thread::scope(|scope| {
-        let run = || {
-            unshare(CloneFlags::CLONE_NEWNET).expect("the tests need root");
-            test(Guard::open().unwrap());
-        };
-        if let Err(panic) = scope.spawn(run).join() {
-            std::panic::resume_unwind(panic);
-        }
-    });
-}
-
-fn nft(arguments: &str) -> String {
-    let output = Command::new("nft").args(arguments.split(' ')).output().unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "nft {arguments}: {errors}");
-    String::from_utf8_lossy(&output.stdout).into_owned()
+    oracle::in_a_namespace(|| test(Guard::open().unwrap()));
 }
 
 fn ip(text: &str) -> IpAddr {
