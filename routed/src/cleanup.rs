@@ -23,6 +23,16 @@ pub struct Cleanup {
     pub config: PathBuf,
     /// Only list it.
     pub dry_run: bool,
+    /// Where the node's folders are: `/`, unless this runs in a container.
+    pub root: PathBuf,
+}
+
+impl Cleanup {
+    /// A path of the node as it is seen from here.
+    #[must_use]
+    pub fn on_node(&self, path: &Path) -> PathBuf {
+        path.strip_prefix("/").map_or_else(|_| path.to_owned(), |below| self.root.join(below))
+    }
 }
 
 /// Removes it; what was (or would be) removed.
@@ -31,7 +41,7 @@ pub struct Cleanup {
 ///
 /// If a daemon runs, or something cannot be listed or removed.
 pub fn run(cleanup: &Cleanup) -> anyhow::Result<String> {
-    let settings = Settings::read(&cleanup.config);
+    let settings = Settings::read(cleanup);
     for socket in [&settings.cni, &settings.admin] {
         if UnixStream::connect(socket).is_ok() {
             bail!(
@@ -80,21 +90,34 @@ struct Settings {
     protocol: u8,
     cni: PathBuf,
     admin: PathBuf,
+    /// What is kept of the cluster.
+    cluster: PathBuf,
 }
 
 impl Settings {
     /// The defaults where there is no valid configuration any more.
-    fn read(path: &Path) -> Self {
+    fn read(cleanup: &Cleanup) -> Self {
+        let mut settings = Self::of(&cleanup.on_node(&cleanup.config));
+        for path in [&mut settings.cni, &mut settings.admin, &mut settings.cluster] {
+            *path = cleanup.on_node(path);
+        }
+        settings
+    }
+
+    fn of(path: &Path) -> Self {
+        let cluster = CLUSTER.into();
         match Config::load(path) {
             Ok(loaded) => Self {
                 protocol: loaded.config.kernel.protocol,
                 cni: loaded.config.sockets.cni,
                 admin: loaded.config.sockets.admin,
+                cluster,
             },
             Err(_) => Self {
                 protocol: PROTO_FABRIC,
                 cni: plugin::rpc::DEFAULT_SOCKET.into(),
                 admin: crate::config::DEFAULT_ADMIN.into(),
+                cluster,
             },
         }
     }
@@ -105,10 +128,13 @@ impl Settings {
         let marks = [restart::mark_beside(&self.admin), drain::mark_beside(&self.admin)];
         let files =
             [self.cni.clone(), self.admin.clone(), beside(ipam::JOURNAL), beside("owed-detaches")];
-        let files = files.into_iter().chain(marks);
+        let files = files.into_iter().chain(marks).chain([self.cluster.clone()]);
         files.filter(|file| file.symlink_metadata().is_ok()).collect()
     }
 }
+
+/// Where the daemon keeps what it knows of a cluster, unless configured otherwise.
+const CLUSTER: &str = "/var/lib/slash32/cluster";
 
 /// A file, or a folder of files.
 fn remove(path: &Path) -> io::Result<()> {

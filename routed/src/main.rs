@@ -5,6 +5,8 @@
 //! rejected or a conversion that leaves something out, 10 a daemon that was to leave the fabric.
 
 mod control;
+#[path = "install/arguments.rs"]
+mod install;
 
 use std::{
     io::{self, Write as _},
@@ -20,7 +22,9 @@ use routed::{
     admin::{Selection, StopMode},
     cleanup::{self, Cleanup},
     config::{Config, DEFAULT_ADMIN, DEFAULT_PATH, Loaded},
-    convert, dump, inspect, ipam, policy_test, run,
+    convert, dump, inspect, ipam,
+    kernel::sysctl,
+    manifest, policy_test, run,
     show::{self, Format, Show, check::CheckView},
 };
 use tracing_subscriber::EnvFilter;
@@ -67,6 +71,12 @@ enum Command {
     Convert(ConvertArgs),
     /// Print the definitions of the Kubernetes objects, as for kubectl apply --server-side -f -
     Crds,
+    /// Print everything that a cluster needs to run us, as for kubectl apply --server-side -f -
+    Manifest(ManifestArgs),
+    /// Put the CNI plugin in its place, and its network as soon as the daemon serves pods
+    Install(install::InstallArgs),
+    /// Take the network and the plugin away, then everything else that is ours on this node
+    Uninstall(install::UninstallArgs),
     /// Remove everything that is ours from this node, and nothing else
     Cleanup(CleanupArgs),
     /// Print the version
@@ -81,6 +91,27 @@ struct RunArgs {
     /// What to log, as in "info" or "info,routed::peering=debug"
     #[arg(long, value_name = "FILTER", env = "RUST_LOG", default_value = "info")]
     log: String,
+    /// Put the CNI plugin in its place, and its network as soon as pods are served, and keep both there
+    #[arg(long)]
+    install: bool,
+    /// Make /proc/sys writable first, which it is not in a container
+    #[arg(long)]
+    unlock_sysctls: bool,
+    #[command(flatten)]
+    places: install::Places,
+}
+
+#[derive(Debug, Args)]
+struct ManifestArgs {
+    /// Image of the daemon, instead of that of the chart's values
+    #[arg(long)]
+    image: Option<String>,
+    /// Namespace of everything, instead of slash32-system
+    #[arg(long)]
+    namespace: Option<String>,
+    /// A routed.toml for all nodes, instead of one that only switches Kubernetes on
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -324,6 +355,9 @@ fn main() -> ExitCode {
         Command::Pod(args) => pod(&args),
         Command::Convert(ConvertArgs { from: ConvertFrom::Calico { files } }) => calico(&files),
         Command::Crds => print(&routed_api::manifest()).map(|()| ExitCode::SUCCESS),
+        Command::Manifest(args) => print_manifest(args),
+        Command::Install(args) => install::install(&args),
+        Command::Uninstall(args) => install::uninstall(args),
         Command::Cleanup(args) => cleanup(args),
         Command::Version => {
             print(&format!("routed {}\n", env!("CARGO_PKG_VERSION"))).map(|()| ExitCode::SUCCESS)
@@ -337,9 +371,16 @@ fn main() -> ExitCode {
 
 fn start(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let Loaded { config, warnings } = Config::load(&args.config)?;
+    let install = args.install.then(|| args.places.install(&config.sockets.cni));
     let filter = EnvFilter::try_new(&args.log)
         .with_context(|| format!("--log {:?} is not a filter; write info or debug", args.log))?;
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    if args.unlock_sysctls
+        && let Err(error) = sysctl::unlock()
+    {
+        tracing::warn!(%error, "/proc/sys stays read-only; settings of the network that are not as \
+            they should be cannot be put right");
+    }
     for warning in warnings {
         let file = args.config.display();
         tracing::warn!("{file}{}{}", warning.place, warning.caution);
@@ -348,7 +389,7 @@ fn start(args: &RunArgs) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()
         .context("cannot start the runtime's threads")?
-        .block_on(run::run(args.config.clone(), config))?;
+        .block_on(run::run(args.config.clone(), config, install))?;
     Ok(match mode {
         StopMode::Graceful => ExitCode::SUCCESS,
         StopMode::Withdraw => ExitCode::from(WITHDRAWN),
@@ -430,7 +471,18 @@ fn pod(args: &PodArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn cleanup(args: CleanupArgs) -> anyhow::Result<ExitCode> {
-    print(&cleanup::run(&Cleanup { config: args.config, dry_run: args.dry_run })?)?;
+    let CleanupArgs { dry_run, config } = args;
+    print(&cleanup::run(&Cleanup { config, dry_run, root: "/".into() })?)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print_manifest(args: ManifestArgs) -> anyhow::Result<ExitCode> {
+    let ManifestArgs { image, namespace, config } = args;
+    let read = |path: PathBuf| {
+        std::fs::read_to_string(&path).with_context(|| format!("{} cannot be read", path.display()))
+    };
+    let config = config.map(read).transpose()?;
+    print(&manifest::manifest(&manifest::Choices { namespace, image, config })?)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -27,6 +27,7 @@ use crate::{
     drain::Drain,
     fib::{self, FibTask, RibThread},
     http::HttpServer,
+    install::{self, Install},
     ipam,
     kernel::{
         forwarding::{self, Forwarding},
@@ -44,12 +45,17 @@ use crate::{
 };
 
 /// Runs until SIGTERM or SIGINT, which end it gracefully, or `routed stop`; tells which it was. SIGHUP reads `path`, from which `config` comes, again.
+/// With `install` the plugin and its network are put in their places and kept there.
 ///
 /// # Errors
 ///
 /// What could not be started, with the key of the configuration that it belongs to; or which part
 /// ended although nobody asked it to.
-pub async fn run(path: PathBuf, mut config: Config) -> anyhow::Result<StopMode> {
+pub async fn run(
+    path: PathBuf,
+    mut config: Config,
+    install: Option<Install>,
+) -> anyhow::Result<StopMode> {
     let started = Instant::now();
     let mut signals = Signals::new()?;
     let metrics = Metrics::new();
@@ -90,6 +96,9 @@ pub async fn run(path: PathBuf, mut config: Config) -> anyhow::Result<StopMode> 
     }
     let links = kernel.links.clone();
     let _forwarding = kernel.spawn(best, &peering, node.as_ref(), &mut parts);
+    if let (Some(install), Some(node)) = (install, node.clone()) {
+        parts.spawn("the installation of the plugin", install::keep(install, node));
+    }
     if let Some(node) = node.clone() {
         let announced = announce::follow(node.announced(), peering.rib().clone());
         parts.spawn("the announcement of pod ranges", announced);

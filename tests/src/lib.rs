@@ -7,6 +7,7 @@ pub mod fabric;
 pub mod messages;
 pub mod node;
 pub mod oracle;
+pub mod podman;
 pub mod readme;
 pub mod runtime;
 pub mod sim;

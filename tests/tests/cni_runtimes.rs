@@ -1,7 +1,5 @@
 //! Real container runtimes: podman with its CNI backend, and containerd with `ctr run --cni`, from
 //! Debian's packages, with containers from a root filesystem made on the spot.
-//!
-//! runc, because crun of Debian 12 refuses the hybrid cgroup layout that some machines have.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics where it stands")]
 
@@ -9,7 +7,7 @@ use std::{
     fs,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command},
     thread,
     time::{Duration, Instant},
 };
@@ -17,6 +15,7 @@ use std::{
 use serde_json::{Value, json};
 use tests::{
     node::{Node, on_a_node, try_run},
+    podman::Podman,
     runtime::plugin_path,
 };
 
@@ -79,65 +78,31 @@ fn podman_starts_and_removes_containers_with_a_published_port() {
     on_a_node(DUAL, |node| {
         let root = root_filesystem(node);
         conflist(node, &node.path("net.d"));
-        let folders: Vec<_> =
-            plugin_path().split(':').map(|folder| format!("{folder:?}")).collect();
-        let settings = format!(
-            "[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=1024:1024\"]\n\
-             [network]\nnetwork_backend = \"cni\"\nnetwork_config_dir = {:?}\ncni_plugin_dirs = [{}]\n\
-             [engine]\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"none\"\nruntime = \"runc\"\n",
-            node.path("net.d"),
-            folders.join(", ")
-        );
-        fs::write(node.path("containers.conf"), settings).unwrap();
-        let dir = node.path("");
-        let podman = |arguments: &str| {
-            let at = |name: &str| dir.join(name).display().to_string();
-            let mut command = Command::new("podman");
-            command.env("CONTAINERS_CONF", at("containers.conf"));
-            command.args([
-                "--root",
-                &at("store"),
-                "--runroot",
-                &at("runroot"),
-                "--tmpdir",
-                &at("tmpdir"),
-            ]);
-            command
-                .args(["--storage-driver", "vfs"])
-                .args(arguments.split(' '))
-                .stdin(Stdio::null());
-            let output = command
-                .output()
-                .expect("podman is installed (Debian: apt-get install podman runc)");
-            let text = String::from_utf8_lossy(&output.stdout).into_owned();
-            let errors = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success(), "podman {arguments}: {text}{errors}");
-            text
-        };
+        let podman = Podman::new(node);
         let before = node.state();
         let run = format!(
             "run -d --name web --network slash32 -p 8080:80 --rootfs {} /bin/httpd -f -h /www",
             root.display()
         );
-        podman(&run);
+        podman.must(&run);
         let [four, six] = pod(node);
         wait_for_page(&format!("{four}:80"));
         wait_for_page(&format!("[{six}]:80"));
         wait_for_page("192.0.2.1:8080");
-        let shown = podman("exec web /bin/ip address show eth0");
+        let shown = podman.run("exec web /bin/ip address show eth0");
         assert!(
             shown.contains(&format!("{four}/32")) && shown.contains(&format!("{six}/128")),
             "{shown}"
         );
-        podman("exec web /bin/ping -c 1 -W 2 192.0.2.1");
-        podman("rm -f -t 0 web");
+        podman.must("exec web /bin/ping -c 1 -W 2 192.0.2.1");
+        podman.must("rm -f -t 0 web");
         node.settles_to(&before);
         assert!(fetch("192.0.2.1:8080").is_none());
         // A second one, with the daemon killed before it is removed.
-        podman(&run);
+        podman.must(&run);
         pod(node);
         node.kill();
-        podman("rm -f -t 0 web");
+        podman.must("rm -f -t 0 web");
         node.start();
         node.settles_to(&before);
     });

@@ -5,6 +5,10 @@
 use std::{fs, io};
 
 use bgp::family::Family;
+use nix::{
+    mount::{MsFlags, mount},
+    sys::statvfs::{FsFlags, statvfs},
+};
 
 /// Makes this namespace a router for the family, now and for interfaces to come. Writes nothing if
 /// it is one, so that a read-only /proc/sys does no harm on a node that is set up already. True if it was
@@ -117,6 +121,27 @@ pub fn take_no_default_route(interface: &str) -> Result<(), SysctlError> {
 /// [`SysctlError`].
 pub fn enable_ipv6(interface: &str) -> Result<(), SysctlError> {
     write(&format!("ipv6/conf/{interface}/disable_ipv6"), 0)
+}
+
+/// Makes /proc/sys writable where it is not, as in a container. That takes CAP_SYS_ADMIN and a mount
+/// namespace of the container's own. True if it was not.
+///
+/// # Errors
+///
+/// What the kernel says.
+pub fn unlock() -> io::Result<bool> {
+    const SETTINGS: &str = "/proc/sys";
+    let mounted = statvfs(SETTINGS)?.flags();
+    if !mounted.contains(FsFlags::ST_RDONLY) {
+        return Ok(false);
+    }
+    let flags = MsFlags::MS_REMOUNT
+        | MsFlags::MS_BIND
+        | MsFlags::MS_NOSUID
+        | MsFlags::MS_NODEV
+        | MsFlags::MS_NOEXEC;
+    mount(None::<&str>, SETTINGS, None::<&str>, flags, None::<&str>)?;
+    Ok(true)
 }
 
 /// Has the kernel IPv6 at all?
