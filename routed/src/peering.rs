@@ -107,6 +107,8 @@ impl Peering {
         let (orders, inbox) = mpsc::channel(ORDERS);
         let mut roster = JoinSet::new();
         roster.spawn(task.run(inbox));
+        // Ends with its thread.
+        tokio::spawn(rib.clone().attend());
         drop(served);
         Ok((Self { peers, orders, roster, io, rib, rib_thread, recorder, bfd, bfd_thread }, best))
     }

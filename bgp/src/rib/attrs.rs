@@ -15,7 +15,10 @@ use hashbrown::{HashTable, hash_table::Entry};
 use super::{decide::Merits, verdict::Ineligible};
 use crate::attrs::{Attrs, NextHop};
 
+mod brief;
 mod packed;
+
+use brief::Brief;
 
 /// A set of attributes by its number in the table, plus one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,6 +84,7 @@ struct Set {
     octets: Box<[u8]>,
     /// Half of their hash, which is not cheap: to grow, no set is looked at.
     hash: u32,
+    brief: Brief,
 }
 
 impl AttrTable {
@@ -144,7 +148,9 @@ impl AttrTable {
 
     /// What the decision asks of it.
     pub(super) fn merits(&self, id: AttrId) -> Merits {
-        packed::merits(self.0.borrow().octets(id))
+        let table = self.0.borrow();
+        let Set { octets, brief, .. } = &table.sets[id.index()];
+        brief.merits().unwrap_or_else(|| packed::merits(octets))
     }
 
     /// The number of this reason.
@@ -247,7 +253,8 @@ impl Table {
                 });
                 assert!(at < REFUSED, "memory ends before 2^31 sets");
                 place.insert(at);
-                let set = Set { octets: scratch.as_slice().into(), hash };
+                let brief = Brief::of(&packed::merits(scratch));
+                let set = Set { octets: scratch.as_slice().into(), hash, brief };
                 match free.pop() {
                     Some(_) => sets[at as usize] = set,
                     None => {

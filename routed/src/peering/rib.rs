@@ -6,12 +6,17 @@
 //!
 //! The thread never waits for a socket, for netlink, or for a reader: it takes a batch of
 //! commands, then answers those who wait. While it has nothing to do, whoever brings a command that
-//! is soon done does it on the spot: to wake a thread takes longer. Encodes nothing.
+//! is soon done does it on the spot: to wake a thread takes longer. Those whom that concerns are
+//! answered once everybody who is to be served in the same turn of the event loop has had a say
+//! ([`RibHandle::attend`]), so that many who speak at once are heard at once. Encodes nothing.
 
 use std::{
     collections::BTreeSet,
     io,
-    sync::{Arc, Mutex, PoisonError, TryLockError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, TryLockError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
 };
 
@@ -24,7 +29,7 @@ use bgp::{
         RibSizes, ToldView, Why,
     },
 };
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Notify, oneshot, watch};
 
 mod command;
 mod lanes;
@@ -53,6 +58,10 @@ struct Shared {
     lanes: Lanes,
     /// Held by whoever does something with it; `None` once the thread has ended.
     owner: Mutex<Option<RibOwner>>,
+    /// Somebody is to be answered in this turn of the event loop.
+    owing: Notify,
+    /// There is one who does so.
+    attended: AtomicBool,
 }
 
 /// The thread that owned the RIB has ended: the daemon is stopping.
@@ -101,7 +110,7 @@ pub(crate) fn start(
         rib.originate(prefix, attrs);
     }
     let owner = RibOwner::new(rib, next_hops_in, of_reader);
-    let shared = Arc::new(Shared { lanes: Lanes::new(), owner: Mutex::new(Some(owner)) });
+    let shared = Arc::new(Shared::new(Some(owner)));
     let of_thread = Arc::clone(&shared);
     let thread = thread::Builder::new().name("rib".to_owned()).spawn(move || of_thread.run())?;
     let way = Arc::new(Way(shared));
@@ -110,6 +119,24 @@ pub(crate) fn start(
 }
 
 impl Shared {
+    fn new(owner: Option<RibOwner>) -> Self {
+        Self {
+            lanes: Lanes::new(),
+            owner: Mutex::new(owner),
+            owing: Notify::new(),
+            attended: AtomicBool::new(false),
+        }
+    }
+
+    /// The RIB, if nobody does anything with it.
+    fn idle(&self) -> Option<MutexGuard<'_, Option<RibOwner>>> {
+        match self.owner.try_lock() {
+            Ok(owner) => Some(owner),
+            Err(TryLockError::Poisoned(owner)) => Some(owner.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
     /// The thread: does what is brought until told to stop or until every handle is dropped.
     fn run(&self) {
         while self.lanes.wait() {
@@ -129,21 +156,30 @@ impl Shared {
         if !command.is_prompt() {
             return self.lanes.put(command);
         }
-        let owner = match self.owner.try_lock() {
-            Ok(owner) => Some(owner),
-            Err(TryLockError::Poisoned(owner)) => Some(owner.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
-        };
         // The thread takes nothing from the lanes without the lock, so that nothing is under way.
-        let mut owner = owner.filter(|_| self.lanes.len() == 0);
+        let mut owner = self.idle().filter(|_| self.lanes.len() == 0);
         match owner.as_mut().and_then(|owner| owner.as_mut()) {
             Some(owner) => {
-                if owner.serve(command) {
+                owner.serve(command);
+                if self.attended.load(Ordering::Relaxed) {
+                    self.owing.notify_one();
+                } else if owner.settle() {
                     self.lanes.stir();
                 }
                 Ok(())
             }
             None => self.lanes.put(command),
+        }
+    }
+
+    /// Answers those whom commands concern that were done on the spot. If the thread has begun to
+    /// work, it does so.
+    fn settle(&self) {
+        let mut owner = self.idle();
+        if let Some(owner) = owner.as_mut().and_then(|owner| owner.as_mut())
+            && owner.settle()
+        {
+            self.lanes.stir();
         }
     }
 
@@ -329,6 +365,18 @@ impl RibHandle {
         self.way.0.hand_in(command)
     }
 
+    /// On the event loop that serves the peers: answers them, once in each of its turns. Whoever is
+    /// ready there has its say before this has its turn, since tasks run in the order in which they
+    /// are woken. Never ends.
+    pub(crate) async fn attend(self) {
+        let shared = &self.way.0;
+        shared.attended.store(true, Ordering::Relaxed);
+        loop {
+            shared.owing.notified().await;
+            shared.settle();
+        }
+    }
+
     /// Waits for room for one command. May be dropped at any point.
     pub(crate) async fn reserve(&self) -> Result<Room<'_>, RibStopped> {
         self.way.0.lanes.reserve().await
@@ -343,7 +391,7 @@ impl RibHandle {
     /// A way that leads to no RIB but to whoever has the other end.
     #[cfg(test)]
     pub(crate) fn without_thread() -> (Self, impl FnMut() -> Option<Command>) {
-        let shared = Arc::new(Shared { lanes: Lanes::new(), owner: Mutex::new(None) });
+        let shared = Arc::new(Shared::new(None));
         let (_, next_hops) = watch::channel(BTreeSet::new());
         let handle = Self { way: Arc::new(Way(Arc::clone(&shared))), next_hops };
         (handle, move || shared.lanes.take().map(|taken| taken.command))

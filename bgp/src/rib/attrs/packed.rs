@@ -326,7 +326,7 @@ impl<'a> Octets<'a> {
 mod tests {
     use proptest::{collection::vec, option, prelude::*};
 
-    use super::*;
+    use super::{super::brief::Brief, *};
 
     fn any_path() -> impl Strategy<Value = AsPath> {
         let kind = prop_oneof![
@@ -414,6 +414,10 @@ mod tests {
             prop_assert_eq!(&unpack(&octets), &attrs);
             prop_assert_eq!(next_hop(&octets), attrs.next_hop);
             prop_assert_eq!(merits(&octets), Merits::of(&attrs));
+            let brief = Brief::of(&merits(&octets)).merits();
+            let fits = attrs.weight == 0 && attrs.originator_id.is_none()
+                && attrs.cluster_list.is_empty();
+            prop_assert_eq!(brief, fits.then(|| Merits::of(&attrs)));
         }
 
         #[test]

@@ -35,6 +35,8 @@ pub(super) struct RibOwner {
     ready: BTreeSet<PeerId>,
     best: Option<Pull<Vec<BestChange>>>,
     best_reader: Weak<()>,
+    /// Commands were done whose news nobody has looked at yet.
+    owing: bool,
     stations: Stations,
     next_hops: watch::Sender<BTreeSet<NextHop>>,
     /// Where each session hears of its limits.
@@ -53,6 +55,7 @@ impl RibOwner {
             ready: BTreeSet::new(),
             best: None,
             best_reader,
+            owing: false,
             stations: Stations::default(),
             next_hops,
             limits: BTreeMap::new(),
@@ -71,23 +74,31 @@ impl RibOwner {
                 taken += 1;
                 self.take(command, promptly)?;
             }
-            if taken == 0 && self.ready.is_empty() {
+            if taken == 0 && self.ready.is_empty() && !self.owing {
                 return ControlFlow::Continue(());
             }
             self.answer();
         }
     }
 
-    /// Does a command that is soon done, in place of the thread.
-    /// True if there is more to do, which is the thread's.
-    pub(super) fn serve(&mut self, command: Command) -> bool {
+    /// Does a command that is soon done, in place of the thread. [`Self::settle`] is owed then.
+    pub(super) fn serve(&mut self, command: Command) {
         self.rib.set_time(SystemTime::now().into());
-        let stops = self.take(command, true).is_break();
-        self.answer();
-        stops || !self.ready.is_empty()
+        // What ends the thread is not soon done.
+        let _ = self.take(command, true);
+        self.owing = true;
+    }
+
+    /// Answers those whom that concerns. True if there is more to do, which is the thread's.
+    pub(super) fn settle(&mut self) -> bool {
+        if self.owing {
+            self.answer();
+        }
+        !self.ready.is_empty()
     }
 
     fn answer(&mut self) {
+        self.owing = false;
         self.answer_peers();
         self.tell_limits();
         self.answer_best();

@@ -270,3 +270,33 @@ async fn what_is_soon_done_is_done_on_the_spot_while_the_thread_rests() {
     }
     panic!("always left to the thread");
 }
+
+#[tokio::test]
+async fn who_speaks_in_one_turn_of_the_event_loop_is_heard_at_once() {
+    const TURNS: usize = 100;
+    let mut rib = fixture(false);
+    tokio::spawn(rib.rib.clone().attend());
+    rib.event(up()).await;
+    let mut at_once = 0;
+    for third in 0..TURNS {
+        // All that was brought before is done, and the thread rests, or soon does.
+        rib.rib.best_counts().await.unwrap();
+        let (answer, mut pull) = oneshot::channel();
+        assert!(rib.rib.try_send(Command::PullBest { budget: 10, answer }).is_ok());
+        for fourth in [0, 128] {
+            let prefix = format!("10.1.{third}.{fourth}/25");
+            assert!(rib.rib.try_send(Command::Peer(PEER, learned(&[&prefix]))).is_ok());
+        }
+        let early = pull.try_recv().ok();
+        let mut changes = match &early {
+            Some(changes) => changes.len(),
+            None => pull.await.unwrap().len(),
+        };
+        at_once += usize::from(early.is_none() && changes == 2);
+        while changes < 2 {
+            changes += rib.best.next(10).await.unwrap().len();
+        }
+    }
+    // Now and then the thread is still at work, and has answered in between.
+    assert!(at_once > TURNS / 2, "{at_once}");
+}
