@@ -68,8 +68,9 @@ impl Claims {
     /// ends.
     pub fn new(node: impl Into<String>, saved: impl IntoIterator<Item = Saved>) -> Self {
         let block = |saved: Saved| {
-            let Saved { block, pool, uid } = saved;
-            (block, Block::new(pool, State::Held { since: None, stored: true }, Some(uid)))
+            let Saved { block, pool, uid, lost } = saved;
+            let held = State::Held { since: None, stored: true };
+            (block, Block::new(pool, if lost { State::Lost } else { held }, Some(uid)))
         };
         Self {
             node: node.into(),
@@ -161,7 +162,7 @@ impl Claims {
     /// Every claim that the API server knows of this node, and those that it does not know.
     fn compare(&mut self, asked: Instant, claims: Vec<Saved>, now: Instant) {
         let listed: BTreeSet<_> = claims.iter().map(|claim| claim.block).collect();
-        for Saved { block, pool, uid } in claims {
+        for Saved { block, pool, uid, .. } in claims {
             match self.blocks.get(&block).map(|block| &block.state) {
                 // Made before a daemon of ours died, or by hand: its name says that it is ours.
                 None => {
@@ -194,8 +195,11 @@ impl Claims {
             .filter(|(_, block)| lost(block))
             .map(|(prefix, _)| *prefix)
             .collect();
-        for prefix in ended {
-            self.blocks.remove(&prefix);
+        for prefix in &ended {
+            self.blocks.remove(prefix);
+        }
+        if !ended.is_empty() {
+            self.store();
         }
     }
 
@@ -310,7 +314,8 @@ impl Claims {
         let saved = self.blocks.iter().filter(|(_, block)| block.is_to_be_stored());
         let saved = saved.filter_map(|(prefix, block)| {
             let uid = block.uid.clone()?;
-            Some(Saved { block: *prefix, pool: block.pool.clone(), uid })
+            let lost = block.state == State::Lost;
+            Some(Saved { block: *prefix, pool: block.pool.clone(), uid, lost })
         });
         let (generation, claims) = (self.generation, saved.collect());
         // Only the newest counts; one that was not begun need not be.

@@ -54,7 +54,7 @@ impl Claim {
     pub(super) fn saved(self) -> Option<Saved> {
         // One that is being deleted is as good as gone.
         let block = self.block.filter(|_| !self.is_leaving)?;
-        Some(Saved { block, pool: self.pool, uid: self.uid })
+        Some(Saved { block, pool: self.pool, uid: self.uid, lost: false })
     }
 }
 

@@ -8,6 +8,7 @@ fn saved() -> Vec<Saved> {
         block: "10.244.1.64/26".parse().unwrap(),
         pool: "pods".to_owned(),
         uid: "0a1b".to_owned(),
+        lost: false,
     }]
 }
 

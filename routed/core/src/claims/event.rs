@@ -31,6 +31,9 @@ pub struct Saved {
     pub pool: String,
     /// `metadata.uid` of the claim.
     pub uid: String,
+    /// Another node has the block since, and pods here use it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lost: bool,
 }
 
 /// What has happened.

@@ -67,11 +67,11 @@ impl Block {
         }
     }
 
-    /// One whose claim has vanished stays on disk: its pods are there after a restart too.
+    /// One whose claim has vanished or is lost stays on disk: its pods are there after a restart too.
     pub(super) const fn is_to_be_stored(&self) -> bool {
         match self.state {
-            State::Held { .. } | State::Reclaiming(_) | State::Retiring => true,
-            State::Claiming(_) | State::Forgetting(_) | State::Deleting(_) | State::Lost => false,
+            State::Held { .. } | State::Reclaiming(_) | State::Retiring | State::Lost => true,
+            State::Claiming(_) | State::Forgetting(_) | State::Deleting(_) => false,
         }
     }
 

@@ -13,7 +13,7 @@ fn pool(cidr: &str, block: u8, spare: usize) -> Pool {
 }
 
 fn saved(block: &str) -> Saved {
-    Saved { block: prefix(block), pool: "pods".to_owned(), uid: "u".to_owned() }
+    Saved { block: prefix(block), pool: "pods".to_owned(), uid: "u".to_owned(), lost: false }
 }
 
 fn drain(claims: &mut Claims) -> Vec<Command> {
@@ -188,8 +188,23 @@ fn a_block_that_another_node_took_meanwhile_is_announced_no_more() {
     assert_eq!((announced(&claims).len(), leasable(&claims).len()), (0, 0));
     let troubles: Vec<_> = claims.troubles().collect();
     assert!(troubles.contains(&Trouble::Lost { block }), "{troubles:?}");
+    // A restart does not forget it, as long as pods have addresses of it.
+    let commands = drain(&mut claims);
+    let Some(Command::Store { claims: disk, .. }) = commands.last() else { panic!("{commands:?}") };
+    assert!(disk[0].lost, "{disk:?}");
+    let mut claims = Claims::new("node1", disk.clone());
+    claims.handle(used("10.0.0.0/26", 2), now);
+    assert_eq!((announced(&claims).len(), leasable(&claims).len()), (0, 0));
+    assert!(claims.troubles().any(|trouble| trouble == Trouble::Lost { block }));
     claims.handle(Event::Used(BTreeMap::new()), now);
     assert!(!claims.troubles().any(|trouble| trouble == Trouble::Lost { block }), "no pod has it");
+    let commands = drain(&mut claims);
+    assert!(
+        commands
+            .iter()
+            .any(|command| matches!(command, Command::Store { claims, .. } if claims.is_empty())),
+        "{commands:?}"
+    );
 }
 
 #[test]
@@ -372,6 +387,7 @@ impl World {
             block: *block,
             pool: "pods".to_owned(),
             uid: uid.clone(),
+            lost: false,
         });
         let claims = claims.collect();
         // It is later than any claim that was made in this moment.
