@@ -4,7 +4,7 @@
 //! Out: YAML: the namespace, the definitions of our objects, and what the chart comes to.
 //!
 //! The chart is written once, and what it comes to is made here without Helm; so it keeps to the few
-//! expressions that [`render`] knows, and a test holds it against what `helm template` says.
+//! expressions that this knows, and a test holds it against what `helm template` says.
 
 use std::fmt::Write as _;
 
