@@ -64,6 +64,8 @@ pub enum Request {
     Stations,
     /// The recorder of what peers say: [`RecorderView`](crate::show::view::RecorderView), if there is one.
     Recorder,
+    /// The node's cluster: [`ClusterView`](crate::show::view::ClusterView), if there is one.
+    Cluster,
     /// Every next-hop object of ours in the kernel: [`NextHopView`](crate::show::view::NextHopView).
     NextHops,
     /// Everything that peers have announced, as MRT: [`DumpPart`].

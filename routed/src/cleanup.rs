@@ -14,7 +14,12 @@ use std::{
 use anyhow::{Context as _, bail};
 use routed_core::fib::route::{PROTO_FABRIC, PROTO_PODS};
 
-use crate::{config::Config, drain, ipam, kernel::ours::Ours, restart};
+use crate::{
+    config::{Base, Config, DEFAULT_STATE, effective_beside},
+    drain, ipam,
+    kernel::ours::Ours,
+    restart,
+};
 
 /// What to do.
 #[derive(Clone, Debug)]
@@ -97,7 +102,14 @@ struct Settings {
 impl Settings {
     /// The defaults where there is no valid configuration any more.
     fn read(cleanup: &Cleanup) -> Self {
-        let mut settings = Self::of(&cleanup.on_node(&cleanup.config));
+        let file = cleanup.on_node(&cleanup.config);
+        // On a node of a cluster the file alone is no configuration.
+        let base = Base::load(&file).ok().flatten();
+        let whole = base.as_ref().map(|base| cleanup.on_node(&base.effective()));
+        let mut settings = Self::of(&whole.unwrap_or(file));
+        if let Some(Base { admin, kubernetes, .. }) = base {
+            (settings.admin, settings.cluster) = (admin, kubernetes.state);
+        }
         for path in [&mut settings.cni, &mut settings.admin, &mut settings.cluster] {
             *path = cleanup.on_node(path);
         }
@@ -105,7 +117,7 @@ impl Settings {
     }
 
     fn of(path: &Path) -> Self {
-        let cluster = CLUSTER.into();
+        let cluster = DEFAULT_STATE.into();
         match Config::load(path) {
             Ok(loaded) => Self {
                 protocol: loaded.config.kernel.protocol,
@@ -125,16 +137,17 @@ impl Settings {
     /// Those that are there.
     fn files(&self) -> Vec<PathBuf> {
         let beside = |name: &str| self.cni.with_file_name(name);
-        let marks = [restart::mark_beside(&self.admin), drain::mark_beside(&self.admin)];
+        let marks = [
+            restart::mark_beside(&self.admin),
+            drain::mark_beside(&self.admin),
+            effective_beside(&self.admin),
+        ];
         let files =
             [self.cni.clone(), self.admin.clone(), beside(ipam::JOURNAL), beside("owed-detaches")];
         let files = files.into_iter().chain(marks).chain([self.cluster.clone()]);
         files.filter(|file| file.symlink_metadata().is_ok()).collect()
     }
 }
-
-/// Where the daemon keeps what it knows of a cluster, unless configured otherwise.
-const CLUSTER: &str = "/var/lib/slash32/cluster";
 
 /// A file, or a folder of files.
 fn remove(path: &Path) -> io::Result<()> {

@@ -3,7 +3,12 @@
 //! In: an RPC request. Out: the machine's request, and the RPC's response to its reply. Here is
 //! every CNI error code that the daemon gives.
 
-use std::{collections::BTreeSet, fmt::Display};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Display,
+    pin::Pin,
+    time::Instant,
+};
 
 use bgp::prefix::Prefix;
 use ipnetwork::IpNetwork;
@@ -24,6 +29,22 @@ use routed_core::{
 pub mod owed;
 pub mod server;
 
+/// Says which addresses pods get, where that is not in the node's own file.
+pub trait Chooser: Send + Sync {
+    /// What the pod of these `CNI_ARGS` shall get, or what its runtime is to be told.
+    fn choose<'a>(&'a self, args: &'a BTreeMap<String, String>)
+    -> Promise<'a, Result<Wish, Error>>;
+
+    /// The use of addresses has changed.
+    fn used(&self);
+
+    /// There are too few addresses: whether there are more, which it waits for until then.
+    fn more(&self, until: Instant) -> Promise<'_, bool>;
+}
+
+/// What somebody waits for.
+pub type Promise<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
 /// What to ask the machine; `None` if there is nothing to ask, for DEL of what cannot exist.
 ///
 /// # Errors
@@ -35,9 +56,10 @@ pub fn request(request: &rpc::Request) -> Result<Option<Request>, Error> {
             id: id(&attach.id)?,
             pod: pod_name(attach),
             wish: Wish {
-                pool: attach.pool.clone(),
+                pools: attach.pool.iter().cloned().collect(),
                 addresses: attach.ips.clone(),
                 delegated: attach.delegated,
+                ..Wish::default()
             },
             mac: attach.mac.map(Mac),
             mtu: attach.mtu,

@@ -13,6 +13,7 @@ pub mod diff;
 mod dynamic;
 mod fault;
 mod kernel;
+mod kubernetes;
 mod mrt;
 mod node;
 mod password;
@@ -45,9 +46,11 @@ use bgp::{
 };
 use routed_core::ipam::IpamSettings;
 
+pub(crate) use self::kubernetes::{DEFAULT_STATE, effective_beside};
 pub use self::{
     dynamic::{DynamicPeers, Membership},
     fault::{Fault, Invalid, Place, Warning},
+    kubernetes::Base,
     password::{Algorithm, Password, Scheme},
     peers::{Bfd, Reach},
     policies::{PolicyCaution, PolicyProblem},
@@ -83,6 +86,8 @@ pub struct Config {
     pub stations: Vec<Station>,
     /// What is recorded of what peers say; `None`: nothing.
     pub recording: Option<Recording>,
+    /// The cluster that the node is of; `None`: all that holds is in the file.
+    pub kubernetes: Option<Kubernetes>,
     /// Every `[[policies]]` entry, used or not, in the order of the file.
     pub policies: Vec<Arc<Policy>>,
 }
@@ -217,7 +222,7 @@ impl Peer {
 /// `[pods]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pods {
-    /// Ranges of all pools and both families, disjoint; at least one.
+    /// Ranges of all pools and both families, disjoint; at least one, unless in a cluster.
     pub prefixes: Vec<Prefix>,
     /// Where addresses come from.
     pub ipam: IpamSettings,
@@ -331,6 +336,17 @@ pub struct Recording {
     pub keep: Option<usize>,
 }
 
+/// `[kubernetes]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kubernetes {
+    /// Where the API server is and who we are to it; `None`: as Kubernetes tells its pods.
+    pub kubeconfig: Option<PathBuf>,
+    /// The namespace of Secrets and Lease; `None`: that of the service account, else `kube-system`.
+    pub namespace: Option<String>,
+    /// The folder of what must be known after a reboot as well; absolute.
+    pub state: PathBuf,
+}
+
 /// A configuration with what is allowed but perhaps not meant.
 #[derive(Clone, Debug)]
 pub struct Loaded {
@@ -347,10 +363,7 @@ impl Config {
     ///
     /// [`Invalid`] with every fault.
     pub fn load(path: &Path) -> Result<Loaded, Invalid> {
-        let octets = read_file(path).map_err(|problem| Invalid::whole_file(path, problem))?;
-        let text =
-            str::from_utf8(&octets).map_err(|error| Invalid::not_utf8(path, &octets, error))?;
-        Self::parse(path, text)
+        Self::parse(path, &read_text(path)?)
     }
 
     /// Checks the text of a file. `path` names it in messages, and relative password files are
@@ -372,7 +385,8 @@ impl Config {
         let speaker = root.section("bgp", speaker::read);
         let sockets = root.section("sockets", |section| sockets::read(section, &speaker.listen));
         let policies = policies::read_all(root);
-        let pods = pods::read(root, mode);
+        let kubernetes = kubernetes::read(root);
+        let pods = pods::read(root, mode, kubernetes.is_some());
         let kernel = root.section("kernel", |section| kernel::read(section, mode));
         let stations = bmp::read_all(root);
         let recording = mrt::read(root);
@@ -393,9 +407,17 @@ impl Config {
             sockets,
             stations,
             recording,
+            kubernetes,
             policies: policies.into_named(),
         })
     }
+}
+
+/// The text of a file.
+pub(crate) fn read_text(path: &Path) -> Result<String, Invalid> {
+    let octets = read_file(path).map_err(|problem| Invalid::whole_file(path, problem))?;
+    String::from_utf8(octets)
+        .map_err(|error| Invalid::not_utf8(path, error.as_bytes(), error.utf8_error()))
 }
 
 /// The octets of a regular file of reasonable size.

@@ -4,6 +4,8 @@ pub mod admin;
 mod announce;
 pub mod bmp;
 pub mod cleanup;
+#[cfg(feature = "kubernetes")]
+pub mod cluster;
 pub mod cni;
 pub mod config;
 pub mod convert;
@@ -21,6 +23,7 @@ pub mod metrics;
 pub mod mrt;
 mod mtu;
 pub mod node;
+mod origin;
 pub mod peering;
 pub mod policy_test;
 pub mod reload;

@@ -21,7 +21,7 @@ use ipnetwork::IpNetwork;
 use routed::{
     admin::{Selection, StopMode},
     cleanup::{self, Cleanup},
-    config::{Config, DEFAULT_ADMIN, DEFAULT_PATH, Loaded},
+    config::{DEFAULT_ADMIN, DEFAULT_PATH},
     convert, dump, inspect, ipam,
     kernel::sysctl,
     manifest, policy_test, run,
@@ -310,6 +310,10 @@ enum What {
     Blocks,
     /// Addresses that pods have, and those that cool down
     Leases,
+    /// How the node stands to its Kubernetes cluster: the API server, blocks, objects not heeded
+    Cluster,
+    /// The configuration in force on a node of a cluster, as one file
+    Config,
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
@@ -370,8 +374,6 @@ fn main() -> ExitCode {
 }
 
 fn start(args: &RunArgs) -> anyhow::Result<ExitCode> {
-    let Loaded { config, warnings } = Config::load(&args.config)?;
-    let install = args.install.then(|| args.places.install(&config.sockets.cni));
     let filter = EnvFilter::try_new(&args.log)
         .with_context(|| format!("--log {:?} is not a filter; write info or debug", args.log))?;
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
@@ -381,15 +383,12 @@ fn start(args: &RunArgs) -> anyhow::Result<ExitCode> {
         tracing::warn!(%error, "/proc/sys stays read-only; settings of the network that are not as \
             they should be cannot be put right");
     }
-    for warning in warnings {
-        let file = args.config.display();
-        tracing::warn!("{file}{}{}", warning.place, warning.caution);
-    }
+    let install = |cni: &Path| args.install.then(|| args.places.install(cni));
     let mode = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime's threads")?
-        .block_on(run::run(args.config.clone(), config, install))?;
+        .block_on(run::run(&args.config, install))?;
     Ok(match mode {
         StopMode::Graceful => ExitCode::SUCCESS,
         StopMode::Withdraw => ExitCode::from(WITHDRAWN),
@@ -397,8 +396,7 @@ fn start(args: &RunArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
-    let outcome = Config::load(&args.file);
-    let view = CheckView::new(&args.file, &outcome);
+    let view = CheckView::of(&args.file);
     match args.output {
         Output::Json => print(&(serde_json::to_string_pretty(&view)? + "\n"))?,
         Output::Table => tell(&args.file, &view)?,
@@ -417,6 +415,10 @@ fn tell(file: &Path, view: &CheckView) -> anyhow::Result<()> {
     }
     match &view.summary {
         Some(summary) => print(&format!("{file} is valid\n\n{}", summary.text())),
+        None if view.valid => print(&format!(
+            "{file} is valid for a node of a cluster; what is not in it comes from the API server, and \
+             `routed show config` has the whole on the node\n"
+        )),
         None => {
             let faults = view.faults.len();
             let s = if faults == 1 { "" } else { "s" };
@@ -453,6 +455,8 @@ fn shown(args: ShowArgs) -> anyhow::Result<()> {
         What::Pools => Show::Pools,
         What::Blocks => Show::Blocks,
         What::Leases => Show::Leases,
+        What::Cluster => Show::Cluster,
+        What::Config => Show::Config,
     };
     let format = args.how.output.into();
     let family = args.how.family.map(|family| match family {

@@ -20,6 +20,7 @@ use crate::{
     },
     drain::Drain,
     node::{self, NodeHandle, Stopped},
+    origin::{Origin, Read},
     peering::{Peering, PeeringError},
 };
 
@@ -83,7 +84,7 @@ impl From<Stopped> for ReloadError {
 
 /// What is running, with the configuration that it runs by.
 pub(crate) struct Running {
-    path: PathBuf,
+    origin: Origin,
     /// The one in force: that of the file, but for what needs a restart.
     config: Config,
     peering: Peering,
@@ -148,14 +149,14 @@ impl ReloadHandle {
 
 impl Running {
     pub(crate) const fn new(
-        path: PathBuf,
+        origin: Origin,
         config: Config,
         peering: Peering,
         stations: Stations,
         node: Option<NodeHandle>,
         drain: Drain,
     ) -> Self {
-        Self { path, config, peering, stations, node, drain }
+        Self { origin, config, peering, stations, node, drain }
     }
 
     /// Ends stations and sessions.
@@ -208,7 +209,7 @@ impl Running {
     }
 
     async fn reload(&mut self, dry_run: bool) -> Result<Report, ReloadError> {
-        let Loaded { mut config, warnings } = Config::load(&self.path)?;
+        let Read { loaded: Loaded { mut config, warnings }, text } = self.origin.read()?;
         let drained_by_file = config.speaker.drain;
         self.drain.put_in_force(&mut config);
         let changes = diff::between(&self.config, &config);
@@ -220,6 +221,7 @@ impl Running {
             let config = diff::without_restart(&self.config, config);
             self.apply(&config, &mut remarks).await?;
             self.config = config;
+            self.origin.is_in_force(text);
             self.drain.file_says(drained_by_file);
             let resets = count(&changes, Effect::Reset);
             let restarts = count(&changes, Effect::Restart);
@@ -229,7 +231,7 @@ impl Running {
         for remark in &remarks {
             tracing::warn!("{remark}");
         }
-        let (file, applied) = (self.path.clone(), !dry_run);
+        let (file, applied) = (self.origin.file().to_owned(), !dry_run);
         Ok(Report { file, changes, warnings, remarks, applied })
     }
 
@@ -239,7 +241,7 @@ impl Running {
         lasting: bool,
     ) -> Result<Vec<String>, ReloadError> {
         if !wanted && self.drain.is_by_file() {
-            return Err(ReloadError::DrainedByFile(self.path.clone()));
+            return Err(ReloadError::DrainedByFile(self.origin.file().to_owned()));
         }
         let mut config = self.config.clone();
         config.speaker.drain = wanted;

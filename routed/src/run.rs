@@ -8,7 +8,7 @@
 //! then the sockets of administrators and probes close.
 //! Kernel routes and pods stay as they are; the next run takes them over.
 
-use std::{path::PathBuf, time::Instant};
+use std::{path::Path, sync::Arc, time::Instant};
 
 use anyhow::{Context as _, bail};
 use bgp::{config::Restarted, family::Family, session::State};
@@ -22,8 +22,8 @@ use crate::{
     admin::{AdminServer, StopMode},
     announce,
     bmp::Stations,
-    cni,
-    config::{Config, Mode},
+    cni::{self, Chooser, server::Service},
+    config::{Config, Loaded, Mode, Warning},
     drain::Drain,
     fib::{self, FibTask, RibThread},
     http::HttpServer,
@@ -37,6 +37,7 @@ use crate::{
     metrics::Metrics,
     mtu,
     node::{self, NodeHandle},
+    origin,
     peering::{self, BestChanges, Peering, Peers},
     reload::{ReloadHandle, Running},
     restart,
@@ -44,22 +45,31 @@ use crate::{
     systemd,
 };
 
-/// Runs until SIGTERM or SIGINT, which end it gracefully, or `routed stop`; tells which it was. SIGHUP reads `path`, from which `config` comes, again.
-/// With `install` the plugin and its network are put in their places and kept there.
+/// Runs until SIGTERM or SIGINT, which end it gracefully, or `routed stop`; tells which it was. SIGHUP reads `path` again.
+/// `install` is told `sockets.cni`; what it says, the plugin and its network, is put in its places and kept
+/// there.
 ///
 /// # Errors
 ///
 /// What could not be started, with the key of the configuration that it belongs to; or which part
 /// ended although nobody asked it to.
 pub async fn run(
-    path: PathBuf,
-    mut config: Config,
-    install: Option<Install>,
+    path: &Path,
+    install: impl FnOnce(&Path) -> Option<Install>,
 ) -> anyhow::Result<StopMode> {
     let started = Instant::now();
     let mut signals = Signals::new()?;
     let metrics = Metrics::new();
     let mut parts = Parts::default();
+    let (origin, loaded) = tokio::select! {
+        opened = origin::open(path, &mut parts.0) => opened?,
+        // Who waits for its cluster can be stopped.
+        _ = signals.stop() => return Ok(StopMode::Graceful),
+    };
+    let Loaded { mut config, warnings } = loaded;
+    for Warning { place, caution } in warnings {
+        tracing::warn!("{}{place}{caution}", path.display());
+    }
 
     let drain = Drain::at_start(&mut config);
     if drain.is_by_operator() {
@@ -67,7 +77,7 @@ pub async fn run(
     }
     let restarted = restarted(&config)?;
     let kernel = Kernel::open(&config, &metrics)?;
-    let node = pods(&config, &metrics, &mut parts)?;
+    let node = pods(&config, &metrics, origin.chooser(), &mut parts)?;
     let (peering, best) =
         Peering::start(&restart::announced(config.clone(), restarted), kernel.links.clone())?;
     if let Err(error) = restart::leave_mark(&config) {
@@ -84,8 +94,12 @@ pub async fn run(
         cni_socket: node.is_some().then(|| config.sockets.cni.clone()),
         pods: node.clone(),
         kernel: kernel.routes.as_ref().map(|(handle, _)| handle.clone()),
+        cluster: origin.look(),
     };
     let (reload, mut asks) = ReloadHandle::new();
+    if let Some(follow) = origin.follow(reload.clone(), peering.peers().clone(), node.clone()) {
+        parts.spawn("what follows the cluster", follow);
+    }
     // What people look through stays until the end.
     let mut windows = Parts::default();
     let admin = AdminServer::bind(&config.sockets.admin, sources.clone(), reload)?;
@@ -96,7 +110,7 @@ pub async fn run(
     }
     let links = kernel.links.clone();
     let _forwarding = kernel.spawn(best, &peering, node.as_ref(), &mut parts);
-    if let (Some(install), Some(node)) = (install, node.clone()) {
+    if let (Some(install), Some(node)) = (install(&config.sockets.cni), node.clone()) {
         parts.spawn("the installation of the plugin", install::keep(install, node));
     }
     if let Some(node) = node.clone() {
@@ -109,7 +123,7 @@ pub async fn run(
 
     tracing::info!(node = config.node.name, "running");
     systemd::tell("READY=1");
-    let mut running = Running::new(path, config, peering, stations, node, drain);
+    let mut running = Running::new(origin, config, peering, stations, node, drain);
     let ended = loop {
         tokio::select! {
             signal = signals.next() => match signal {
@@ -171,6 +185,11 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?,
             hang_up: signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?,
         })
+    }
+
+    /// The next that asks for the end.
+    async fn stop(&mut self) {
+        while matches!(self.next().await, Asked::Reload) {}
     }
 
     async fn next(&mut self) -> Asked {
@@ -284,6 +303,7 @@ fn forward(config: &Config) -> anyhow::Result<Vec<Family>> {
 fn pods(
     config: &Config,
     metrics: &Metrics,
+    chooser: Option<Arc<dyn Chooser>>,
     parts: &mut Parts,
 ) -> anyhow::Result<Option<NodeHandle>> {
     let Some(settings) = node::settings(config) else { return Ok(None) };
@@ -294,12 +314,12 @@ fn pods(
         // Whether it ended or panicked, the log has it.
         let _ = pump.await;
     });
-    let (socket, served, metrics) = (config.sockets.cni.clone(), node.clone(), metrics.clone());
+    let (socket, served) = (config.sockets.cni.clone(), node.clone());
+    let service = Service { node: node.clone(), metrics: metrics.clone(), chooser };
     parts.spawn("sockets.cni", async move {
-        let node = served.clone();
         let server = async move {
-            cni::owed::settle(&socket, &node).await;
-            cni::server::serve(listener, node, metrics).await;
+            cni::owed::settle(&socket, &service.node).await;
+            cni::server::serve(listener, service).await;
         };
         // If the pods' thread has ended, its own part says so.
         let _ = served.beside(server).await;

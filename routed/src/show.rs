@@ -4,6 +4,7 @@
 //! for programs on stdout, or an error that says what to do.
 
 pub mod check;
+mod cluster;
 pub mod control;
 mod next_hops;
 mod peers;
@@ -56,6 +57,10 @@ pub enum Show {
     Blocks,
     /// Addresses that are or were leased.
     Leases,
+    /// How the node stands to its cluster.
+    Cluster,
+    /// The text of the configuration in force.
+    Config,
 }
 
 /// In which form.
@@ -152,6 +157,8 @@ pub fn show(
         }
         Show::Stations => render(format, &ask(socket, &Request::Stations)?, stations::table),
         Show::Recorder => render(format, &ask(socket, &Request::Recorder)?, recorder::text),
+        Show::Cluster => render(format, &ask(socket, &Request::Cluster)?, cluster::text),
+        Show::Config => cluster::config(&ask(socket, &Request::Cluster)?),
         Show::NextHops => render(format, &ask(socket, &Request::NextHops)?, next_hops::table),
         Show::Pods => render(format, &ask(socket, &Request::Pods)?, pods::pods),
         Show::Pools => render(format, &ask(socket, &Request::Pools)?, pods::pools),

@@ -6,6 +6,7 @@
 
 use std::{
     path::PathBuf,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -20,6 +21,7 @@ use crate::{
     mrt::Recorder,
     node::{NodeHandle, Stopped},
     peering::{PeerHandle, Peers, RibHandle, RibStopped},
+    show::view::ClusterView,
 };
 
 /// The handles. Cheap to clone; filled in once, when everything has been started.
@@ -41,7 +43,12 @@ pub struct Sources {
     pub cni_socket: Option<PathBuf>,
     /// The kernel's routes; `None` in speaker mode.
     pub kernel: Option<KernelHandle>,
+    /// How the node stands to its cluster; `None`: it has none.
+    pub cluster: Option<ClusterLook>,
 }
+
+/// A look at how the node stands to its cluster.
+pub type ClusterLook = Arc<dyn Fn() -> ClusterView + Send + Sync>;
 
 impl Sources {
     /// The peer of this name or address.

@@ -93,6 +93,29 @@ fn json_has_each_fault_with_its_key_line_and_message() {
 }
 
 #[test]
+fn the_file_of_a_node_of_a_cluster_is_checked_for_what_is_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("routed.toml");
+    let path = path.to_str().unwrap();
+    // Name, AS, router id and the policy may come from the cluster.
+    let peer = "[[peers]]\naddress = \"10.0.0.1\"\nasn = \"external\"\nimport = \"of-the-cluster\"\nexport = \"all\"\n";
+    fs::write(path, format!("[kubernetes]\n{peer}")).unwrap();
+    let output = routed(&["check", path]);
+    assert_eq!((output.status.code(), stderr(&output)), (Some(0), ""));
+    assert!(stdout(&output).starts_with(&format!("{path} is valid for a node of a cluster; ")));
+    let output = routed(&["check", "-o", "json", path]);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&json["valid"], &json["in_cluster"]), (&true.into(), &true.into()));
+
+    fs::write(path, format!("[kubernetes]\nstate = \"here\"\n{peer}hold_tme = 9\n")).unwrap();
+    let output = routed(&["check", path]);
+    assert_eq!((output.status.code(), stdout(&output)), (Some(1), ""));
+    let told = stderr(&output);
+    assert!(told.contains("kubernetes.state: ") && told.contains("peers[0].hold_tme: "), "{told}");
+    assert!(told.ends_with(": 2 faults; routed would not start with it\n"), "{told}");
+}
+
+#[test]
 fn a_daemon_does_not_start_with_a_faulty_or_missing_file() {
     let output = routed(&["run", "--config", &faulty()]);
     assert_eq!(output.status.code(), Some(1));

@@ -109,6 +109,7 @@ impl Node {
                 recorder: Recorder::off(),
                 cni_socket: None,
                 kernel: None,
+                cluster: None,
             };
             let admin =
                 AdminServer::bind(socket, sources.clone(), ReloadHandle::of_nobody()).unwrap();
@@ -520,6 +521,7 @@ fn the_socket_is_for_its_owner_only_and_taken_over_from_the_dead_alone() {
         recorder: Recorder::off(),
         cni_socket: None,
         kernel: None,
+        cluster: None,
     };
     let _runtime = pair.runtime.enter();
     let error = AdminServer::bind(&pair.left.socket, sources.clone(), ReloadHandle::of_nobody())
@@ -622,6 +624,7 @@ fn an_address_that_is_taken_is_named_with_its_key() {
         recorder: Recorder::off(),
         cni_socket: None,
         kernel: None,
+        cluster: None,
     };
     let bind = HttpServer::bind(address, Metrics::new(), sources);
     let error = pair.runtime.block_on(bind).err().unwrap();

@@ -14,7 +14,7 @@ use std::{
 
 use plugin::{cni::code, rpc};
 use routed::{
-    cni::server::{listen, serve},
+    cni::server::{Service, listen, serve},
     metrics::Metrics,
 };
 use routed_core::ipam::Wish;
@@ -485,7 +485,8 @@ fn plugins_requests_over_the_socket_make_check_and_remove_a_pod() {
     on_a_host(&DUAL, |host| async move {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("cni.sock");
-        let server = tokio::spawn(serve(listen(&path).unwrap(), host.node.clone(), Metrics::new()));
+        let service = Service { node: host.node.clone(), metrics: Metrics::new(), chooser: None };
+        let server = tokio::spawn(serve(listen(&path).unwrap(), service));
         let before = host.state();
         let pod = Pod::new("a");
         let netns = pod.netns.try_clone().unwrap();

@@ -9,6 +9,7 @@ pub mod node;
 pub mod oracle;
 pub mod podman;
 pub mod readme;
+pub mod relay;
 pub mod runtime;
 pub mod sim;
 pub mod station;

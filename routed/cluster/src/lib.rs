@@ -25,7 +25,7 @@ pub use self::{
     client::{Access, AccessError, connect, node_name},
     failure::Failure,
     objects::{DRAIN, Meta, Node, Objects, Pod},
-    store::Store,
+    store::{Store, write_file},
     wanted::{Block, Fault, Input, ObjectRef, Problem, Wanted, passwords, wanted},
     watch::{Connection, Known, Watch},
 };

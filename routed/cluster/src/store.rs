@@ -14,6 +14,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+pub use self::file::write as write_file;
 use routed_core::claims::Saved;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 

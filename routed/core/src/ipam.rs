@@ -15,7 +15,7 @@ use std::{
     collections::BTreeMap,
     mem,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bgp::{family::Family, prefix::Prefix};
@@ -69,8 +69,11 @@ impl Lease {
 /// What a pod shall get.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wish {
-    /// From this pool; `None`: the first, or any for requested addresses.
-    pub pool: Option<String>,
+    /// From these pools, of each family from the first that has a free address; none named: the
+    /// first pool there is, or any for requested addresses. Those that the node has not are passed over.
+    pub pools: Vec<String>,
+    /// Families that it must get an address of, also if the node has no range of theirs.
+    pub families: Vec<Family>,
     /// Exactly these, at most one a family.
     pub addresses: Vec<IpAddr>,
     /// Somebody else has chosen the addresses: nothing is added to them, and no pool need have them.
@@ -151,7 +154,7 @@ impl Ipam {
                 Some(address) => Err(LeaseError::Differs { address: *address, lease: *lease }),
             };
         }
-        let pool = self.pool(wish.pool.as_deref())?;
+        let pools = self.pools_of(wish)?;
         let mut found = Vec::new();
         for family in Family::ALL {
             let mut wanted = wish.addresses.iter().filter(|address| family_of(**address) == family);
@@ -159,8 +162,11 @@ impl Ipam {
                 (Some(_), Some(_)) => return Err(LeaseError::TwoOfOneFamily(family)),
                 (Some(address), None) => found.push(self.find_requested(*address, wish, now)?),
                 (None, None) if wish.delegated => {}
-                (None, None) if self.serves(pool, family) => {
-                    found.push(self.find_any(pool, family, now)?);
+                (None, None)
+                    if wish.families.contains(&family)
+                        || pools.iter().any(|pool| self.serves(*pool, family)) =>
+                {
+                    found.push(self.find_in_turn(&pools, family, now)?);
                 }
                 (None, _) => {}
             }
@@ -323,14 +329,18 @@ impl Ipam {
         self.former = former;
     }
 
-    fn pool(&self, name: Option<&str>) -> Result<usize, LeaseError> {
-        let Some(name) = name else { return Ok(0) };
-        self.settings.pools.iter().position(|pool| pool.name == name).ok_or_else(|| {
-            LeaseError::UnknownPool {
-                name: name.to_owned(),
+    fn pools_of(&self, wish: &Wish) -> Result<Vec<usize>, LeaseError> {
+        let Some(first) = wish.pools.first() else { return Ok(vec![0]) };
+        let position =
+            |name: &String| self.settings.pools.iter().position(|pool| pool.name == *name);
+        let known: Vec<_> = wish.pools.iter().filter_map(position).collect();
+        if known.is_empty() && wish.families.is_empty() {
+            return Err(LeaseError::UnknownPool {
+                name: first.clone(),
                 known: self.settings.pools.iter().map(|pool| pool.name.clone()).collect(),
-            }
-        })
+            });
+        }
+        Ok(known)
     }
 
     fn serves(&self, pool: usize, family: Family) -> bool {
@@ -356,7 +366,7 @@ impl Ipam {
         if let Some(by) = self.holders.get(&address) {
             return Err(LeaseError::Taken { address, by: by.clone() });
         }
-        let pool = wish.pool.as_deref().map(|name| self.pool(Some(name))).transpose()?;
+        let pools = if wish.pools.is_empty() { None } else { Some(self.pools_of(wish)?) };
         let range = self.range_of(address);
         let found =
             range.and_then(|range| Some(Found::In(range, self.ranges[range].find(address)?)));
@@ -367,17 +377,40 @@ impl Ipam {
             return Ok(Found::Outside(address));
         }
         match range.map(|range| &self.ranges[range]) {
-            Some(range) if pool.is_none_or(|pool| pool == range.pool) => {
+            Some(range) if pools.as_ref().is_none_or(|pools| pools.contains(&range.pool)) => {
                 found.ok_or_else(|| LeaseError::Reserved { address, prefix: range.prefix() })
             }
             Some(_) | None => {
-                let pools = self.uses(pool, family_of(address), now);
+                let pools = self.uses(pools.as_deref(), family_of(address), now);
                 Err(LeaseError::OutsidePools { address, pools })
             }
         }
     }
 
-    fn find_any(&mut self, pool: usize, family: Family, now: Instant) -> Result<Found, LeaseError> {
+    /// From the first of the pools that has one.
+    fn find_in_turn(
+        &mut self,
+        pools: &[usize],
+        family: Family,
+        now: Instant,
+    ) -> Result<Found, LeaseError> {
+        let mut wait: Option<Duration> = None;
+        for pool in pools {
+            match self.find_any(*pool, family, now) {
+                Ok(found) => return Ok(found),
+                Err(cooling) => wait = wait.into_iter().chain(cooling).min(),
+            }
+        }
+        Err(LeaseError::Exhausted { family, pools: self.uses(Some(pools), family, now), wait })
+    }
+
+    /// If there is none, how long the first that cools down does so.
+    fn find_any(
+        &mut self,
+        pool: usize,
+        family: Family,
+        now: Instant,
+    ) -> Result<Found, Option<Duration>> {
         let Self { ranges, holders, settings, .. } = self;
         let usable = |address| !holders.contains_key(&address) && !settings.reserves(address);
         let mut own: Vec<_> = ranges
@@ -408,16 +441,15 @@ impl Ipam {
                 return Ok(Found::In(number, found));
             }
         }
-        let wait = oldest
-            .map(|((idle, _), ..)| (idle + self.settings.cooldown).saturating_duration_since(now));
-        Err(LeaseError::Exhausted { family, pools: self.uses(Some(pool), family, now), wait })
+        Err(oldest
+            .map(|((idle, _), ..)| (idle + self.settings.cooldown).saturating_duration_since(now)))
     }
 
-    /// The ranges of a family, of one pool or of all, for a message.
-    fn uses(&self, pool: Option<usize>, family: Family, now: Instant) -> PoolUses {
+    /// The ranges of a family, of some pools or of all, for a message.
+    fn uses(&self, pools: Option<&[usize]>, family: Family, now: Instant) -> PoolUses {
         let uses = self.ranges.iter().zip(self.pools(now));
         let uses = uses.filter(|(range, _)| {
-            range.family() == family && pool.is_none_or(|pool| pool == range.pool)
+            range.family() == family && pools.is_none_or(|pools| pools.contains(&range.pool))
         });
         PoolUses(uses.map(|(_, used)| used).collect())
     }

@@ -152,6 +152,10 @@ async fn reply(
         Request::Advertised { peer } => answer.rows(routes::advertised(sources, &peer).await).await,
         Request::Stations => answer.rows(Ok(stations::all(sources))).await,
         Request::Recorder => answer.rows(Ok(recorder::all(sources))).await,
+        Request::Cluster => {
+            let cluster = sources.cluster.as_ref();
+            answer.rows(Ok(cluster.map(|look| look()).into_iter().collect())).await
+        }
         Request::NextHops => answer.rows(next_hops::all(sources).await).await,
         Request::Dump => dump::stream(answer, sources).await,
         Request::Pods => answer.rows(answer::pods(sources).await).await,

@@ -25,7 +25,9 @@ use tokio::{
     time,
 };
 
-use super::{error, netns_path, request, response};
+use routed_core::{ipam::Wish, pod::verb::Request};
+
+use super::{Chooser, error, netns_path, request, response};
 use crate::{
     metrics::{Metrics, Verb},
     node::NodeHandle,
@@ -86,8 +88,19 @@ pub fn listen(path: &Path) -> Result<std::os::unix::net::UnixListener, ListenErr
     bind().map_err(failed)
 }
 
-/// Serves the socket for as long as the task lives; `metrics` hears of every request.
-pub async fn serve(listener: std::os::unix::net::UnixListener, node: NodeHandle, metrics: Metrics) {
+/// Who answers, and who is told.
+#[derive(Clone)]
+pub struct Service {
+    /// The pods.
+    pub node: NodeHandle,
+    /// Hears of every request.
+    pub metrics: Metrics,
+    /// Says which addresses pods get; `None`: the requests and the node's own file.
+    pub chooser: Option<Arc<dyn Chooser>>,
+}
+
+/// Serves the socket for as long as the task lives.
+pub async fn serve(listener: std::os::unix::net::UnixListener, service: Service) {
     let listener = match UnixListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "the CNI socket cannot be served"),
@@ -103,9 +116,9 @@ pub async fn serve(listener: std::os::unix::net::UnixListener, node: NodeHandle,
                 continue;
             }
         };
-        let (node, metrics) = (node.clone(), metrics.clone());
+        let service = service.clone();
         tokio::spawn(async move {
-            if let Err(error) = converse(stream, &node, &metrics).await {
+            if let Err(error) = converse(stream, &service).await {
                 tracing::debug!(%error, "a CNI connection ended early");
             }
             drop(place);
@@ -115,20 +128,16 @@ pub async fn serve(listener: std::os::unix::net::UnixListener, node: NodeHandle,
 
 /// One connection from beginning to end. A task, not a thread: each thread that has to wake costs a pod
 /// some ten microseconds.
-async fn converse(
-    mut stream: UnixStream,
-    node: &NodeHandle,
-    metrics: &Metrics,
-) -> Result<(), rpc::RpcError> {
+async fn converse(mut stream: UnixStream, service: &Service) -> Result<(), rpc::RpcError> {
     let started = Instant::now();
     let (asked, netns) = match time::timeout(READ_TIME, receive(&stream)).await {
         Ok(Ok(received)) => received,
         Ok(Err(bad)) => return refuse(&mut stream, &bad).await,
         Err(_) => return refuse(&mut stream, &io::Error::from(ErrorKind::TimedOut).into()).await,
     };
-    let answer = answer(&asked, netns, node).await;
+    let answer = answer(&asked, netns, service).await;
     let elapsed = started.elapsed();
-    metrics.cni_done(Verb::from(&asked), &answer, elapsed);
+    service.metrics.cni_done(Verb::from(&asked), &answer, elapsed);
     log(&asked, &answer, elapsed);
     send(&mut stream, &answer).await
 }
@@ -174,8 +183,8 @@ async fn send(stream: &mut UnixStream, answer: &rpc::Response) -> Result<(), rpc
     Ok(written.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))?)
 }
 
-async fn answer(asked: &rpc::Request, netns: Option<OwnedFd>, node: &NodeHandle) -> rpc::Response {
-    let request = match request(asked) {
+async fn answer(asked: &rpc::Request, netns: Option<OwnedFd>, service: &Service) -> rpc::Response {
+    let mut request = match request(asked) {
         Ok(Some(request)) => request,
         Ok(None) => return rpc::Response::Done,
         Err(error) => return rpc::Response::Error(error),
@@ -187,7 +196,40 @@ async fn answer(asked: &rpc::Request, netns: Option<OwnedFd>, node: &NodeHandle)
         let error = error(code::INVALID_ENVIRONMENT, "no network namespace", &details);
         return rpc::Response::Error(error);
     }
-    match time::timeout(ANSWER_TIME, node.ask(request, netns)).await {
+    let Some(chooser) = &service.chooser else {
+        return reply(request, netns, path, service).await;
+    };
+    if let (rpc::Request::Add(asked), Request::Attach(attach)) = (asked, &mut request)
+        // What the runtime or an operator asks for on this node holds.
+        && attach.wish == Wish::default()
+    {
+        match chooser.choose(&asked.args).await {
+            Ok(wish) => attach.wish = wish,
+            Err(error) => return rpc::Response::Error(error),
+        }
+    }
+    let until = Instant::now() + MORE_TIME;
+    loop {
+        let again = netns.as_ref().map(OwnedFd::try_clone).transpose();
+        let answer = reply(request.clone(), again.unwrap_or_default(), path, service).await;
+        let is_short =
+            matches!(&answer, rpc::Response::Error(error) if SHORT.contains(&error.code));
+        if matches!(request, Request::Attach(_)) && is_short && chooser.more(until).await {
+            continue;
+        }
+        chooser.used();
+        return answer;
+    }
+}
+
+/// What the machine says.
+async fn reply(
+    request: Request,
+    netns: Option<OwnedFd>,
+    path: Option<&str>,
+    service: &Service,
+) -> rpc::Response {
+    match time::timeout(ANSWER_TIME, service.node.ask(request, netns)).await {
         Ok(Ok(reply)) => response(&reply, path.unwrap_or_default()),
         Ok(Err(stopped)) => {
             rpc::Response::Error(error(code::TRY_AGAIN, "no answer from the daemon", &stopped))
@@ -228,6 +270,10 @@ const BACKLOG: i32 = 1024;
 const READ_TIME: Duration = Duration::from_secs(5);
 /// An answer fits the socket's buffer unless nobody reads it.
 const WRITE_TIME: Duration = Duration::from_secs(5);
+/// How long a pod waits for more addresses: a claim takes milliseconds, unless the API server is down.
+const MORE_TIME: Duration = Duration::from_secs(5);
+/// What is answered if there is no address.
+const SHORT: [u32; 1] = [code::POOL_EXHAUSTED];
 /// Pods take milliseconds; runtimes give up after minutes.
 pub(super) const ANSWER_TIME: Duration = Duration::from_secs(60);
 /// After a failed accept (no more descriptors), so that it does not spin.

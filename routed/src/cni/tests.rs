@@ -177,7 +177,8 @@ mod socket {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("cni.sock");
         let node = crate::node::NodeHandle::of_nobody();
-        let server = tokio::spawn(serve(listen(&path).unwrap(), node, Metrics::new()));
+        let service = Service { node, metrics: Metrics::new(), chooser: None };
+        let server = tokio::spawn(serve(listen(&path).unwrap(), service));
         let answers = tokio::task::spawn_blocking(move || {
             let _silent = UnixStream::connect(&path).unwrap();
             let ask = |octets: &[u8]| {

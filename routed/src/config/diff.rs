@@ -21,7 +21,8 @@ use routed_core::ipam::{IpamSettings, PoolSettings};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Config, DynamicPeers, Kernel, Mode, Nat, Node, Peer, Pods, Recording, Sockets, Speaker, Station,
+    Config, DynamicPeers, Kernel, Kubernetes, Mode, Nat, Node, Peer, Pods, Recording, Sockets,
+    Speaker, Station,
 };
 use field::{Field, differences, listed};
 
@@ -94,6 +95,7 @@ pub fn between(old: &Config, new: &Config) -> Vec<Change> {
         sockets,
         stations: _,
         recording,
+        kubernetes,
         policies,
     } = old;
     let mut changes = differences("node", &of_node(node), &of_node(&new.node));
@@ -106,6 +108,8 @@ pub fn between(old: &Config, new: &Config) -> Vec<Change> {
     changes.extend(differences("sockets", &of_sockets(sockets), &of_sockets(&new.sockets)));
     changes.extend(of_stations(old, new));
     changes.extend(of_recording(recording.as_ref(), new.recording.as_ref()));
+    let (old, new) = (of_kubernetes(kubernetes.as_ref()), of_kubernetes(new.kubernetes.as_ref()));
+    changes.extend(differences("kubernetes", &old, &new));
     changes
 }
 
@@ -126,6 +130,7 @@ pub fn without_restart(old: &Config, new: Config) -> Config {
         dynamic_peers: new.dynamic_peers,
         stations: new.stations,
         recording: new.recording,
+        kubernetes: old.kubernetes.clone(),
         policies: new.policies,
     }
 }
@@ -134,6 +139,17 @@ pub fn without_restart(old: &Config, new: Config) -> Config {
 #[must_use]
 pub fn of_peer(old: &Peer, new: &Peer) -> Option<Effect> {
     peer::changes(old, new).iter().map(|change| change.effect).max()
+}
+
+fn of_kubernetes(kubernetes: Option<&Kubernetes>) -> Vec<Field<'_>> {
+    let kubeconfig = kubernetes.and_then(|it| it.kubeconfig.as_ref()).map(|path| path.display());
+    let namespace = kubernetes.and_then(|it| it.namespace.as_ref());
+    let state = kubernetes.map(|it| it.state.display());
+    vec![
+        Field::optional("kubeconfig", Effect::Restart, kubeconfig),
+        Field::optional("namespace", Effect::Restart, namespace),
+        Field::optional("state", Effect::Restart, state),
+    ]
 }
 
 fn of_node(node: &Node) -> Vec<Field<'_>> {

@@ -1,6 +1,6 @@
 //! `[mrt]`: what peers say, word by word, into files.
 
-use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use super::{
     DynamicPeers, Peer, Recording,
@@ -22,7 +22,7 @@ pub(super) fn read(root: &mut Section<'_, '_>) -> Option<Read> {
 
 fn read_section(section: &mut Section<'_, '_>) -> Option<Read> {
     let example = "file = \"/var/lib/slash32/updates.mrt\"";
-    let file = section.required("file", example, path);
+    let file = section.required("file", example, value::absolute_path);
     let peers = section.list("peers", value::name);
     if peers.is_some() && section.is_empty_list("peers") {
         let remedy = "name some, or remove the key to record all";
@@ -77,17 +77,6 @@ pub(super) fn checked(
         }
     }
     Some(recording)
-}
-
-fn path(value: &toml::de::DeValue<'_>) -> Result<PathBuf, Problem> {
-    let path = PathBuf::from(value::text(value)?);
-    if path.as_os_str().is_empty() {
-        Err(Problem::EmptyValue("write the path of a file"))
-    } else if path.is_absolute() {
-        Ok(path)
-    } else {
-        Err(Problem::RelativePath(path))
-    }
 }
 
 const KINDS: [&str; 3] = ["received", "sent", "states"];

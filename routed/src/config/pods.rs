@@ -33,8 +33,8 @@ const SERVICES: [Service; 2] = [Service::Bgp, Service::Http];
 /// The pool of those who name none.
 const DEFAULT_POOL: &str = "default";
 
-/// The section, if it is there.
-pub(super) fn read(root: &mut Section<'_, '_>, mode: Mode) -> Option<Pods> {
+/// The section, if it is there. In a cluster the node has pods without it, and ranges come and go.
+pub(super) fn read(root: &mut Section<'_, '_>, mode: Mode, in_cluster: bool) -> Option<Pods> {
     let present = root.has("pods");
     let pods = root.section("pods", |section| {
         let mut ranges = ranges(section);
@@ -50,7 +50,9 @@ pub(super) fn read(root: &mut Section<'_, '_>, mode: Mode) -> Option<Pods> {
         let mut more = section.tables("pools", |section| {
             let name = section.required("name", "name = \"storage\"", value::name);
             let own = self::ranges(section);
-            need_a_range(section);
+            if !in_cluster {
+                need_a_range(section);
+            }
             let pool = own.iter().map(|range| range.value).collect();
             ranges.extend(own);
             let blocks = blocks(section, defaults);
@@ -72,7 +74,7 @@ pub(super) fn read(root: &mut Section<'_, '_>, mode: Mode) -> Option<Pods> {
         let open_to_pods = open.unwrap_or_default().into_iter().map(|at| at.value).collect();
         check_overlaps(section, &ranges);
         let nat = nat::read(section, std::iter::once(&first).chain(&more), &ranges);
-        if section.exists() && ranges.is_empty() {
+        if section.exists() && ranges.is_empty() && !in_cluster {
             need_a_range(section);
         }
         // Without ranges of its own, the section is no pool if there are others.
@@ -90,7 +92,7 @@ pub(super) fn read(root: &mut Section<'_, '_>, mode: Mode) -> Option<Pods> {
     if present && mode == Mode::Speaker {
         root.fault(root.place_of("pods"), Problem::SpeakerOnly);
     }
-    present.then_some(pods)
+    (present || in_cluster && mode == Mode::Node).then_some(pods)
 }
 
 /// A pool as it is read.

@@ -95,6 +95,18 @@ pub(super) fn interface(value: &DeValue<'_>) -> Result<Arc<str>, Problem> {
     Ok(text.into())
 }
 
+/// Of a file or folder.
+pub(super) fn absolute_path(value: &DeValue<'_>) -> Result<PathBuf, Problem> {
+    let path = PathBuf::from(text(value)?);
+    if path.as_os_str().is_empty() {
+        Err(Problem::EmptyValue("write the path of a file"))
+    } else if path.is_absolute() {
+        Ok(path)
+    } else {
+        Err(Problem::RelativePath(path))
+    }
+}
+
 pub(super) fn prefix(value: &DeValue<'_>) -> Result<Prefix, Problem> {
     parsed(value)
 }

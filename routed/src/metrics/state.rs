@@ -27,6 +27,7 @@ use crate::{
     mrt::{Recorder, RecordingState},
     node::NodeHandle,
     peering::PeerHandle,
+    show::view::ClusterView,
     sources::{NoAnswer, Sources, in_time},
 };
 
@@ -61,6 +62,9 @@ pub(super) async fn gather(sources: &Sources) -> Vec<MetricFamily> {
     report("rib", of_rib.await);
     stations(&fresh, &sources.stations);
     recorder(&fresh, &sources.recorder);
+    if let Some(look) = &sources.cluster {
+        cluster(&fresh, &look());
+    }
     if let Some(pods) = &sources.pods {
         report("pods", pods_and_pools(&fresh, pods).await);
     }
@@ -68,6 +72,41 @@ pub(super) async fn gather(sources: &Sources) -> Vec<MetricFamily> {
         report("kernel", kernel.ask(KernelSeen::of).await.map(|seen| seen.tell(&fresh)));
     }
     fresh.registry.gather()
+}
+
+fn cluster(fresh: &Fresh, cluster: &ClusterView) {
+    let one = |name, help, value: bool| {
+        fresh.gauges(name, help, &[]).with_label_values(&[] as &[&str]).set(value.into());
+    };
+    let watched = cluster.watched_seconds.is_some();
+    one("slash32_cluster_watched", "1 if the API server is watched, 0 if not.", watched);
+    let help = "1 if what the cluster says is in force, 0 if an earlier configuration is.";
+    one("slash32_cluster_config_in_force", help, cluster.refused.is_none());
+    let help = "Objects of the cluster that are known, by kind; pods of this node alone.";
+    let objects = fresh.gauges("slash32_cluster_objects", help, &["kind"]);
+    for (kind, count) in [
+        ("Node", cluster.nodes),
+        ("Pod", cluster.pods),
+        ("IPPool", cluster.pools),
+        ("BGPPeer", cluster.peers),
+        ("BGPPolicy", cluster.policies),
+    ] {
+        objects.with_label_values(&[kind]).set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+    let help = "Objects that are not heeded.";
+    let unheeded = fresh.gauges("slash32_cluster_objects_not_heeded", help, &[]);
+    let problems = i64::try_from(cluster.problems.len()).unwrap_or(i64::MAX);
+    unheeded.with_label_values(&[] as &[&str]).set(problems);
+    let help = "Blocks that this node has claimed, by pool.";
+    let blocks = fresh.gauges("slash32_cluster_blocks", help, &["pool"]);
+    for claim in &cluster.claims {
+        blocks.with_label_values(&[&*claim.pool]).inc();
+    }
+    let help = "1 for each pool of which every block is claimed and this node needs one.";
+    let exhausted = fresh.gauges("slash32_cluster_pool_exhausted", help, &["pool"]);
+    for pool in &cluster.exhausted_pools {
+        exhausted.with_label_values(&[&**pool]).set(1);
+    }
 }
 
 /// The group of dynamic peers that a peer is in.

@@ -12,7 +12,8 @@ mod options;
 
 use super::table::{Align, Table};
 use crate::config::{
-    Config, DynamicPeers, Invalid, Loaded, Mode, Peer, PeerAddress, Place, Station, Warning,
+    Base, Config, DynamicPeers, Fault, Invalid, Loaded, Mode, Peer, PeerAddress, Place, Station,
+    Warning,
 };
 
 /// The result for programs.
@@ -26,7 +27,9 @@ pub struct CheckView {
     pub faults: Vec<FindingView>,
     /// What is allowed and perhaps not meant.
     pub warnings: Vec<FindingView>,
-    /// What it comes to; `None` if it is not valid.
+    /// It has `[kubernetes]`: what is not in it comes from the cluster, and is not checked here.
+    pub in_cluster: bool,
+    /// What it comes to; `None` if it is not valid, or in a cluster.
     pub summary: Option<Summary>,
 }
 
@@ -110,26 +113,52 @@ pub struct PeerSummary {
 }
 
 impl CheckView {
-    /// The view of a check's outcome.
+    /// The view of what is read of a file.
     #[must_use]
-    pub fn new(file: &Path, outcome: &Result<Loaded, Invalid>) -> Self {
-        let view = |place: &Place, message| FindingView { place: place.clone(), message };
+    pub fn of(file: &Path) -> Self {
+        match Base::load(file) {
+            Ok(Some(base)) => Self::of_base(file, &base),
+            Ok(None) => Self::new(file, &Config::load(file)),
+            Err(invalid) => Self::new(file, &Err(invalid)),
+        }
+    }
+
+    fn of_base(file: &Path, base: &Base) -> Self {
+        let (faults, warnings) = base.findings();
+        Self {
+            file: file.display().to_string(),
+            valid: faults.is_empty(),
+            faults: faults.iter().map(FindingView::of_fault).collect(),
+            warnings: warnings.iter().map(FindingView::of_warning).collect(),
+            in_cluster: true,
+            summary: None,
+        }
+    }
+
+    fn new(file: &Path, outcome: &Result<Loaded, Invalid>) -> Self {
         let warnings = match outcome {
             Ok(loaded) => &loaded.warnings,
             Err(invalid) => &invalid.warnings,
         };
         let faults = outcome.as_ref().err().map_or(&[][..], |invalid| &invalid.faults);
-        let told = |warning: &Warning| view(&warning.place, warning.caution.to_string());
         Self {
             file: file.display().to_string(),
             valid: outcome.is_ok(),
-            faults: faults
-                .iter()
-                .map(|fault| view(&fault.place, fault.problem.to_string()))
-                .collect(),
-            warnings: warnings.iter().map(told).collect(),
+            faults: faults.iter().map(FindingView::of_fault).collect(),
+            warnings: warnings.iter().map(FindingView::of_warning).collect(),
+            in_cluster: false,
             summary: outcome.as_ref().ok().map(|loaded| Summary::of(&loaded.config)),
         }
+    }
+}
+
+impl FindingView {
+    fn of_fault(fault: &Fault) -> Self {
+        Self { place: fault.place.clone(), message: fault.problem.to_string() }
+    }
+
+    fn of_warning(warning: &Warning) -> Self {
+        Self { place: warning.place.clone(), message: warning.caution.to_string() }
     }
 }
 

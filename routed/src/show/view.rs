@@ -400,6 +400,69 @@ pub struct RecorderView {
     pub last_error_seconds: Option<u64>,
 }
 
+/// How the node stands to its cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterView {
+    /// Name of the node.
+    pub node: String,
+    /// Where the text of the configuration in force is.
+    pub effective: PathBuf,
+    /// How long everything has been watched; `None`: not everything is.
+    pub watched_seconds: Option<u64>,
+    /// True if nothing was heard from the API server since the start.
+    pub from_disk: bool,
+    /// What fails at the API server, and the remedy.
+    pub failing: Vec<String>,
+    /// What failed last, whether it does still or not.
+    pub last_error: Option<String>,
+    /// How long ago that was.
+    pub last_error_seconds: Option<u64>,
+    /// Nodes that are known.
+    pub nodes: usize,
+    /// Pods of this node that are known.
+    pub pods: usize,
+    /// IPPools that are known.
+    pub pools: usize,
+    /// BGPPeers that are known.
+    pub peers: usize,
+    /// BGPPolicies that are known.
+    pub policies: usize,
+    /// Blocks that this node has.
+    pub claims: Vec<ClaimView>,
+    /// IPPools without a free block.
+    pub exhausted_pools: Vec<String>,
+    /// Blocks that another node has, although pods here use them.
+    pub lost_blocks: Vec<IpNetwork>,
+    /// What failed last of the claims, unless something has succeeded since.
+    pub claims_error: Option<String>,
+    /// Why what the cluster says is not in force, if so.
+    pub refused: Option<String>,
+    /// Objects, or parts of them, that are not heeded.
+    pub problems: Vec<ObjectProblemView>,
+}
+
+/// A block of this node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClaimView {
+    /// Its addresses.
+    pub block: IpNetwork,
+    /// The IPPool that it is of.
+    pub pool: String,
+    /// Whether new pods get addresses of it.
+    pub leasable: bool,
+}
+
+/// Why an object is not heeded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObjectProblemView {
+    /// As in `BGPPeer/tor`.
+    pub object: String,
+    /// One word, as in its condition.
+    pub reason: String,
+    /// What, and the remedy.
+    pub message: String,
+}
+
 /// One pod interface.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PodView {

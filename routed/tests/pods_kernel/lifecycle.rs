@@ -7,7 +7,7 @@ use plugin::{client, rpc};
 use routed::{
     cni::{
         owed,
-        server::{listen, serve},
+        server::{Service, listen, serve},
     },
     metrics::Metrics,
 };
@@ -147,7 +147,7 @@ fn del_that_found_no_daemon_is_settled_before_anything_else_when_it_is_back() {
         let (node, beside) = (host.node.clone(), socket.clone());
         let server = tokio::spawn(async move {
             owed::settle(&beside, &node).await;
-            serve(listener, node, Metrics::new()).await;
+            serve(listener, Service { node, metrics: Metrics::new(), chooser: None }).await;
         });
         // Answered only after what was owed.
         let asked = tokio::task::spawn_blocking(move || {

@@ -12,7 +12,7 @@ use std::{
 /// # Errors
 ///
 /// The file system's; then the file is as it was.
-pub(super) fn write(path: &Path, octets: &[u8]) -> io::Result<()> {
+pub fn write(path: &Path, octets: &[u8]) -> io::Result<()> {
     let draft = draft_of(path);
     let written = || {
         // One that a daemon has left is not to lend this one its mode.

@@ -392,8 +392,9 @@ fn is_end(mark: &Bookmark) -> bool {
 pub(crate) struct Page<R> {
     #[serde(default)]
     metadata: PageHead,
-    #[serde(default = "Vec::new")]
-    items: Vec<R>,
+    /// `null` where there are none and only metadata was asked for.
+    #[serde(default)]
+    items: Option<Vec<R>>,
 }
 
 impl<R> Page<R> {
@@ -403,7 +404,7 @@ impl<R> Page<R> {
     }
 
     pub(crate) fn into_items(self) -> Vec<R> {
-        self.items
+        self.items.unwrap_or_default()
     }
 }
 

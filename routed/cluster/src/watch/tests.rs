@@ -236,6 +236,19 @@ async fn what_the_server_has_forgotten_is_listed_again_without_a_word() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_listing_of_nothing_is_one() {
+    // As the API server lists no Pods to those who ask for metadata.
+    let nothing = json!({"metadata": {"resourceVersion": "7"}, "items": null});
+    let server = Server::default()
+        .fails(422)
+        .says(200, vec![nothing], false)
+        .streams(vec![added("n1", 8)], true);
+    let mut news = follow(&server, false);
+    assert_eq!(next(&mut news).await, "listed ");
+    assert_eq!(next(&mut news).await, "applied n1");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_server_in_trouble_is_asked_less_and_less_often() {
     let mut server = Server::default();
     for code in [429, 503, 429, 500, 500, 500, 500, 500, 500] {

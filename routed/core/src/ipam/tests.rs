@@ -293,22 +293,58 @@ fn pools_are_kept_apart_by_name() {
     settings.pools.push(storage);
     let mut ipam = Book::new(settings);
     assert_eq!(ipam.lease(&id(1), &[]).unwrap().iter().collect::<Vec<_>>(), [ip("10.0.0.1")]);
-    let wish = Wish { pool: Some("storage".to_owned()), ..Wish::default() };
+    let wish = Wish { pools: vec!["storage".to_owned()], ..Wish::default() };
     let lease = ipam.ask(2, &wish).unwrap();
     assert_eq!(lease.iter().collect::<Vec<_>>(), [ip("10.9.0.1"), ip("fd09::1")]);
     let outside = Wish { addresses: vec![ip("10.0.0.7")], ..wish.clone() };
     assert!(matches!(ipam.ask(3, &outside), Err(LeaseError::OutsidePools { .. })));
     // Without a name any pool that has the address will do.
     assert!(ipam.lease(&id(3), &[ip("10.9.0.7")]).is_ok());
-    let unknown = Wish { pool: Some("stroage".to_owned()), ..Wish::default() };
+    let unknown = Wish { pools: vec!["stroage".to_owned()], ..Wish::default() };
     let error = ipam.ask(4, &unknown).unwrap_err().to_string();
     assert_eq!(error, "there is no pool \"stroage\"; pools of this node are default, storage");
 }
 
 #[test]
+fn of_several_pools_the_first_with_a_free_address_gives_it_for_each_family() {
+    let mut settings = settings(&["10.0.0.0/24"]);
+    let first = settings.pools[0].clone();
+    let pool = |name: &str, range: &str| PoolSettings {
+        name: name.to_owned(),
+        ranges: vec![range.parse().unwrap()],
+        ..first.clone()
+    };
+    let more =
+        [pool("small", "10.9.0.0/30"), pool("large", "10.8.0.0/24"), pool("six", "fd00::/64")];
+    settings.pools.extend(more);
+    let mut ipam = Book::new(settings);
+    let pools = ["elsewhere", "small", "large", "six"].map(str::to_owned).to_vec();
+    let wish = Wish { pools, families: Family::ALL.to_vec(), ..Wish::default() };
+    let mut ask = |number, wish: &Wish| {
+        ipam.ask(number, wish)
+            .map(|lease| lease.iter().map(|ip| ip.to_string()).collect::<Vec<_>>())
+    };
+    assert_eq!(ask(1, &wish).unwrap(), ["10.9.0.1", "fd00::1"]);
+    assert_eq!(ask(2, &wish).unwrap(), ["10.9.0.2", "fd00::2"]);
+    assert_eq!(ask(3, &wish).unwrap(), ["10.8.0.1", "fd00::3"]);
+    // Only the named ones have what is asked for by its address.
+    let outside = Wish { addresses: vec![ip("10.0.0.7")], ..wish.clone() };
+    assert!(matches!(ask(4, &outside), Err(LeaseError::OutsidePools { .. })));
+    // A family that it must have is not left out.
+    let four = Wish { pools: vec!["large".to_owned()], ..wish.clone() };
+    let error = ask(4, &four).unwrap_err();
+    let LeaseError::Exhausted { family, wait: None, .. } = error else { panic!("{error}") };
+    assert_eq!(family, Family::Ipv6Unicast);
+    let none = Wish { pools: vec!["elsewhere".to_owned()], ..wish };
+    assert!(matches!(ask(4, &none), Err(LeaseError::Exhausted { .. })));
+    assert_eq!(ask(4, &Wish { families: Vec::new(), ..four }).unwrap(), ["10.8.0.2"]);
+}
+
+#[test]
 fn delegated_addresses_are_taken_as_they_are_and_never_given_to_another() {
     let mut ipam = ipam(&["10.0.0.0/24", "fd00::/64"]);
-    let wish = |address: &str| Wish { addresses: vec![ip(address)], delegated: true, pool: None };
+    let wish =
+        |address: &str| Wish { addresses: vec![ip(address)], delegated: true, ..Wish::default() };
     let lease = ipam.ask(1, &wish("192.0.2.7")).unwrap();
     assert_eq!(lease.iter().collect::<Vec<_>>(), [ip("192.0.2.7")], "nothing is added");
     let error = ipam.ask(2, &wish("192.0.2.7")).unwrap_err();

@@ -814,7 +814,8 @@ fn further_destinations_are_routed_and_checked() {
 #[test]
 fn destination_without_an_address_of_its_family_is_refused_and_nothing_leased() {
     let mut node = Node::new();
-    let wish = Wish { addresses: vec!["192.0.2.7".parse().unwrap()], delegated: true, pool: None };
+    let wish =
+        Wish { addresses: vec!["192.0.2.7".parse().unwrap()], delegated: true, ..Wish::default() };
     let destinations = vec!["fd99::/16".parse().unwrap()];
     let request = Attach { wish, destinations, ..attach(1) };
     let error = failure(node.ask_and_run(Request::Attach(request), 1));

@@ -1,0 +1,175 @@
+//! `[kubernetes]`: the node takes what is not in its file from the API server of a cluster.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::{
+    Config, DEFAULT_ADMIN, Fault, Invalid, Kubernetes, PolicyProblem, Problem, Warning,
+    section::Section, value,
+};
+
+/// The section, if it is there.
+pub(super) fn read(root: &mut Section<'_, '_>) -> Option<Kubernetes> {
+    root.has("kubernetes").then(|| {
+        root.section("kubernetes", |section| {
+            let kubeconfig = section.optional("kubeconfig", value::absolute_path);
+            let namespace = section.optional("namespace", value::name);
+            let state = section.optional("state", value::absolute_path);
+            Kubernetes {
+                kubeconfig: kubeconfig.map(|at| at.value),
+                namespace: namespace.map(|at| at.value),
+                state: state.map_or_else(|| DEFAULT_STATE.into(), |at| at.value),
+            }
+        })
+    })
+}
+
+/// A file with the section `[kubernetes]`, which alone is no configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Base {
+    /// The file.
+    pub path: PathBuf,
+    /// Its text.
+    pub text: String,
+    /// Of the section.
+    pub kubernetes: Kubernetes,
+    /// `node.name`.
+    pub name: Option<String>,
+    /// `sockets.admin`.
+    pub admin: PathBuf,
+}
+
+impl Base {
+    /// What is in a file, if it has the section. Whether it is right turns out with the rest.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read.
+    pub fn load(path: &Path) -> Result<Option<Self>, Invalid> {
+        let text = super::read_text(path)?;
+        Ok(Self::of(path, text))
+    }
+
+    /// What is wrong with the file whatever the cluster says, and what is perhaps not meant.
+    #[must_use]
+    pub fn findings(&self) -> (Vec<Fault>, Vec<Warning>) {
+        match Config::parse(&self.path, &self.text) {
+            Ok(loaded) => (Vec::new(), loaded.warnings),
+            Err(Invalid { faults, warnings, .. }) => {
+                (faults.into_iter().filter(|fault| !cluster_has(fault)).collect(), warnings)
+            }
+        }
+    }
+
+    /// Where the configuration in force can be read, beside the administrator's socket.
+    #[must_use]
+    pub fn effective(&self) -> PathBuf {
+        effective_beside(&self.admin)
+    }
+
+    fn of(path: &Path, text: String) -> Option<Self> {
+        // One with a fault is reported by those who read all of it.
+        let Sketch { node, sockets, kubernetes } = toml::from_str(&text).ok()?;
+        let section = kubernetes?;
+        Some(Self {
+            path: path.to_owned(),
+            text,
+            kubernetes: Kubernetes {
+                kubeconfig: section.kubeconfig,
+                namespace: section.namespace,
+                state: section.state.unwrap_or_else(|| DEFAULT_STATE.into()),
+            },
+            name: node.name,
+            admin: sockets.admin.unwrap_or_else(|| DEFAULT_ADMIN.into()),
+        })
+    }
+}
+
+/// The same for whoever knows the socket.
+pub(crate) fn effective_beside(admin: &Path) -> PathBuf {
+    admin.with_file_name("effective.toml")
+}
+
+/// True of what the file may lack, since the cluster may have it.
+fn cluster_has(fault: &Fault) -> bool {
+    match &fault.problem {
+        Problem::Missing(_) => {
+            ["node.name", "bgp.asn", "bgp.router_id"].contains(&fault.place.key.as_str())
+        }
+        Problem::UnknownPeer { .. }
+        | Problem::Policy(
+            PolicyProblem::UnknownPeer { .. } | PolicyProblem::UnknownPolicy { .. },
+        ) => true,
+        _ => false,
+    }
+}
+
+/// What must be known of the file before it is read.
+#[derive(Deserialize)]
+struct Sketch {
+    #[serde(default)]
+    node: NodeSketch,
+    #[serde(default)]
+    sockets: SocketsSketch,
+    kubernetes: Option<KubernetesSketch>,
+}
+
+#[derive(Default, Deserialize)]
+struct NodeSketch {
+    name: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+struct SocketsSketch {
+    admin: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+struct KubernetesSketch {
+    kubeconfig: Option<PathBuf>,
+    namespace: Option<String>,
+    state: Option<PathBuf>,
+}
+
+/// What the node must know after a reboot as well.
+pub(crate) const DEFAULT_STATE: &str = "/var/lib/slash32/cluster";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(text: &str) -> Option<Base> {
+        Base::of(Path::new("/etc/slash32/routed.toml"), text.to_owned())
+    }
+
+    #[test]
+    fn the_section_alone_switches_the_mode_on() {
+        let base = of("[kubernetes]\n").unwrap();
+        let kubernetes = Kubernetes {
+            kubeconfig: None,
+            namespace: None,
+            state: "/var/lib/slash32/cluster".into(),
+        };
+        assert_eq!((base.kubernetes, base.name), (kubernetes, None));
+        assert_eq!(of("[node]\nname = \"n\"\n"), None);
+    }
+
+    #[test]
+    fn what_it_says_is_taken_over() {
+        let base = of(
+            "[node]\nname = \"n\"\n[kubernetes]\nkubeconfig = \"/k\"\nnamespace = \"s\"\nstate = \"/s\"\n",
+        );
+        let base = base.unwrap();
+        assert_eq!(base.name.as_deref(), Some("n"));
+        let Kubernetes { kubeconfig, namespace, state } = base.kubernetes;
+        assert_eq!(kubeconfig.as_deref(), Some(Path::new("/k")));
+        assert_eq!((namespace.as_deref(), state), (Some("s"), "/s".into()));
+    }
+
+    #[test]
+    fn a_file_with_a_fault_is_left_to_those_who_read_all_of_it() {
+        assert_eq!(of("[kubernetes\n"), None);
+        assert_eq!(of("[kubernetes]\nkubeconfig = 7\n"), None);
+    }
+}
