@@ -117,6 +117,7 @@ fn the_daemon_may_what_it_needs_and_no_more() {
         ("patch", "nodes/status", "default"),
         ("create", "events.events.k8s.io", "default"),
         ("get", "secrets", NAMESPACE),
+        ("list", "secrets", NAMESPACE),
         ("watch", "secrets", NAMESPACE),
         ("create", "leases.coordination.k8s.io", NAMESPACE),
         ("update", "leases.coordination.k8s.io", NAMESPACE),
@@ -133,7 +134,6 @@ fn the_daemon_may_what_it_needs_and_no_more() {
     let mut forbidden = vec![
         ("get", "secrets", "default"),
         ("watch", "secrets", "kube-system"),
-        ("list", "secrets", NAMESPACE),
         ("create", "secrets", NAMESPACE),
         ("update", "leases.coordination.k8s.io", "kube-system"),
         ("create", "pods", "default"),

@@ -1,5 +1,7 @@
 //! Ranges that come and go while pods run, and addresses that follow their pods.
 
+use std::time::Duration;
+
 use bgp::prefix::Prefix;
 use routed_core::ipam::Wish;
 
@@ -19,8 +21,13 @@ fn prefixes(texts: &[&str]) -> Vec<Prefix> {
     texts.iter().map(|text| text.parse().expect("a prefix")).collect()
 }
 
-fn told(host: &Host) -> Vec<Prefix> {
-    host.node.announced().borrow().clone()
+/// Waits until this is announced: a request may be answered a moment before.
+async fn tells(host: &Host, ranges: &[&str]) {
+    let mut announced = host.node.announced();
+    let expected = prefixes(ranges);
+    let told = announced.wait_for(|announced| *announced == expected);
+    let in_time = tokio::time::timeout(Duration::from_secs(5), told).await.is_ok();
+    assert!(in_time, "{:?}, not {expected:?}", *host.node.announced().borrow());
 }
 
 #[test]
@@ -33,16 +40,16 @@ fn a_new_range_is_used_at_once_and_one_that_leaves_stays_for_its_pods() {
         reload(&host, &["10.244.1.0/30", "10.244.2.0/26"]).await;
         let three = host.add(&third).await;
         assert_eq!(three.lease.ipv4, "10.244.2.1".parse().ok());
-        assert_eq!(told(&host), prefixes(&["10.244.1.0/30", "10.244.2.0/26"]));
+        tells(&host, &["10.244.1.0/30", "10.244.2.0/26"]).await;
 
         reload(&host, &["10.244.2.0/26"]).await;
         reach(&host, &[(&first, &one), (&second, &two), (&third, &three)]);
         let [former] = prefixes(&["10.244.1.0/30"])[..] else { panic!("one") };
         assert_eq!(host.node.former_ranges().await.unwrap(), [(former, 2)]);
-        assert_eq!(told(&host), prefixes(&["10.244.2.0/26", "10.244.1.0/30"]));
+        tells(&host, &["10.244.2.0/26", "10.244.1.0/30"]).await;
         host.del(&first).await;
         host.del(&second).await;
-        assert_eq!(told(&host), prefixes(&["10.244.2.0/26"]));
+        tells(&host, &["10.244.2.0/26"]).await;
         let again = host.add(&first).await;
         assert_eq!(again.lease.ipv4, "10.244.2.2".parse().ok());
     });
@@ -61,8 +68,8 @@ fn a_floating_address_is_told_of_while_its_pod_is_here() {
         asked.wish = wish;
         let wiring = host.add_as(&pod, asked).await.unwrap();
         reach(&host, &[(&pod, &wiring)]);
-        assert_eq!(told(&host), prefixes(&["10.244.1.0/24", "10.244.255.10/32"]));
+        tells(&host, &["10.244.1.0/24", "10.244.255.10/32"]).await;
         host.del(&pod).await;
-        assert_eq!(told(&host), prefixes(&["10.244.1.0/24"]));
+        tells(&host, &["10.244.1.0/24"]).await;
     });
 }
