@@ -70,7 +70,6 @@ fn text(topology: &Topology, router: &Router) -> String {
          no bgp default ipv4-unicast\n \
          no bgp network import-check\n \
          bgp bestpath as-path multipath-relax\n \
-         bgp suppress-fib-pending\n \
          timers bgp {KEEPALIVE_TIME} {HOLD_TIME}\n",
         name = router.name,
         source = topology.source,
