@@ -158,18 +158,20 @@ impl Shared {
         }
         // The thread takes nothing from the lanes without the lock, so that nothing is under way.
         let mut owner = self.idle().filter(|_| self.lanes.len() == 0);
-        match owner.as_mut().and_then(|owner| owner.as_mut()) {
-            Some(owner) => {
-                owner.serve(command);
-                if self.attended.load(Ordering::Relaxed) {
-                    self.owing.notify_one();
-                } else if owner.settle() {
-                    self.lanes.stir();
-                }
-                Ok(())
-            }
-            None => self.lanes.put(command),
+        let Some(rib) = owner.as_mut().and_then(|owner| owner.as_mut()) else {
+            return self.lanes.put(command);
+        };
+        rib.serve(command);
+        let attended = self.attended.load(Ordering::Relaxed);
+        let unfinished = !attended && rib.settle();
+        // Before the one who answers is woken: if he found it taken, nobody would.
+        drop(owner);
+        if attended {
+            self.owing.notify_one();
+        } else if unfinished {
+            self.lanes.stir();
         }
+        Ok(())
     }
 
     /// Answers those whom commands concern that were done on the spot. If the thread has begun to

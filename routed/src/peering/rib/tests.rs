@@ -300,3 +300,21 @@ async fn who_speaks_in_one_turn_of_the_event_loop_is_heard_at_once() {
     // Now and then the thread is still at work, and has answered in between.
     assert!(at_once > TURNS / 2, "{at_once}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_from_another_thread_is_always_answered() {
+    let mut rib = fixture(false);
+    tokio::spawn(rib.rib.clone().attend());
+    let prefix = prefix("10.244.1.0/24");
+    for round in 0..5_000 {
+        rib.rib.originate(prefix, originated()).await.unwrap();
+        rib.rib.withdraw(prefix).await.unwrap();
+        if round % 2 == 0 {
+            rib.rib.originate(prefix, originated()).await.unwrap();
+        }
+        // There is something to tell, and the thread rests, or soon does.
+        rib.rib.best_counts().await.unwrap();
+        let changes = tokio::time::timeout(Duration::from_secs(10), rib.best.next(10)).await;
+        assert_eq!(changes.expect("not forgotten").unwrap().len(), 1, "round {round}");
+    }
+}
