@@ -27,7 +27,9 @@ pub use self::{
         PrefixAdvertisement, RouteReflectors,
     },
     manifest::{FILE, definitions, manifest},
-    node_status::{BGPNodeStatus, BGPNodeStatusSpec, BGPNodeStatusStatus, Session, SessionState},
+    node_status::{
+        BGPNodeStatus, BGPNodeStatusSpec, BGPNodeStatusStatus, ObjectProblem, Session, SessionState,
+    },
     peer::{
         BGPPeer, BGPPeerSpec, BGPPeerStatus, Bfd, Family, GracefulRestart, MaxPrefixes, Password,
         RemoteAs, SecretKey,

@@ -64,10 +64,26 @@ pub struct BGPNodeStatusStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
     pub sessions: Vec<Session>,
+    /// What this node cannot heed of the cluster's objects.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub problems: Vec<ObjectProblem>,
     /// `Ready`, and what is amiss.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
+}
+
+/// Why a node does not heed an object, or a part of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ObjectProblem {
+    /// The object, as in `BGPPeer/tor`.
+    pub object: String,
+    /// One word for programs, as in `SecretMissing`.
+    pub reason: String,
+    /// What is wrong, and the remedy.
+    pub message: String,
 }
 
 /// One session.
