@@ -7,12 +7,15 @@ use std::fs;
 
 use serde::Serialize;
 
+mod arena;
 pub(crate) mod bgp;
 pub(crate) mod cni;
 pub(crate) mod failover;
 pub(crate) mod goal;
+mod load;
 pub(crate) mod stats;
 pub(crate) mod table;
+mod wire;
 
 /// On what it ran.
 #[derive(Clone, Debug, Serialize)]

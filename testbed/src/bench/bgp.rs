@@ -4,15 +4,12 @@
 //! speaker in a network namespace of its own; turns are taken, so that a machine whose speed drifts
 //! is unfair to nobody.
 
-mod arena;
 mod contestant;
 mod goals;
-mod load;
 pub(crate) mod relay;
 mod report;
 mod round;
 mod scenario;
-mod wire;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -24,7 +21,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use serde::Serialize;
 
-use arena::Arena;
+use super::arena::{self, Arena};
 use contestant::Contestant;
 use report::{Runs, Section};
 use scenario::Scenario;

@@ -12,8 +12,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 
-use super::arena::DIR;
-use super::load::Identity;
+use crate::bench::arena::DIR;
+use crate::bench::load::Identity;
 
 /// A speaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]

@@ -9,7 +9,7 @@ use anyhow::Result;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 use super::contestant::OWN_AS;
-use super::{load, wire};
+use crate::bench::{load, wire};
 
 /// Runs until it is killed.
 pub(crate) fn run() -> Result<()> {

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use super::Setting;
-use super::arena::{Running, Usage};
 use super::contestant::{Contestant, Duty};
-use super::load::{Load, Session};
 use super::report::{Measures, Metric};
+use crate::bench::arena::{Running, Usage};
+use crate::bench::load::{Load, Session};
 
 /// See the module.
 pub(super) struct Round {

@@ -9,10 +9,10 @@ use clap::ValueEnum;
 
 use super::Setting;
 use super::contestant::{Contestant, Duty};
-use super::load::Identity;
 use super::report::{Measures, Metric};
 use super::round::Round;
-use super::wire::{self, Family, Routes};
+use crate::bench::load::Identity;
+use crate::bench::wire::{self, Family, Routes};
 
 mod flaps;
 mod latency;

@@ -8,10 +8,10 @@ use anyhow::Result;
 
 use super::routes;
 use crate::bench::bgp::contestant::Duty;
-use crate::bench::bgp::load::Session;
 use crate::bench::bgp::report::Metric;
 use crate::bench::bgp::round::Round;
-use crate::bench::bgp::wire::Routes;
+use crate::bench::load::Session;
+use crate::bench::wire::Routes;
 
 const PREFIXES: u32 = 1000;
 /// Whole turns are made until then.

@@ -9,9 +9,9 @@ use anyhow::{Context, Result};
 use super::routes;
 use crate::bench::bgp::Setting;
 use crate::bench::bgp::contestant::Duty;
-use crate::bench::bgp::load::Session;
 use crate::bench::bgp::report::Metric;
 use crate::bench::bgp::round::Round;
+use crate::bench::load::Session;
 use crate::bench::stats::Samples;
 
 /// Who sends the table, and who single routes.

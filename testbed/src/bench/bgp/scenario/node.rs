@@ -7,9 +7,9 @@ use anyhow::{Result, ensure};
 use super::routes;
 use crate::bench::bgp::Setting;
 use crate::bench::bgp::contestant::Duty;
-use crate::bench::bgp::load::Session;
 use crate::bench::bgp::report::Metric;
 use crate::bench::bgp::round::Round;
+use crate::bench::load::Session;
 
 pub(super) fn measure(setting: &Setting<'_>, round: &mut Round, duty: &Duty) -> Result<()> {
     let count = setting.scaled(20_000);

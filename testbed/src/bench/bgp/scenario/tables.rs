@@ -7,7 +7,7 @@ use crate::bench::bgp::Setting;
 use crate::bench::bgp::contestant::Duty;
 use crate::bench::bgp::report::Metric;
 use crate::bench::bgp::round::{Round, Table};
-use crate::bench::bgp::wire::Routes;
+use crate::bench::wire::Routes;
 
 pub(super) fn one_to_one(setting: &Setting<'_>, round: &mut Round, duty: &Duty) -> Result<()> {
     let count = setting.scaled(1_000_000);

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
-use crate::bench::bgp::load::{self, Identity};
-use crate::bench::bgp::wire;
+use crate::bench::load::{self, Identity};
 use crate::bench::stats::Samples;
+use crate::bench::wire;
 
 /// In seconds; a KEEPALIVE is due after a third of it (RFC 4271 §4.4).
 pub(super) const HOLD_TIME: u16 = 3;

@@ -10,7 +10,7 @@ use crate::bench::bgp::Setting;
 use crate::bench::bgp::contestant::{Duty, OWN_AS};
 use crate::bench::bgp::report::Metric;
 use crate::bench::bgp::round::Round;
-use crate::bench::bgp::wire::{Family, Routes};
+use crate::bench::wire::{Family, Routes};
 
 /// One way to use it. A table from one sender to receivers, by eBGP, IPv4 and without a policy but for
 /// what it says.
