@@ -349,12 +349,19 @@ impl Fib {
 
     /// Carries to the routes which groups have come and gone in the kernel.
     fn follow_groups(&mut self) {
+        // In a cluster every node is a next hop: thousands of groups go with one interface. So those
+        // that go one after the other are looked for at once.
+        let mut gone = BTreeMap::new();
         for presence in self.groups.take_presences() {
             match presence {
-                Presence::There(id) => self.reconciler.group_there(id),
-                Presence::Gone { id, by_hand } => self.reconciler.group_gone(id, by_hand),
+                Presence::Gone { id, by_hand } => drop(gone.insert(id, by_hand)),
+                Presence::There(id) => {
+                    self.reconciler.groups_gone(&std::mem::take(&mut gone));
+                    self.reconciler.group_there(id);
+                }
             }
         }
+        self.reconciler.groups_gone(&gone);
     }
 
     fn next_hop_operations(&mut self) -> Option<Arc<[NextHopOperation]>> {

@@ -186,8 +186,10 @@ impl NextHopGroups {
         uses: impl Fn(NextHopId) -> bool,
     ) -> Vec<NextHopOperation> {
         let writes = self.writes.iter().filter(|id| self.is_writable(**id));
-        let deletes = self.deletes.iter().filter(|id| !uses(**id) && !self.is_member(**id));
-        let deletes = deletes.filter(|_| self.settled && !blind);
+        let may_delete = self.settled && !blind && !self.deletes.is_empty();
+        let members = if may_delete { self.members() } else { BTreeSet::new() };
+        let deletes = self.deletes.iter().filter(|id| !uses(**id) && !members.contains(id));
+        let deletes = deletes.filter(|_| may_delete);
         let ids: Vec<_> = writes.chain(deletes).copied().take(BATCH).collect();
         let mut operations = Vec::new();
         for id in ids {
@@ -351,14 +353,14 @@ impl NextHopGroups {
         members.all(|(id, _)| self.slots.get(id).is_some_and(Slot::is_installed))
     }
 
-    /// A group in the kernel has it, or may get it by an operation under way.
-    fn is_member(&self, id: NextHopId) -> bool {
-        let has = |object: &Object| match object {
-            Object::Group(members) => members.as_slice().iter().any(|(member, _)| *member == id),
-            Object::Hop(_) | Object::Other => false,
-        };
-        let is_group = matches!(self.slots[&id].have, Some(Object::Group(_)));
-        !is_group && self.slots.values().any(|slot| slot.objects().any(has))
+    /// What groups in the kernel have, or may get by an operation under way.
+    fn members(&self) -> BTreeSet<NextHopId> {
+        let objects = self.slots.values().flat_map(Slot::objects);
+        let members = objects.filter_map(|object| match object {
+            Object::Group(members) => Some(members.as_slice().iter().map(|(id, _)| *id)),
+            Object::Hop(_) | Object::Other => None,
+        });
+        members.flatten().collect()
     }
 
     /// Our object in the kernel is this from now on. Says so if thereby a group comes or goes.

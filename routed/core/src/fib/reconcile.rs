@@ -50,8 +50,8 @@ pub(super) struct Reconciler {
     deletes: BTreeSet<RouteKey>,
     /// Routes of ours that somebody has put beside ours.
     copies: Vec<(RouteKey, Target)>,
-    /// Keys whose route is to name a group that is not there yet.
-    blocked: BTreeSet<RouteKey>,
+    /// Keys whose route is to name a group that is not there yet, by that group.
+    blocked: BTreeMap<NextHopId, BTreeSet<RouteKey>>,
     /// The kernel's groups, as far as they matter here.
     groups: BTreeSet<NextHopId>,
     /// How many of our routes in the kernel name a group.
@@ -397,7 +397,14 @@ impl Reconciler {
         self.adds.remove(&key);
         self.replaces.remove(&key);
         self.deletes.remove(&key);
-        self.blocked.remove(&key);
+        if let Want::Target(Target::Group(id)) = entry.want
+            && let Some(keys) = self.blocked.get_mut(&id)
+        {
+            keys.remove(&key);
+            if keys.is_empty() {
+                self.blocked.remove(&id);
+            }
+        }
         if let Some(at) = entry.trouble.as_ref().and_then(|trouble| trouble.retry_at) {
             self.waiting.remove(&(at, key));
         }
@@ -419,8 +426,10 @@ impl Reconciler {
         }
         let Some(deed) = entry.due() else { return };
         let group = deed.target().and_then(Target::group);
-        if group.is_some_and(|id| !self.groups.contains(&id)) {
-            self.blocked.insert(key);
+        if let Some(id) = group
+            && !self.groups.contains(&id)
+        {
+            self.blocked.entry(id).or_default().insert(key);
             return;
         }
         match (entry.trouble.as_ref().and_then(|trouble| trouble.retry_at), deed) {

@@ -3,6 +3,8 @@
 //! In: that an interface or a group is lost, or a group is there. Out: entries that know it, and doubt
 //! where only a full picture tells.
 
+use std::collections::BTreeMap;
+
 use bgp::family::Family;
 
 use super::{
@@ -11,7 +13,7 @@ use super::{
         next_hop::NextHopId,
         route::{Hop, RouteKey, Target},
     },
-    Reconciler,
+    Reconciler, Want,
 };
 
 impl Reconciler {
@@ -51,33 +53,39 @@ impl Reconciler {
     /// A group is in the kernel: routes may name it.
     pub(in crate::fib) fn group_there(&mut self, id: NextHopId) {
         self.groups.insert(id);
-        for key in std::mem::take(&mut self.blocked) {
+        for key in self.blocked.remove(&id).unwrap_or_default() {
             self.enqueue(key);
         }
     }
 
-    /// A group is no longer in the kernel, which has dropped the routes that named it in silence.
-    pub(in crate::fib) fn group_gone(&mut self, id: NextHopId, by_hand: bool) {
-        self.groups.remove(&id);
+    /// Groups are no longer in the kernel, which has dropped the routes that named them in silence; of
+    /// each whether somebody has deleted it.
+    pub(in crate::fib) fn groups_gone(&mut self, gone: &BTreeMap<NextHopId, bool>) {
+        if gone.is_empty() {
+            return;
+        }
+        self.groups.retain(|id| !gone.contains_key(id));
+        let of = |target: &Target| target.group().and_then(|id| gone.get(&id));
         for key in &self.flights {
             // Done before or after the loss? The answer does not tell.
             let entry = self.entries.get_mut(key);
             if let Some(flight) = entry.and_then(|entry| entry.flight.as_mut()) {
-                let names_it = |target: &Target| target.group() == Some(id);
-                flight.disturbed |= flight.deed.target().is_some_and(names_it);
+                flight.disturbed |= flight.deed.target().and_then(of).is_some();
             }
         }
-        let target = Target::Group(id);
-        let concerned =
-            |entry: &Entry| entry.have.as_ref() == Some(&target) || entry.wants(&target);
-        let keys = self.entries.iter().filter(|(_, entry)| concerned(entry)).map(|(key, _)| *key);
-        for key in keys.collect::<Vec<_>>() {
-            if self.have(key) != Some(&target) {
-                self.change(key, |_| ());
-            } else if by_hand {
-                self.foreign_hand_found(key, None);
-            } else {
-                self.change(key, |entry| entry.have = None);
+        let concerned = |entry: &Entry| {
+            let have = entry.have.as_ref().and_then(of);
+            let wants = matches!(&entry.want, Want::Target(target) if of(target).is_some());
+            (wants || have.is_some()).then_some(have.copied())
+        };
+        let entries = self.entries.iter();
+        let found: Vec<_> =
+            entries.filter_map(|(key, entry)| Some((*key, concerned(entry)?))).collect();
+        for (key, by_hand) in found {
+            match by_hand {
+                None => self.change(key, |_| ()),
+                Some(true) => self.foreign_hand_found(key, None),
+                Some(false) => self.change(key, |entry| entry.have = None),
             }
         }
     }
