@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::{
-    Config, DEFAULT_ADMIN, Fault, Invalid, Kubernetes, PolicyProblem, Problem, Warning,
+    Caution, Config, DEFAULT_ADMIN, Fault, Invalid, Kubernetes, PolicyProblem, Problem, Warning,
     section::Section, value,
 };
 
@@ -55,9 +55,10 @@ impl Base {
     #[must_use]
     pub fn findings(&self) -> (Vec<Fault>, Vec<Warning>) {
         match Config::parse(&self.path, &self.text) {
-            Ok(loaded) => (Vec::new(), loaded.warnings),
+            Ok(loaded) => (Vec::new(), unless_cluster_has(loaded.warnings)),
             Err(Invalid { faults, warnings, .. }) => {
-                (faults.into_iter().filter(|fault| !cluster_has(fault)).collect(), warnings)
+                let faults = faults.into_iter().filter(|fault| !cluster_has(fault)).collect();
+                (faults, unless_cluster_has(warnings))
             }
         }
     }
@@ -103,6 +104,15 @@ fn cluster_has(fault: &Fault) -> bool {
         ) => true,
         _ => false,
     }
+}
+
+/// What of this holds although peers and ranges of the cluster are not known.
+fn unless_cluster_has(mut warnings: Vec<Warning>) -> Vec<Warning> {
+    warnings.retain(|warning| {
+        let Warning { caution, .. } = warning;
+        !matches!(caution, Caution::NoPeers | Caution::UnusedGroup | Caution::EmptyAggregate(_))
+    });
+    warnings
 }
 
 /// What must be known of the file before it is read.
@@ -165,6 +175,14 @@ mod tests {
         let Kubernetes { kubeconfig, namespace, state } = base.kubernetes;
         assert_eq!(kubeconfig.as_deref(), Some(Path::new("/k")));
         assert_eq!((namespace.as_deref(), state), (Some("s"), "/s".into()));
+    }
+
+    #[test]
+    fn peers_and_ranges_may_be_the_clusters() {
+        let text = "[kubernetes]\n[[bgp.aggregates]]\nprefix = \"10.0.0.0/8\"\n\
+                    [[peer_groups]]\nname = \"tors\"\n";
+        let (faults, warnings) = of(text).unwrap().findings();
+        assert_eq!((faults, warnings), (Vec::new(), Vec::new()));
     }
 
     #[test]
