@@ -49,6 +49,8 @@ pub struct Net {
     routers: Vec<Router>,
     links: Vec<Link>,
     streams: Streams,
+    /// When routers want to be called, the next first.
+    deadlines: BTreeSet<(Instant, usize)>,
     /// Octets that a socket takes without the peer reading them.
     pub socket_buffer: usize,
 }
@@ -96,6 +98,7 @@ impl Net {
             routers: Vec::new(),
             links: Vec::new(),
             streams: Streams::default(),
+            deadlines: BTreeSet::new(),
             socket_buffer: 64 * 1024,
         }
     }
@@ -334,8 +337,7 @@ impl Net {
 
     /// The next event up to `end`. False if there is none.
     fn step(&mut self, end: Instant) -> bool {
-        let timers = self.routers.iter().enumerate();
-        let timer = timers.filter_map(|(id, router)| Some((router.deadline?, id))).min();
+        let timer = self.deadlines.first().copied();
         match (self.streams.next_at(), timer) {
             (Some(at), timer) if at <= end && timer.is_none_or(|(due, _)| at <= due) => {
                 if let Some((at, end)) = self.streams.next() {
@@ -431,8 +433,8 @@ impl Net {
     fn forget_process(&mut self, router: RouterId) -> Vec<EndId> {
         let state = &mut self.routers[router.0];
         state.speaker = None;
-        state.deadline = None;
         state.table.clear();
+        self.wants_call(router, None);
         let ends = self.streams.ends_of(router);
         for end in &ends {
             self.streams.close(*end);
@@ -497,8 +499,17 @@ impl Net {
         let speaker = state.speaker.as_mut()?;
         let action = speaker.poll_output();
         if action.is_none() {
-            state.deadline = speaker.poll_timeout();
+            let deadline = speaker.poll_timeout();
+            self.wants_call(router, deadline);
         }
         action
+    }
+
+    fn wants_call(&mut self, router: RouterId, deadline: Option<Instant>) {
+        let before = std::mem::replace(&mut self.routers[router.0].deadline, deadline);
+        if before != deadline {
+            before.map(|at| self.deadlines.remove(&(at, router.0)));
+            deadline.map(|at| self.deadlines.insert((at, router.0)));
+        }
     }
 }
