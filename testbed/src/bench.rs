@@ -9,6 +9,7 @@ use serde::Serialize;
 
 mod arena;
 pub(crate) mod bgp;
+pub(crate) mod cluster;
 pub(crate) mod cni;
 pub(crate) mod failover;
 pub(crate) mod goal;

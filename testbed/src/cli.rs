@@ -140,6 +140,8 @@ enum Bench {
     Bgp(crate::bench::bgp::Options),
     /// Packets lost when daemons, routers and links fail, with routed on the nodes, and with others
     Failover(crate::bench::failover::Options),
+    /// What a cluster of thousands of nodes costs the daemon of one
+    Cluster(crate::bench::cluster::Options),
     #[command(hide = true)]
     Relay,
     #[command(hide = true)]
@@ -265,6 +267,7 @@ fn run(Arguments { name, command }: Arguments) -> Result<i32> {
         Command::Bench { what: Bench::Cni(options) } => crate::bench::cni::run(&options),
         Command::Bench { what: Bench::Bgp(options) } => crate::bench::bgp::run(&options),
         Command::Bench { what: Bench::Failover(options) } => crate::bench::failover::run(&options),
+        Command::Bench { what: Bench::Cluster(options) } => crate::bench::cluster::run(&options),
         Command::Bench { what: Bench::Traffic(end) } => {
             crate::bench::failover::run_end(&end).map(|()| 0)
         }

@@ -115,6 +115,16 @@ impl Arena {
         Ok(())
     }
 
+    /// Removes what a speaker has left in the kernel's routes.
+    pub(super) fn forget_routes(&self) -> Result<()> {
+        setns(&self.speaker, CloneFlags::CLONE_NEWNET)?;
+        let outcome = Rtnetlink::open().and_then(|mut netlink| {
+            [false, true].into_iter().try_for_each(|up| netlink.set_link(SPEAKER_END, up))
+        });
+        setns(&self.load, CloneFlags::CLONE_NEWNET)?;
+        outcome.context("cannot take the cable off and on again")
+    }
+
     /// Starts a speaker in its namespace. What it prints goes to [`LOG`].
     pub(super) fn start(&self, argv: &[String]) -> Result<Running> {
         let (program, arguments) = argv.split_first().context("no command")?;

@@ -30,6 +30,8 @@ pub(super) struct Identity {
     pub(super) add_path: bool,
     /// Has IPv6 alone, so that it is told nothing of the load.
     pub(super) is_quiet: bool,
+    /// Does not look at what it is told.
+    pub(super) is_deaf: bool,
 }
 
 /// All sessions.
@@ -281,6 +283,7 @@ impl Session {
             let message = &self.inbox[at..at + length];
             at += length;
             match kind {
+                wire::UPDATE if self.identity.is_deaf => {}
                 wire::UPDATE => {
                     self.told.updates += 1;
                     let heard = wire::scan(message, self.identity.add_path, &mut self.told);
@@ -318,7 +321,7 @@ pub(super) fn establish(identity: &Identity) -> Result<TcpStream> {
     let mut stream = TcpStream::from(socket);
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(HANDSHAKE_TIME))?;
-    let Identity { asn, address: router_id, hold_time, add_path, is_quiet } = *identity;
+    let Identity { asn, address: router_id, hold_time, add_path, is_quiet, .. } = *identity;
     stream.write_all(&wire::open(Offer { asn, router_id, hold_time, add_path, is_quiet }))?;
     expect(&mut stream, wire::OPEN)?;
     stream.write_all(&wire::keepalive())?;

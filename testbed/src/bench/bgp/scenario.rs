@@ -250,5 +250,6 @@ pub(super) fn identity(number: u16) -> Identity {
         hold_time: wire::HOLD_TIME,
         add_path: false,
         is_quiet: false,
+        is_deaf: false,
     }
 }
