@@ -186,7 +186,7 @@ impl<'a> Bench<'a> {
         let all = before + BLOCKS_EACH * (self.options.nodes - 1);
         loop {
             let missing = all.saturating_sub(daemon.running.kernel_routes()?);
-            if missing == 0 && daemon.is_ready() {
+            if missing == 0 && daemon.is_ready(self.options.nodes) {
                 break;
             }
             ensure!(
@@ -211,6 +211,7 @@ impl<'a> Bench<'a> {
     fn watch(&self, daemon: &Daemon, load: &mut Load, figures: &mut Figures) -> Result<()> {
         eprintln!("  … {} s of the cluster's life", self.options.watched);
         load.idle(REST)?;
+        ensure!(daemon.metric("slash32_cluster_watched") == Some(1), "the daemon does not watch");
         let api = self.runtime.as_ref().map(|(_, api)| api);
         api.map(Api::take_asked);
         let (before, begun) = (daemon.running.usage()?, Instant::now());

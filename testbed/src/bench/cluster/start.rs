@@ -36,23 +36,33 @@ impl Daemon {
         Ok(Self { running: arena.start(&argv)?, begun, took: 0.0 })
     }
 
-    /// Says it of itself that the node may carry traffic?
-    pub(super) fn is_ready(&self) -> bool {
-        readyz().is_some_and(|answer| answer.starts_with("HTTP/1.1 200"))
+    /// Says it of itself that the node may carry traffic, and does it know all nodes?
+    pub(super) fn is_ready(&self, nodes: u32) -> bool {
+        get("/readyz").is_some_and(|answer| answer.starts_with("HTTP/1.1 200"))
+            && self.metric("slash32_cluster_objects{kind=\"Node\"}") >= Some(nodes)
+            && self.metric("slash32_cluster_blocks{pool=\"pods\"}") > Some(0)
+    }
+
+    /// A figure of its metrics.
+    pub(super) fn metric(&self, series: &str) -> Option<u32> {
+        let answer = get("/metrics")?;
+        let value = answer.lines().find_map(|line| line.strip_prefix(series))?;
+        value.trim().parse().ok()
     }
 
     /// What it says if not.
     pub(super) fn why_not_ready(&self) -> String {
-        let answer = readyz().unwrap_or_else(|| "it does not answer".to_owned());
+        let answer = get("/readyz").unwrap_or_else(|| "it does not answer".to_owned());
         let (_, body) = answer.split_once("\r\n\r\n").unwrap_or(("", &answer));
         body.trim().replace('\n', "; ")
     }
 }
 
-fn readyz() -> Option<String> {
+fn get(path: &str) -> Option<String> {
     let mut stream = TcpStream::connect_timeout(&HTTP, PATIENCE).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
-    stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n").ok()?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
     Some(answer)
