@@ -112,14 +112,16 @@ pub fn decode(message: &Bytes, codec: &Codec) -> Result<Message, Notification> {
     if len != message.len() {
         return Err(cut_short());
     }
-    let body = message.slice(HEADER_LEN..);
+    let body = &message[HEADER_LEN..];
     match kind {
         header::Kind::Open => Open::decode(body).map(Message::Open),
         header::Kind::Update => Update::decode(body, codec).map(|mut update| {
             update.flawed = (!update.faults.is_empty()).then(|| message.clone());
             Message::Update(update)
         }),
-        header::Kind::Notification => Ok(Message::Notification(Notification::decode(&body))),
+        header::Kind::Notification => {
+            Ok(Message::Notification(Notification::decode(&message.slice(HEADER_LEN..))))
+        }
         header::Kind::Keepalive => Ok(Message::Keepalive),
         header::Kind::Refresh => Refresh::decode(message).map(Message::Refresh),
     }

@@ -10,7 +10,7 @@ use bgp::{
     policy::{Condition, Context, Decision, PeerRef, Policy, PrefixMatch, Source, Statement},
     prefix::Prefix,
     rib::{News, Opening, PeerId, PeerUp, Rib, RibConfig, SessionOptions},
-    wire::{self, Codec, Nlri, Reach, Update},
+    wire::{self, Codec, Message, Nlri, Reach, Update},
 };
 use bytes::Bytes;
 
@@ -31,7 +31,7 @@ impl Case {
 }
 
 /// Every case. Routes have attributes in common by tens.
-pub(crate) const CASES: [Case; 10] = [
+pub(crate) const CASES: [Case; 11] = [
     Case::route("decode", decode),
     Case::route("encode", encode),
     Case::route("insert", insert),
@@ -41,6 +41,7 @@ pub(crate) const CASES: [Case; 10] = [
     Case::route("withdraw", withdraw),
     Case::route("withdraw-lost", withdraw_lost),
     Case::route("untell", untell),
+    Case { name: "flap", unit: "change, octets to octets", units: FLAPS as u64, prepare: flap },
     Case { name: "policy", unit: "route through 100 statements", units: 1000, prepare: policy },
 ];
 
@@ -105,6 +106,34 @@ fn untell() -> Box<dyn FnOnce()> {
         apply(&mut rib, &withdrawals(), peer);
     }
     pulled(rib)
+}
+
+/// Single routes that come and go in UPDATEs of their own, and are told to a receiver.
+fn flap() -> Box<dyn FnOnce()> {
+    let prefixes: Vec<_> = prefixes().take(FLAPPING as usize).collect();
+    let family = Family::Ipv4Unicast;
+    let come = prefixes.iter().map(|prefix| {
+        let reach = vec![Reach { family, attrs: attrs(1, 0), prefixes: vec![*prefix] }];
+        Update { reach, ..Update::default() }
+    });
+    let go = prefixes.iter().map(|prefix| Update { withdrawn: vec![*prefix], ..Update::default() });
+    let encode = |update: Update| update.encode(&Codec::PLAIN).expect("fits");
+    let [come, go]: [Vec<Bytes>; 2] =
+        [come.flat_map(encode).collect(), go.flat_map(encode).collect()];
+    let mut rib = rib(1);
+    Box::new(move || {
+        for turn in 0..FLAPS / FLAPPING {
+            let messages = if turn % 2 == 0 { &come } else { &go };
+            for message in messages {
+                let decoded = wire::decode(message, &Codec::PLAIN).expect("well formed");
+                if let Message::Update(update) = &decoded {
+                    rib.update(PeerId(1), update);
+                }
+            }
+            pull(&mut rib, RECEIVER);
+        }
+        keep(rib);
+    })
 }
 
 /// A path that only the last statement wants.
@@ -266,3 +295,6 @@ fn attrs(peer: u32, set: u32) -> Arc<Attrs> {
 const US: Asn = Asn(65_000);
 const RECEIVER: PeerId = PeerId(100);
 const ROUTES: u32 = 100_000;
+/// Prefixes that come and go, and how often any does.
+const FLAPPING: u32 = 1000;
+const FLAPS: u32 = 100_000;

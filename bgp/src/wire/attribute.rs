@@ -7,8 +7,6 @@
 
 use std::fmt;
 
-use bytes::Bytes;
-
 use super::octets::Reader;
 use crate::attrs::PartialSet;
 
@@ -100,25 +98,25 @@ impl fmt::Display for AttrCode {
 }
 
 /// One attribute as it stands in the field.
-struct RawAttr {
+struct RawAttr<'m> {
     flags: u8,
     code: AttrCode,
-    value: Bytes,
+    value: &'m [u8],
     /// Header and value.
-    octets: Bytes,
+    octets: &'m [u8],
 }
 
 /// The field ends inside an attribute (RFC 7606 §4). Its code is 0 if even that is missing.
-struct Overrun {
+struct Overrun<'m> {
     code: AttrCode,
-    octets: Bytes,
+    octets: &'m [u8],
 }
 
-impl RawAttr {
+impl<'m> RawAttr<'m> {
     /// Takes the next attribute off the field; after an [`Overrun`] nothing is left in it.
-    fn take(field: &mut Reader) -> Result<Self, Overrun> {
-        let whole = field.rest().clone();
-        let overrun = |code| Overrun { code: AttrCode(code), octets: whole.clone() };
+    fn take(field: &mut Reader<'m>) -> Result<Self, Overrun<'m>> {
+        let whole = field.rest();
+        let overrun = |code| Overrun { code: AttrCode(code), octets: whole };
         let flags = field.u8().ok_or_else(|| overrun(0))?;
         let code = field.u8().ok_or_else(|| overrun(0))?;
         let len = match flags & EXTENDED_LENGTH {
@@ -126,7 +124,7 @@ impl RawAttr {
             _ => field.u16().map(usize::from),
         };
         let value = len.and_then(|len| field.take(len)).ok_or_else(|| overrun(code))?;
-        let octets = whole.slice(..whole.len() - field.len());
+        let octets = &whole[..whole.len() - field.len()];
         Ok(Self { flags, code: AttrCode(code), value, octets })
     }
 }

@@ -126,13 +126,13 @@ impl Capability {
     }
 
     /// Reads one capability. Never fails: see [`Self::Unknown`].
-    pub(super) fn decode(code: u8, value: &Bytes) -> Self {
+    pub(super) fn decode(code: u8, value: &[u8]) -> Self {
         Self::known(code, value)
             .unwrap_or_else(|| Self::Unknown { code, value: Bytes::copy_from_slice(value) })
     }
 
-    fn known(code: u8, octets: &Bytes) -> Option<Self> {
-        let mut value = Reader::new(octets.clone());
+    fn known(code: u8, octets: &[u8]) -> Option<Self> {
+        let mut value = Reader::new(octets);
         let capability = match code {
             1 => {
                 let [a, b, _reserved, safi] = value.array()?;
@@ -175,7 +175,7 @@ impl Capability {
 }
 
 /// As many entries of `N` octets as there are; what is left over makes the value malformed.
-fn entries<const N: usize, T>(value: &mut Reader, entry: impl Fn([u8; N]) -> T) -> Vec<T> {
+fn entries<const N: usize, T>(value: &mut Reader<'_>, entry: impl Fn([u8; N]) -> T) -> Vec<T> {
     std::iter::from_fn(|| value.array::<N>()).map(entry).collect()
 }
 

@@ -56,6 +56,9 @@ pub(super) struct BadField;
 
 /// Reads a whole field; `add_path` if each prefix has a path identifier in front.
 pub(super) fn read(family: Family, add_path: bool, field: &[u8]) -> Result<Vec<Nlri>, BadField> {
+    if field.is_empty() {
+        return Ok(Vec::new());
+    }
     // As many as there are if each has four octets, as most do; rounded up, lest one that does not fit double a
     // list that is long already.
     let mut list = Vec::with_capacity((field.len() / 4).next_power_of_two());

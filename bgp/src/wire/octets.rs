@@ -2,28 +2,28 @@
 //!
 //! In: octets of known extent. Out: numbers and slices, or `None` once too few are left.
 
-use bytes::{Buf, Bytes};
-
 /// Reads big-endian fields from the front; what it has given out is gone.
 #[derive(Clone, Debug)]
-pub(super) struct Reader {
-    rest: Bytes,
+pub(super) struct Reader<'m> {
+    rest: &'m [u8],
 }
 
-impl Reader {
-    pub(super) const fn new(octets: Bytes) -> Self {
+impl<'m> Reader<'m> {
+    pub(super) const fn new(octets: &'m [u8]) -> Self {
         Self { rest: octets }
     }
 
-    /// The next `len` octets, sharing the buffer.
-    pub(super) fn take(&mut self, len: usize) -> Option<Bytes> {
-        (len <= self.rest.len()).then(|| self.rest.split_to(len))
+    /// The next `len` octets.
+    pub(super) fn take(&mut self, len: usize) -> Option<&'m [u8]> {
+        let (octets, rest) = self.rest.split_at_checked(len)?;
+        self.rest = rest;
+        Some(octets)
     }
 
     pub(super) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let octets = self.rest.first_chunk::<N>().copied()?;
-        self.rest.advance(N);
-        Some(octets)
+        let (octets, rest) = self.rest.split_first_chunk::<N>()?;
+        self.rest = rest;
+        Some(*octets)
     }
 
     pub(super) fn u8(&mut self) -> Option<u8> {
@@ -47,7 +47,7 @@ impl Reader {
     }
 
     /// Octets not read yet.
-    pub(super) const fn rest(&self) -> &Bytes {
-        &self.rest
+    pub(super) const fn rest(&self) -> &'m [u8] {
+        self.rest
     }
 }

@@ -71,7 +71,7 @@ impl Open {
     ///
     /// 2/1 for another version, 2/4 for an optional parameter other than capabilities, 2/0 for
     /// lengths that contradict each other.
-    pub(super) fn decode(body: Bytes) -> Result<Self, Notification> {
+    pub(super) fn decode(body: &[u8]) -> Result<Self, Notification> {
         let mut body = Reader::new(body);
         let version = body.u8().ok_or_else(malformed)?;
         if version != VERSION {
@@ -109,7 +109,7 @@ fn put_parameter(body: &mut BytesMut, capabilities: &[u8]) {
 }
 
 /// Reads from the parameters' length to the end of the message.
-fn read_parameters(mut body: Reader) -> Result<Vec<Capability>, Notification> {
+fn read_parameters(mut body: Reader<'_>) -> Result<Vec<Capability>, Notification> {
     let len = body.u8().ok_or_else(malformed)?;
     // The first parameter's type decides, not the length before it (RFC 9072 §2).
     let extended = len != 0 && body.rest().first() == Some(&EXTENDED);
@@ -136,14 +136,14 @@ fn read_parameters(mut body: Reader) -> Result<Vec<Capability>, Notification> {
 }
 
 fn read_capabilities(
-    mut parameter: Reader,
+    mut parameter: Reader<'_>,
     capabilities: &mut Vec<Capability>,
 ) -> Result<(), Notification> {
     while !parameter.is_empty() {
         let code = parameter.u8().ok_or_else(malformed)?;
         let len = parameter.u8().ok_or_else(malformed)?;
         let value = parameter.take(len.into()).ok_or_else(malformed)?;
-        capabilities.push(Capability::decode(code, &value));
+        capabilities.push(Capability::decode(code, value));
     }
     Ok(())
 }

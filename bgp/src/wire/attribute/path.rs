@@ -3,7 +3,7 @@
 //! In: an attribute's value, or a path and the width to write. Out: the path, or what is wrong
 //! with it, or octets; and the one path that AS_PATH and AS4_PATH together mean.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, BytesMut};
 
 use crate::{
     aspath::{AsPath, Asn, Segment, SegmentKind},
@@ -22,7 +22,7 @@ impl Width {
         if four_octet_as { Self::Four } else { Self::Two }
     }
 
-    pub(super) fn read(self, octets: &mut Reader) -> Option<Asn> {
+    pub(super) fn read(self, octets: &mut Reader<'_>) -> Option<Asn> {
         match self {
             Self::Two => octets.u16().map(|asn| Asn(asn.into())),
             Self::Four => octets.u32().map(Asn),
@@ -57,7 +57,7 @@ impl BadPath {
 /// Reads an AS_PATH. Only sequences are accepted: sets are deprecated (RFC 9774 §3), and this
 /// speaker is in no confederation, to whose members alone the others may be sent
 /// (RFC 5065 §5).
-pub(super) fn as_path(value: Bytes, width: Width) -> Result<AsPath, BadPath> {
+pub(super) fn as_path(value: &[u8], width: Width) -> Result<AsPath, BadPath> {
     let segments = segments(value, width)?;
     if segments.iter().any(|segment| segment.kind == SegmentKind::ConfedSequence) {
         return Err(BadPath::Malformed("confederation segment from outside a confederation"));
@@ -66,7 +66,7 @@ pub(super) fn as_path(value: Bytes, width: Width) -> Result<AsPath, BadPath> {
 }
 
 /// Reads an AS4_PATH. Confederation sequences are left out (RFC 6793 §6).
-pub(super) fn as4_path(value: Bytes) -> Result<AsPath, BadPath> {
+pub(super) fn as4_path(value: &[u8]) -> Result<AsPath, BadPath> {
     let mut segments = segments(value, Width::Four)?;
     if segments.is_empty() {
         return Err(BadPath::Malformed("no segment"));
@@ -76,7 +76,7 @@ pub(super) fn as4_path(value: Bytes) -> Result<AsPath, BadPath> {
 }
 
 /// Every segment, sets refused.
-fn segments(value: Bytes, width: Width) -> Result<Vec<Segment>, BadPath> {
+fn segments(value: &[u8], width: Width) -> Result<Vec<Segment>, BadPath> {
     let mut value = Reader::new(value);
     // Nearly every path is one sequence, and is kept for long: no room to spare.
     let mut segments = Vec::with_capacity(1);

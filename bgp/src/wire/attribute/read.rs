@@ -4,7 +4,7 @@
 //! or the NOTIFICATION for what cannot be. Which attributes must be there is not known here,
 //! since it depends on the prefixes of the message.
 
-use std::net::Ipv4Addr;
+use std::{mem::take, net::Ipv4Addr};
 
 use bytes::Bytes;
 
@@ -69,20 +69,20 @@ pub(in crate::wire) struct Collected {
 }
 
 impl Collected {
-    /// Reads the whole field.
-    pub(in crate::wire) fn read(field: Bytes, codec: &Codec) -> Result<Self, Notification> {
-        let mut collected = Self::default();
+    /// Reads the whole field into an empty value, which is too large to be handed around.
+    pub(in crate::wire) fn read(
+        &mut self,
+        field: &[u8],
+        codec: &Codec,
+    ) -> Result<(), Notification> {
         let mut field = Reader::new(field);
         while !field.is_empty() {
             match RawAttr::take(&mut field) {
-                Ok(raw) => collected.add(raw, codec)?,
-                Err(overrun) => {
-                    collected.overrun(&overrun)?;
-                    break;
-                }
+                Ok(raw) => self.add(&raw, codec)?,
+                Err(overrun) => return self.overrun(&overrun),
             }
         }
-        Ok(collected)
+        Ok(())
     }
 
     /// Notes that attributes without which prefixes mean nothing are missing (RFC 7606 §3 d).
@@ -92,7 +92,7 @@ impl Collected {
         for code in [AttrCode::ORIGIN, AttrCode::AS_PATH].into_iter().chain(next_hop) {
             if !self.seen.contains(code) {
                 let flaw = Flaw::Withdraw(ErrorCode::MISSING_WELL_KNOWN, "missing");
-                self.contain(code, &Bytes::new(), flaw)?;
+                self.contain(code, &[], flaw)?;
             }
         }
         Ok(())
@@ -109,24 +109,24 @@ impl Collected {
     }
 
     /// The attributes of the message's routes; `None` if ORIGIN or AS_PATH is missing.
-    pub(in crate::wire) fn into_attrs(mut self, next_hop: NextHop) -> Option<Attrs> {
+    pub(in crate::wire) fn take_attrs(&mut self, next_hop: NextHop) -> Option<Attrs> {
         self.merge_four_octet();
         Some(Attrs {
             weight: 0,
             origin: self.origin?,
-            as_path: self.as_path?,
+            as_path: self.as_path.take()?,
             next_hop,
             med: self.med,
             local_pref: self.local_pref,
             atomic_aggregate: self.atomic_aggregate,
             aggregator: self.aggregator,
-            communities: self.communities,
-            ext_communities: self.ext_communities,
-            large_communities: self.large_communities,
+            communities: take(&mut self.communities),
+            ext_communities: take(&mut self.ext_communities),
+            large_communities: take(&mut self.large_communities),
             originator_id: self.originator_id,
-            cluster_list: self.cluster_list,
+            cluster_list: take(&mut self.cluster_list),
             otc: self.otc,
-            unknown: self.unknown,
+            unknown: take(&mut self.unknown),
             partial: self.partial,
         })
     }
@@ -145,8 +145,8 @@ impl Collected {
     }
 
     /// One attribute, whose extent is certain.
-    fn add(&mut self, raw: RawAttr, codec: &Codec) -> Result<(), Notification> {
-        let RawAttr { flags, code, value, octets } = raw;
+    fn add(&mut self, raw: &RawAttr<'_>, codec: &Codec) -> Result<(), Notification> {
+        let RawAttr { flags, code, value, octets } = *raw;
         let flaw = if self.seen.insert(code) {
             self.parse(flags, code, value, codec).err()
         } else if is_multiprotocol(code) {
@@ -156,35 +156,37 @@ impl Collected {
             let first_repeat = self.repeated.insert(code);
             first_repeat.then_some(Flaw::Discard("repeated; the first one counts"))
         };
-        flaw.map_or(Ok(()), |flaw| self.contain(code, &octets, flaw))
+        flaw.map_or(Ok(()), |flaw| self.contain(code, octets, flaw))
     }
 
-    fn overrun(&mut self, overrun: &Overrun) -> Result<(), Notification> {
-        let Overrun { code, octets } = overrun;
-        let flaw = if is_multiprotocol(*code) {
+    fn overrun(&mut self, overrun: &Overrun<'_>) -> Result<(), Notification> {
+        let Overrun { code, octets } = *overrun;
+        let flaw = if is_multiprotocol(code) {
             // The prefixes inside cannot be found, so nothing could be withdrawn (RFC 7606 §3 j).
             INCORRECT
         } else {
             Flaw::Withdraw(ErrorCode::ATTRIBUTE_LENGTH, "overruns the attribute field")
         };
-        self.contain(*code, octets, flaw)
+        self.contain(code, octets, flaw)
     }
 
     fn contain(
         &mut self,
         attribute: AttrCode,
-        octets: &Bytes,
+        octets: &[u8],
         flaw: Flaw,
     ) -> Result<(), Notification> {
+        // Copied, or it would hold the whole message in memory.
+        let octets = Bytes::copy_from_slice(octets);
         let (treatment, reason) = match flaw {
             Flaw::Discard(reason) => (Treatment::DiscardAttribute, reason),
             Flaw::Withdraw(error, reason) => {
                 self.withdraw.get_or_insert_with(|| Notification::new(error, octets.clone()));
                 (Treatment::TreatAsWithdraw, reason)
             }
-            Flaw::Reset(error) => return Err(Notification::new(error, octets.clone())),
+            Flaw::Reset(error) => return Err(Notification::new(error, octets)),
         };
-        self.faults.push(Fault { treatment, attribute, reason, octets: octets.clone() });
+        self.faults.push(Fault { treatment, attribute, reason, octets });
         Ok(())
     }
 
@@ -193,27 +195,27 @@ impl Collected {
         &mut self,
         flags: u8,
         code: AttrCode,
-        value: Bytes,
+        value: &[u8],
         codec: &Codec,
     ) -> Result<(), Flaw> {
         refuse_by_sender(code, codec)?;
-        let Some(expected) = code.flags() else { return self.parse_unknown(flags, code, &value) };
+        let Some(expected) = code.flags() else { return self.parse_unknown(flags, code, value) };
         if flags & (OPTIONAL_BIT | TRANSITIVE_BIT) != expected {
             return Err(conflicting_flags(code));
         }
         let width = Width::of(codec.four_octet_as);
         match code {
-            AttrCode::ORIGIN => self.origin = Some(value::origin(&value)?),
+            AttrCode::ORIGIN => self.origin = Some(value::origin(value)?),
             AttrCode::AS_PATH => self.as_path = Some(value::as_path(value, width)?),
-            AttrCode::NEXT_HOP => self.next_hop = Some(value::address(&value)?),
-            AttrCode::MULTI_EXIT_DISC => self.med = Some(value::number(&value)?),
-            AttrCode::LOCAL_PREF => self.local_pref = Some(value::number(&value)?),
+            AttrCode::NEXT_HOP => self.next_hop = Some(value::address(value)?),
+            AttrCode::MULTI_EXIT_DISC => self.med = Some(value::number(value)?),
+            AttrCode::LOCAL_PREF => self.local_pref = Some(value::number(value)?),
             AttrCode::ATOMIC_AGGREGATE if value.is_empty() => self.atomic_aggregate = true,
             AttrCode::ATOMIC_AGGREGATE => return Err(Flaw::Discard("length is not 0")),
             AttrCode::AGGREGATOR => self.aggregator = Some(value::aggregator(value, width)?),
-            AttrCode::COMMUNITIES => self.communities = value::sorted(&value, value::community)?,
-            AttrCode::ORIGINATOR_ID => self.originator_id = Some(value::address(&value)?),
-            AttrCode::CLUSTER_LIST => self.cluster_list = value::entries(&value, Ipv4Addr::from)?,
+            AttrCode::COMMUNITIES => self.communities = value::sorted(value, value::community)?,
+            AttrCode::ORIGINATOR_ID => self.originator_id = Some(value::address(value)?),
+            AttrCode::CLUSTER_LIST => self.cluster_list = value::entries(value, Ipv4Addr::from)?,
             AttrCode::MP_REACH_NLRI => {
                 self.reach = Some(MpReach::read(value, codec).ok_or(INCORRECT)?);
             }
@@ -221,21 +223,21 @@ impl Collected {
                 self.unreach = Some(MpUnreach::read(value, codec).ok_or(INCORRECT)?);
             }
             AttrCode::EXT_COMMUNITIES => {
-                self.ext_communities = value::sorted(&value, ExtCommunity)?;
+                self.ext_communities = value::sorted(value, ExtCommunity)?;
             }
             AttrCode::AS4_PATH => self.as4_path = Some(value::as4_path(value)?),
             AttrCode::AS4_AGGREGATOR => {
                 self.as4_aggregator = Some(value::aggregator(value, Width::Four)?);
             }
             AttrCode::IPV6_EXT_COMMUNITIES => {
-                value::entries(&value, |_: [u8; 20]| ())?;
-                self.keep(code, &value);
+                value::entries(value, |_: [u8; 20]| ())?;
+                self.keep(code, value);
             }
             AttrCode::LARGE_COMMUNITY => {
-                self.large_communities = value::sorted(&value, value::large_community)?;
+                self.large_communities = value::sorted(value, value::large_community)?;
             }
-            AttrCode::OTC => self.otc = Some(Asn(value::number(&value)?)),
-            AttrCode(_) => return self.parse_unknown(flags, code, &value),
+            AttrCode::OTC => self.otc = Some(Asn(value::number(value)?)),
+            AttrCode(_) => return self.parse_unknown(flags, code, value),
         }
         if flags & PARTIAL_BIT != 0 {
             self.partial.insert(code.partial());
@@ -247,7 +249,7 @@ impl Collected {
     ///
     /// RFC 7606 leaves an unrecognized well-known attribute a session reset (RFC 4271 §6.3,
     /// 3/2): its §3 eases only what it lists, and nobody but the direct peer can have sent one.
-    fn parse_unknown(&mut self, flags: u8, code: AttrCode, value: &Bytes) -> Result<(), Flaw> {
+    fn parse_unknown(&mut self, flags: u8, code: AttrCode, value: &[u8]) -> Result<(), Flaw> {
         if flags & OPTIONAL_BIT == 0 {
             return Err(Flaw::Reset(ErrorCode::UNRECOGNIZED_WELL_KNOWN));
         }
@@ -258,7 +260,7 @@ impl Collected {
     }
 
     /// Keeps a value to be passed on. Copied, or it would hold the whole message in memory.
-    fn keep(&mut self, code: AttrCode, value: &Bytes) {
+    fn keep(&mut self, code: AttrCode, value: &[u8]) {
         let place = self.unknown.partition_point(|other| other.code < code.0);
         let value = Bytes::copy_from_slice(value);
         self.unknown.insert(place, UnknownAttr { code: code.0, value });

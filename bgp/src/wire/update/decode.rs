@@ -6,6 +6,7 @@
 use std::{iter::repeat_n, sync::Arc};
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use super::{Reach, Update};
 use crate::{
@@ -32,16 +33,23 @@ impl Update {
     /// # Errors
     ///
     /// What RFC 7606 leaves as a session reset.
-    pub(in crate::wire) fn decode(body: Bytes, codec: &Codec) -> Result<Self, Notification> {
+    pub(in crate::wire) fn decode(body: &[u8], codec: &Codec) -> Result<Self, Notification> {
         let mut body = Reader::new(body);
         let withdrawn_field = field(&mut body)?;
         let attribute_field = field(&mut body)?;
         let nlri_field = body.rest();
         let empty =
             withdrawn_field.is_empty() && attribute_field.is_empty() && nlri_field.is_empty();
-        let withdrawn = ipv4_prefixes(&withdrawn_field, codec)?;
+        let withdrawn = ipv4_prefixes(withdrawn_field, codec)?;
         let nlri = ipv4_prefixes(nlri_field, codec)?;
-        let mut collected = Collected::read(attribute_field, codec)?;
+        if attribute_field.is_empty() && nlri.is_empty() && !empty {
+            // What only withdraws needs nothing of what follows.
+            let mut update = Self { withdrawn, ..Self::default() };
+            update.keep_negotiated(codec);
+            return Ok(update);
+        }
+        let mut collected = Collected::default();
+        collected.read(attribute_field, codec)?;
 
         let mp_has_nlri = collected.reach.as_ref().is_some_and(MpReach::has_nlri);
         if !nlri.is_empty() || mp_has_nlri {
@@ -52,7 +60,7 @@ impl Update {
         let mut update = if empty {
             Self { end_of_rib: Some(Family::Ipv4Unicast), ..Self::default() }
         } else {
-            Self::assemble(withdrawn, nlri, collected)
+            Self::assemble(withdrawn, nlri, &mut collected)
         };
         update.keep_negotiated(codec);
         update.ignore_senseless();
@@ -60,7 +68,7 @@ impl Update {
     }
 
     /// Puts the prefixes where they belong: announced, or withdrawn if a flaw asks for it.
-    fn assemble(withdrawn: Vec<Nlri>, nlri: Vec<Nlri>, mut collected: Collected) -> Self {
+    fn assemble(withdrawn: Vec<Nlri>, nlri: Vec<Nlri>, collected: &mut Collected) -> Self {
         let mut update = Self { withdrawn, ..Self::default() };
         let only_unreach =
             collected.only_unreach() && update.withdrawn.is_empty() && nlri.is_empty();
@@ -73,7 +81,7 @@ impl Update {
         }
         update.faults = std::mem::take(&mut collected.faults);
         let must_withdraw = collected.withdraw.is_some();
-        let mut announced = Vec::new();
+        let mut announced = SmallVec::<[Announced; 2]>::new();
         match collected.reach.take() {
             Some(MpReach::Ours { prefixes, .. }) if must_withdraw => {
                 update.withdrawn.extend(prefixes);
@@ -122,22 +130,21 @@ impl Update {
 }
 
 /// Gives each announcement the attributes with its own next hop.
-fn reaches(announced: Vec<Announced>, collected: Collected) -> Vec<Reach> {
+fn reaches(announced: SmallVec<[Announced; 2]>, collected: &mut Collected) -> Vec<Reach> {
     let Some(first) = announced.first() else { return Vec::new() };
-    let Some(attrs) = collected.into_attrs(first.next_hop) else { return Vec::new() };
-    let copies = repeat_n(attrs, announced.len());
-    announced
-        .into_iter()
-        .zip(copies)
-        .map(|(Announced { family, next_hop, prefixes }, mut attrs)| {
-            attrs.next_hop = next_hop;
-            Reach { family, attrs: Arc::new(attrs), prefixes }
-        })
-        .collect()
+    let Some(attrs) = collected.take_attrs(first.next_hop) else { return Vec::new() };
+    let count = announced.len();
+    let mut reaches = Vec::with_capacity(count);
+    for (one, mut attrs) in announced.into_iter().zip(repeat_n(attrs, count)) {
+        let Announced { family, next_hop, prefixes } = one;
+        attrs.next_hop = next_hop;
+        reaches.push(Reach { family, attrs: Arc::new(attrs), prefixes });
+    }
+    reaches
 }
 
 /// A field with its length in front (RFC 7606 §3 b).
-fn field(body: &mut Reader) -> Result<Bytes, Notification> {
+fn field<'m>(body: &mut Reader<'m>) -> Result<&'m [u8], Notification> {
     body.u16()
         .and_then(|len| body.take(len.into()))
         .ok_or_else(|| Notification::new(ErrorCode::MALFORMED_ATTRIBUTE_LIST, Bytes::new()))

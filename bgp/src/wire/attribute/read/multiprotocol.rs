@@ -6,8 +6,6 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use bytes::Bytes;
-
 use crate::{
     attrs::NextHop,
     family::Family,
@@ -42,7 +40,7 @@ impl MpReach {
     }
 
     /// `None` if the attribute is incorrect.
-    pub(super) fn read(value: Bytes, codec: &Codec) -> Option<Self> {
+    pub(super) fn read(value: &[u8], codec: &Codec) -> Option<Self> {
         let mut value = Reader::new(value);
         let family = family(&mut value, codec)?;
         let len = value.u8()?;
@@ -51,7 +49,7 @@ impl MpReach {
         let Some(family) = family else {
             return Some(Self::Foreign { has_nlri: !value.is_empty() });
         };
-        let next_hop = next_hop(family, &octets, codec)?;
+        let next_hop = next_hop(family, octets, codec)?;
         let prefixes = prefixes(family, value.rest(), codec)?;
         Some(Self::Ours { family, next_hop, prefixes })
     }
@@ -73,7 +71,7 @@ pub(in crate::wire) enum MpUnreach {
 
 impl MpUnreach {
     /// `None` if the attribute is incorrect.
-    pub(super) fn read(value: Bytes, codec: &Codec) -> Option<Self> {
+    pub(super) fn read(value: &[u8], codec: &Codec) -> Option<Self> {
         let mut value = Reader::new(value);
         let Some(family) = family(&mut value, codec)? else { return Some(Self::Foreign) };
         let prefixes = prefixes(family, value.rest(), codec)?;
@@ -84,7 +82,7 @@ impl MpUnreach {
 /// The family of an attribute: `Some(None)` if it is not one that was negotiated, `None` if it is
 /// cut short.
 #[expect(clippy::option_option, reason = "cut short, foreign, and ours are three answers")]
-fn family(value: &mut Reader, codec: &Codec) -> Option<Option<Family>> {
+fn family(value: &mut Reader<'_>, codec: &Codec) -> Option<Option<Family>> {
     let afi = value.u16()?;
     let safi = value.u8()?;
     Some(Family::from_codes(afi, safi).filter(|family| codec.families.contains(*family)))

@@ -4,8 +4,6 @@
 
 use std::net::Ipv4Addr;
 
-use bytes::Bytes;
-
 use super::Flaw;
 use crate::{
     aspath::{AsPath, Asn},
@@ -40,7 +38,7 @@ pub(super) fn address(value: &[u8]) -> Result<Ipv4Addr, Flaw> {
 }
 
 /// AGGREGATOR and AS4_AGGREGATOR (RFC 7606 §7.7, RFC 6793 §6, RFC 7607 §2).
-pub(super) fn aggregator(value: Bytes, width: Width) -> Result<Aggregator, Flaw> {
+pub(super) fn aggregator(value: &[u8], width: Width) -> Result<Aggregator, Flaw> {
     let mut value = Reader::new(value);
     match (width.read(&mut value), value.u32(), value.is_empty()) {
         (Some(Asn(0)), Some(_), true) => Err(Flaw::Discard("AS 0 (RFC 7607)")),
@@ -53,14 +51,14 @@ pub(super) fn aggregator(value: Bytes, width: Width) -> Result<Aggregator, Flaw>
 }
 
 /// Any flaw of an AS_PATH spoils the routes (RFC 7606 §7.2, RFC 7607 §2, RFC 9774 §3).
-pub(super) fn as_path(value: Bytes, width: Width) -> Result<AsPath, Flaw> {
+pub(super) fn as_path(value: &[u8], width: Width) -> Result<AsPath, Flaw> {
     path::as_path(value, width)
         .map_err(|bad| Flaw::Withdraw(ErrorCode::MALFORMED_AS_PATH, bad.reason()))
 }
 
 /// A malformed AS4_PATH is discarded (RFC 6793 §6), one with a set spoils the routes
 /// (RFC 9774 §3).
-pub(super) fn as4_path(value: Bytes) -> Result<AsPath, Flaw> {
+pub(super) fn as4_path(value: &[u8]) -> Result<AsPath, Flaw> {
     path::as4_path(value).map_err(|bad| match bad {
         BadPath::Malformed(reason) => Flaw::Discard(reason),
         BadPath::Set(reason) => Flaw::Withdraw(ErrorCode::MALFORMED_AS_PATH, reason),
