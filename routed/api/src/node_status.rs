@@ -90,7 +90,8 @@ pub struct ObjectProblem {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Session {
-    /// Name of the BGPPeer, or of the other node.
+    /// Name of the BGPPeer. A session that none asks for has `node:NAME` or `reflector:NAME` with the
+    /// name of the other node, or `file:NAME` if it is of the node's own routed.toml.
     pub peer: String,
     /// Address or interface of the peer.
     pub address: String,
