@@ -5,7 +5,8 @@
 //! each object whether it could be heeded.
 //!
 //! What talks to the API server: [`Watch`] keeps the objects current, [`ClaimsHandle`] is the way to the
-//! node's claims of blocks, and [`Store`] keeps both for a start while the API server is down.
+//! node's claims of blocks, [`ReportHandle`] tells the cluster of the node, and [`Store`] keeps what is known
+//! for a start while the API server is down.
 //!
 //! What is read of the text, and how a change of it takes effect, is the business of package `routed`:
 //! every rule of `routed.toml` thus holds for objects too.
@@ -15,6 +16,7 @@ mod claiming;
 mod client;
 mod failure;
 mod objects;
+mod report;
 mod store;
 mod wanted;
 mod watch;
@@ -25,6 +27,7 @@ pub use self::{
     client::{Access, AccessError, connect, node_name},
     failure::Failure,
     objects::{DRAIN, Meta, Node, Objects, Pod},
+    report::{Counts, Picture, ReportHandle, Reporting, SessionSeen, TAINT},
     store::{Store, write_file},
     wanted::{Block, Fault, Input, ObjectRef, Problem, Wanted, passwords, wanted},
     watch::{Connection, Known, Watch},

@@ -98,6 +98,8 @@ pub struct Wanted {
     pub pools: Vec<claims::Pool>,
     /// Secrets that peers of this node name.
     pub secrets: BTreeSet<String>,
+    /// The BGPPeer of each session that one asks for, by the session's name.
+    pub sessions: BTreeMap<String, String>,
 }
 
 /// An object of the cluster.
@@ -189,6 +191,7 @@ struct Draft<'r> {
     problems: BTreeMap<ObjectRef, Vec<Problem>>,
     pools: Vec<claims::Pool>,
     secrets: BTreeSet<String>,
+    sessions: BTreeMap<String, String>,
 }
 
 impl<'r> Draft<'r> {
@@ -200,6 +203,7 @@ impl<'r> Draft<'r> {
             problems: BTreeMap::new(),
             pools: Vec::new(),
             secrets: BTreeSet::new(),
+            sessions: BTreeMap::new(),
         };
         if input.objects.configuration.is_some() {
             draft.accept("BGPConfiguration", configuration::NAME);
@@ -226,6 +230,9 @@ impl<'r> Draft<'r> {
         policies.write(input, &mut draft, &peers.sessions);
         draft.write_sessions(input, &context, &peers.addresses);
         draft.tables.extend(peers.tables);
+        for (peer, sessions) in peers.sessions {
+            draft.sessions.extend(sessions.into_iter().map(|session| (session, peer.clone())));
+        }
         let pods = if base.is_speaker() {
             Table::without_header(Part::whole("Node", input.node))
         } else {
@@ -324,6 +331,7 @@ impl<'r> Draft<'r> {
             faults,
             pools: self.pools,
             secrets: self.secrets,
+            sessions: self.sessions,
         }
     }
 }
