@@ -3,12 +3,13 @@
 //! In: the node's own file, what is known of the cluster, the blocks that the node has. Out: the
 //! configuration that these come to, as the text of a `routed.toml`, which is read and put in force as
 //! any other. Its parts: `start` waits for the first one, `follow` for every other, `choose` says
-//! which addresses a pod gets.
+//! which addresses a pod gets, `report` tells the cluster how the node is.
 //!
 //! The start takes what the disk has, so that the API server may be down.
 
 mod choose;
 mod follow;
+mod report;
 mod start;
 mod view;
 
@@ -20,11 +21,12 @@ use std::{
 };
 
 use routed_cluster::{
-    Blocks, ClaimsHandle, Fault, Input, Known, Store, Wanted, Watch, passwords, wanted, write_file,
+    Blocks, ClaimsHandle, Fault, Input, Known, ReportHandle, Store, Wanted, Watch, passwords,
+    wanted, write_file,
 };
 use tokio::sync::{Notify, watch};
 
-pub(crate) use self::{choose::chooser, follow::follow, start::start};
+pub(crate) use self::{choose::chooser, follow::follow, report::report, start::start};
 use crate::{
     config::{Config, Invalid},
     origin::Read,
@@ -43,6 +45,7 @@ struct Parts {
     known: watch::Receiver<Known>,
     claims: ClaimsHandle,
     blocks: watch::Receiver<Blocks>,
+    report: ReportHandle,
     /// Where the text in force can be read.
     effective: PathBuf,
     state: Mutex<State>,

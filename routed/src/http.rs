@@ -6,7 +6,7 @@
 //! * `/healthz`: 200 while every owner of state answers in time; 503 names the one that does not.
 //! * `/readyz`: 200 once the node may carry traffic, see `http/ready.rs`; 503 names what is missing.
 
-mod ready;
+pub(crate) mod ready;
 
 use std::{io, net::SocketAddr, sync::Arc};
 

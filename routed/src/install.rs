@@ -20,6 +20,7 @@ use plugin::{
     rpc::{DEFAULT_SOCKET, Request, Response},
 };
 use serde_json::json;
+use tokio::sync::watch;
 
 use crate::{
     cleanup::{self, Cleanup},
@@ -127,8 +128,8 @@ impl Install {
 }
 
 /// Keeps both in their places for as long as the daemon runs: the plugin at once, the configuration
-/// from the moment on at which pods can be served. Ends with the daemon.
-pub async fn keep(install: Install, node: NodeHandle) {
+/// from the moment on at which pods can be served. Tells whether both are there. Ends with the daemon.
+pub async fn keep(install: Install, node: NodeHandle, placed: watch::Sender<bool>) {
     let mut ready = false;
     let mut said = None;
     loop {
@@ -141,6 +142,7 @@ pub async fn keep(install: Install, node: NodeHandle) {
         match done.await {
             Ok(Ok((plugin, conflist))) => {
                 said = None;
+                placed.send_if_modified(|before| std::mem::replace(before, ready) != ready);
                 if plugin {
                     tracing::info!(path = %install.bin.join(PLUGIN).display(), "plugin installed");
                 }
@@ -151,6 +153,7 @@ pub async fn keep(install: Install, node: NodeHandle) {
             }
             Ok(Err(error)) => {
                 let error = format!("{error:#}");
+                placed.send_replace(false);
                 if said.as_ref() != Some(&error) {
                     tracing::error!(%error, "the plugin cannot be installed; trying again");
                     said = Some(error);

@@ -193,6 +193,15 @@ impl NodeHandle {
         self.look(|pods, _| pods.readiness().err()).await
     }
 
+    /// Whether the kernel has refused rules that stand before pods or translate for them.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`].
+    pub async fn lacks_rules(&self) -> Result<bool, Stopped> {
+        self.look(|pods, _| pods.lacks_rules()).await
+    }
+
     /// Goes on with other settings, for pods that are made from now on.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use tokio::task::JoinSet;
+use tokio::{sync::watch, task::JoinSet};
 
 #[cfg(feature = "kubernetes")]
 use crate::cluster::Cluster;
@@ -16,7 +16,7 @@ use crate::{
     node::NodeHandle,
     peering::Peers,
     reload::ReloadHandle,
-    sources::ClusterLook,
+    sources::{ClusterLook, Sources},
 };
 
 /// Finds out where the configuration of a file comes from, and reads it; that of a cluster it waits for.
@@ -126,6 +126,34 @@ impl Origin {
             Self::Cluster(cluster) => {
                 Some(Box::pin(crate::cluster::follow(cluster.clone(), reload, peers, node)))
             }
+        }
+    }
+
+    /// What tells the cluster of this node, if there is one. `installed`: whether plugin and network are in
+    /// their places, if that is the daemon's business.
+    pub(crate) fn report(
+        &self,
+        sources: Sources,
+        installed: Option<watch::Receiver<bool>>,
+    ) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
+        match self {
+            Self::File(_) => {
+                drop((sources, installed));
+                None
+            }
+            #[cfg(feature = "kubernetes")]
+            Self::Cluster(cluster) => {
+                Some(Box::pin(crate::cluster::report(cluster.clone(), sources, installed)))
+            }
+        }
+    }
+
+    /// The daemon ends for good, and takes the node's routes with it.
+    pub(crate) async fn farewell(&self) {
+        match self {
+            Self::File(_) => {}
+            #[cfg(feature = "kubernetes")]
+            Self::Cluster(cluster) => cluster.farewell().await,
         }
     }
 

@@ -159,6 +159,13 @@ impl Running {
         Self { origin, config, peering, stations, node, drain }
     }
 
+    /// Tells the cluster that the node has no network any more, if it ends so.
+    pub(crate) async fn farewell(&self, mode: StopMode) {
+        if mode == StopMode::Withdraw {
+            self.origin.farewell().await;
+        }
+    }
+
     /// Ends stations and sessions.
     pub(crate) async fn stop(self, mode: StopMode) {
         let cease = match mode {

@@ -105,13 +105,19 @@ pub async fn run(
     let admin = AdminServer::bind(&config.sockets.admin, sources.clone(), reload)?;
     windows.spawn("sockets.admin", admin.run());
     if let Some(address) = config.sockets.http {
-        let http = HttpServer::bind(address, metrics, sources).await?;
+        let http = HttpServer::bind(address, metrics, sources.clone()).await?;
         windows.spawn("sockets.http", http.run());
     }
     let links = kernel.links.clone();
     let _forwarding = kernel.spawn(best, &peering, node.as_ref(), &mut parts);
+    let mut installed = None;
     if let (Some(install), Some(node)) = (install(&config.sockets.cni), node.clone()) {
-        parts.spawn("the installation of the plugin", install::keep(install, node));
+        let placed = watch::Sender::new(false);
+        installed = Some(placed.subscribe());
+        parts.spawn("the installation of the plugin", install::keep(install, node, placed));
+    }
+    if let Some(report) = origin.report(sources, installed) {
+        parts.spawn("the report to the cluster", report);
     }
     if let Some(node) = node.clone() {
         let announced = announce::follow(node.announced(), peering.rib().clone());
@@ -142,6 +148,7 @@ pub async fn run(
     systemd::tell("STOPPING=1");
     // Who asks for more is refused.
     drop(asks);
+    running.farewell(mode).await;
     parts.stop().await;
     running.stop(mode).await;
     windows.stop().await;

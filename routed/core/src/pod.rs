@@ -168,6 +168,13 @@ impl Pods {
         }
     }
 
+    /// Whether the kernel has refused rules that stand before pods or translate for them. It is asked
+    /// again meanwhile.
+    #[must_use]
+    pub const fn lacks_rules(&self) -> bool {
+        self.enforce_again.is_some() || self.nat.again.is_some()
+    }
+
     /// Every pod and how far it is, by network, container and interface.
     pub fn pods(&self) -> impl Iterator<Item = (&Wiring, PodState)> {
         self.slots.iter().filter_map(|(_, phase)| phase.shown())

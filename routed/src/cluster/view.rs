@@ -13,6 +13,7 @@ impl Cluster {
         let blocks = self.0.blocks.borrow();
         let state = self.state();
         let connection = &known.connection;
+        let reporting = self.0.report.reporting();
         let objects = known.objects.as_ref();
         let count = |count: fn(&routed_cluster::Objects) -> usize| objects.map_or(0, count);
         let claim = |block: &routed_cluster::Block| ClaimView {
@@ -47,6 +48,12 @@ impl Cluster {
             claims_error: blocks.error.as_ref().map(|(text, _)| text.clone()),
             refused: state.refused.as_ref().map(|(text, _)| text.clone()),
             problems: problems.collect(),
+            reported_seconds: reporting.written.map(ago),
+            unreported: reporting
+                .failing
+                .iter()
+                .map(|(what, why)| format!("{what}: {why}"))
+                .collect(),
         }
     }
 }

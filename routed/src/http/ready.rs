@@ -48,6 +48,33 @@ pub(super) async fn alive(sources: &Sources) -> Vec<Check> {
     checks
 }
 
+/// Whether the node may carry traffic, in words for its cluster.
+#[cfg(feature = "kubernetes")]
+pub(crate) struct Readiness {
+    /// As `/readyz` has it.
+    pub(crate) ready: Result<(), String>,
+    /// Pods have a network here: one session is enough from the beginning, and a drained node is as good
+    /// as any.
+    pub(crate) serves: Result<(), String>,
+}
+
+/// See [`Readiness`].
+#[cfg(feature = "kubernetes")]
+pub(crate) async fn readiness(sources: &Sources) -> Readiness {
+    let checks = checks(sources).await;
+    let statuses: Vec<_> = sources.peers.list().iter().map(PeerHandle::status).collect();
+    let one = Check { name: "bgp", outcome: bgp(&statuses, STARTUP) };
+    let others = checks.iter().filter(|check| !["bgp", "drain"].contains(&check.name));
+    Readiness { ready: missing(&mut checks.iter()), serves: missing(&mut others.chain([&one])) }
+}
+
+#[cfg(feature = "kubernetes")]
+fn missing(checks: &mut dyn Iterator<Item = &Check>) -> Result<(), String> {
+    let missing: Vec<_> =
+        checks.filter_map(|check| check.outcome.as_ref().err()).cloned().collect();
+    if missing.is_empty() { Ok(()) } else { Err(missing.join("; ")) }
+}
+
 /// Everything that traffic and pods need.
 pub(super) async fn checks(sources: &Sources) -> Vec<Check> {
     let statuses: Vec<_> = sources.peers.list().iter().map(PeerHandle::status).collect();

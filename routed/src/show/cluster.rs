@@ -70,6 +70,16 @@ impl ClusterView {
         if let Some(error) = &self.claims_error {
             line("claims", error.clone());
         }
+        line(
+            "reported",
+            match self.reported_seconds {
+                Some(seconds) => format!("{} ago", age(seconds)),
+                None => "not yet".to_owned(),
+            },
+        );
+        for what in &self.unreported {
+            line("  failing", what.clone());
+        }
         for problem in &self.problems {
             line("not heeded", format!("{}: {}", problem.object, problem.message));
         }

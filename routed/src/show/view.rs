@@ -439,6 +439,12 @@ pub struct ClusterView {
     pub refused: Option<String>,
     /// Objects, or parts of them, that are not heeded.
     pub problems: Vec<ObjectProblemView>,
+    /// How long ago the BGPNodeStatus of this node was written.
+    #[serde(default)]
+    pub reported_seconds: Option<u64>,
+    /// What cannot be reported to the API server, and the remedy.
+    #[serde(default)]
+    pub unreported: Vec<String>,
 }
 
 /// A block of this node.
