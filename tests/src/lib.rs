@@ -8,6 +8,7 @@ pub mod messages;
 pub mod node;
 pub mod oracle;
 pub mod podman;
+pub mod rack;
 pub mod readme;
 pub mod relay;
 pub mod runtime;
