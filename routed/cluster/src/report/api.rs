@@ -103,11 +103,12 @@ impl Api {
     }
 
     /// Writes the status into the node's object, which is made unless it is known to be that of this
-    /// Node. Gives the conditions as they stand there.
+    /// Node. Without a Node it goes with nothing: that the machine is there still is told all the same.
+    /// Gives the conditions as they stand there.
     pub(super) async fn write(
         &self,
         mut status: BGPNodeStatusStatus,
-        node_uid: &str,
+        node_uid: Option<&str>,
         is_known: bool,
     ) -> Result<Vec<Condition>, Failure> {
         if !is_known {
@@ -121,7 +122,7 @@ impl Api {
     }
 
     /// Makes sure that the object is there and goes with this Node; its conditions.
-    async fn own(&self, node_uid: &str) -> Result<Vec<Condition>, Failure> {
+    async fn own(&self, node_uid: Option<&str>) -> Result<Vec<Condition>, Failure> {
         let get = Request::new(STATUSES).get(&self.node, &GetParams::default());
         let there: RawStatus = match self.ask(STATUS, get).await {
             Ok(there) => there,
@@ -131,10 +132,10 @@ impl Api {
             Err(failure) => return Err(failure),
         };
         let owners = &there.metadata.owner_references;
-        if owners.iter().any(|owner| owner.uid == node_uid) {
+        if node_uid.is_none_or(|uid| owners.iter().any(|owner| owner.uid == uid)) {
             return Ok(there.status.conditions);
         }
-        // It was of another Node of this name, and would vanish with that one at any moment.
+        // If it was of another Node of this name, it would vanish with that one at any moment.
         let preconditions =
             Some(Preconditions { uid: Some(there.metadata.uid), resource_version: None });
         let params = DeleteParams { preconditions, ..DeleteParams::default() };
@@ -147,11 +148,13 @@ impl Api {
         Ok(there.status.conditions)
     }
 
-    async fn create(&self, node_uid: &str) -> Result<(), Failure> {
-        let owner = json!({"apiVersion": "v1", "kind": "Node", "name": self.node, "uid": node_uid});
+    async fn create(&self, node_uid: Option<&str>) -> Result<(), Failure> {
+        let owner =
+            |uid| json!({"apiVersion": "v1", "kind": "Node", "name": self.node, "uid": uid});
+        let owners: Vec<_> = node_uid.into_iter().map(owner).collect();
         let object = json!({
             "apiVersion": "slash32.dev/v1alpha1", "kind": "BGPNodeStatus",
-            "metadata": {"name": self.node, "ownerReferences": [owner]},
+            "metadata": {"name": self.node, "ownerReferences": owners},
             "spec": {"node": self.node},
         });
         let _: Anything = self.post(STATUS, STATUSES, &object).await?;

@@ -88,8 +88,8 @@ struct Driver {
     life: Life,
     events: Events,
     paces: [Pace; 3],
-    /// Of the Node that the object is known to go with.
-    owner: Option<String>,
+    /// The Node that the object is known to go with, if there is one; `None`: nothing is known.
+    owner: Option<Option<String>>,
     node_uid: Option<String>,
     /// Whether the condition `NetworkUnavailable` is true, as far as known.
     unavailable: Option<bool>,
@@ -99,7 +99,7 @@ struct Driver {
 
 /// What was done.
 enum Done {
-    Wrote(String, Result<Vec<Condition>, Failure>),
+    Wrote(Option<String>, Result<Vec<Condition>, Failure>),
     Found(Result<Found, Failure>),
     Said(Said, Result<(), Failure>),
     Sent(Result<String, Failure>),
@@ -172,15 +172,15 @@ impl Driver {
 
     fn act(&mut self) {
         let clock = Clock { now: now(), wall: Timestamp::now() };
-        let Some(uid) = self.node_uid.clone() else { return };
         if let Some(status) = self.status.take(clock) {
-            let (api, uid) = (self.api.clone(), uid.clone());
+            let (api, uid) = (self.api.clone(), self.node_uid.clone());
             let is_known = self.owner.as_ref() == Some(&uid);
             self.deeds.spawn(async move {
-                let written = api.write(status, &uid, is_known).await;
+                let written = api.write(status, uid.as_deref(), is_known).await;
                 Done::Wrote(uid, written)
             });
         }
+        let Some(uid) = self.node_uid.clone() else { return };
         if let Some(deed) = self.life.take(clock.now) {
             let (api, uid) = (self.api.clone(), uid.clone());
             let before = self.unavailable;

@@ -27,7 +27,7 @@ pub struct Picture {
     pub serves: Result<(), String>,
     /// There is an address for a further pod.
     pub has_addresses: bool,
-    /// `metadata.uid` of the Node object; `None`: there is none, and nothing is told.
+    /// `metadata.uid` of the Node object; `None`: there is none.
     pub node_uid: Option<String>,
     /// How many nodes the cluster has: they share one API server.
     pub nodes: usize,

@@ -93,7 +93,7 @@ impl Status {
     /// When [`take`](Self::take) has something; `None`: not before something happens.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let picture = self.picture.as_ref()?;
-        if self.writing.is_some() || picture.node_uid.is_none() {
+        if self.writing.is_some() {
             return None;
         }
         let after_last = |wait| self.last.map(|last| last + wait);

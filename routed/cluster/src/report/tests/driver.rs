@@ -187,6 +187,28 @@ async fn an_object_of_a_former_node_is_replaced_and_conditions_keep_their_times(
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_machine_whose_node_is_gone_says_that_it_is_there() {
+    let server = Server::new(node("u1"));
+    let handle = report(&server);
+    handle.show(fine());
+    sleep(secs(10)).await;
+    // With the Node goes what is owned by it.
+    server.0.lock().unwrap().status = None;
+    let gone = Picture { node_uid: None, ..fine() };
+    let before = server.requests().len();
+    handle.show(gone);
+    sleep(secs(300)).await;
+    let made = server.asked("POST bgpnodestatuses").last().unwrap().1.clone();
+    assert_eq!(made["metadata"]["ownerReferences"], json!([]));
+    assert!(server.requests()[before..].iter().all(|asked| !asked.contains("/nodes/")));
+    server.0.lock().unwrap().node = node("u2");
+    handle.show(Picture { node_uid: Some("u2".to_owned()), ..fine() });
+    sleep(secs(10)).await;
+    let inner = server.0.lock().unwrap();
+    assert_eq!(inner.status.as_ref().unwrap()["metadata"]["ownerReferences"][0]["uid"], "u2");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_server_that_is_busy_is_left_alone_as_long_as_it_asks() {
     let server = Server::new(node("u1"));
     for _ in 0..2 {
