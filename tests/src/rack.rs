@@ -51,11 +51,8 @@ impl Rack {
         let cluster = Cluster::with_our_kinds();
         let said = cluster.create(&format!("{}{objects}", FABRIC));
         assert!(said.good, "{}", said.err);
-        for (number, node) in NODES.iter().enumerate() {
-            let address = format!(
-                r#"{{"status":{{"addresses":[{{"type":"InternalIP","address":"10.9.{number}.1"}}]}}}}"#
-            );
-            cluster.must(&["patch", "node", node, "--subresource=status", "-p", &address]);
+        for node in NODES {
+            give_address(&cluster, node);
         }
         let fabric = Fabric::up(&topology(&cluster.kubeconfig().display().to_string()));
         let socket = cluster.path("relay.sock");
@@ -101,6 +98,17 @@ impl Rack {
             || self.fabric.exec(node, &["routed", "show", "peers"]).expect("testbed starts"),
             |output| output.status.success(),
         );
+    }
+
+    /// Forgets the daemon of a node, which has ended or does so now.
+    ///
+    /// # Panics
+    ///
+    /// If it runs no daemon.
+    pub fn ended(&mut self, node: &str) {
+        let at = self.daemons.iter().position(|(name, _)| *name == node).expect("it runs");
+        let (_, mut daemon) = self.daemons.remove(at);
+        let _ = daemon.wait();
     }
 
     /// Ends the daemon of a node and starts it again.
@@ -207,6 +215,18 @@ impl Drop for Rack {
     }
 }
 
+/// Says where a node is, as its kubelet does.
+///
+/// # Panics
+///
+/// If there is no such node.
+pub fn give_address(cluster: &Cluster, node: &str) {
+    let number = NODES.iter().position(|known| *known == node).expect("it is one of the rack");
+    let address = json!({"type": "InternalIP", "address": format!("10.9.{number}.1")});
+    let patch = json!({"status": {"addresses": [address]}}).to_string();
+    cluster.must(&["patch", "node", node, "--subresource=status", "-p", &patch]);
+}
+
 /// The addresses in a result of the plugin.
 ///
 /// # Panics
@@ -256,15 +276,23 @@ runs = "bird"
     )
 }
 
-/// The nodes of the rack and their sessions with the ToR.
+/// The nodes of the rack, which wait for their network, and their sessions with the ToR.
 const FABRIC: &str = r#"
 apiVersion: v1
 kind: Node
 metadata: {name: node1, labels: {example.com/as: "4200000011", side: left}}
+spec:
+  taints:
+  - {key: example.com/other, effect: NoSchedule}
+  - {key: slash32.dev/agent-not-ready, effect: NoSchedule}
 ---
 apiVersion: v1
 kind: Node
 metadata: {name: node2, labels: {example.com/as: "4200000012", side: right}}
+spec:
+  taints:
+  - {key: example.com/other, effect: NoSchedule}
+  - {key: slash32.dev/agent-not-ready, effect: NoSchedule}
 ---
 apiVersion: slash32.dev/v1alpha1
 kind: BGPConfiguration
