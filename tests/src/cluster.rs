@@ -20,6 +20,8 @@ use std::{
 
 use tempfile::TempDir;
 
+use crate::node::program;
+
 /// An API server with etcd.
 pub struct Cluster {
     /// Stand before `folder`, and so are dropped first: what runs there ends before it is gone.
@@ -144,6 +146,7 @@ impl Cluster {
         let mut child = Command::new(self.assets.join("kubectl"))
             .env("KUBECONFIG", self.kubeconfig())
             .env("HOME", self.folder.path())
+            .env("PATH", path_with_plugins())
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -337,6 +340,13 @@ fn assets() -> PathBuf {
         text(&output.stderr)
     );
     text(&output.stdout).into()
+}
+
+/// Where kubectl finds `kubectl-slash32`.
+fn path_with_plugins() -> String {
+    let plugin = program("kubectl-slash32");
+    let folder = plugin.parent().map(|folder| folder.display().to_string()).unwrap_or_default();
+    format!("{folder}:{}", std::env::var("PATH").unwrap_or_default())
 }
 
 /// A private key with which the API server could sign tokens.

@@ -3,11 +3,13 @@
 //!
 //! Needs the binaries of the workspace, BIRD 2, iproute2 and the programs of the API server; root.
 
-use std::{thread, time::Duration};
+use std::{fs, process::Command, thread, time::Duration};
 
 use serde_json::{Value, json};
 use tests::{
+    cluster::{Cluster, Said},
     fabric::eventually,
+    node::program,
     rack::{Rack, give_address},
 };
 
@@ -18,6 +20,16 @@ const POOLS: &str = "apiVersion: slash32.dev/v1alpha1\nkind: IPPool\nmetadata: {
 fn object(rack: &Rack, kind: &str, name: &str) -> Value {
     let said = rack.cluster.kubectl(&["get", kind, name, "-o", "json"]);
     serde_json::from_str(&said.out).unwrap_or_else(|_| json!(said.err))
+}
+
+/// What the plugin prints, as kubectl runs it.
+fn slash32(rack: &Rack, arguments: &[&str]) -> Said {
+    rack.cluster.kubectl(&[&["slash32"], arguments].concat())
+}
+
+/// Rows of a table that begin with these words.
+fn has_row(table: &str, words: &[&str]) -> bool {
+    table.lines().any(|line| line.split_whitespace().take(words.len()).eq(words.iter().copied()))
 }
 
 /// Waits for something of an object, which is asked for twice in a second.
@@ -99,6 +111,32 @@ fn a_cluster_hears_of_a_tor_that_goes_and_comes_and_of_wrong_objects() {
     let line = table.lines().nth(1).unwrap_or_default();
     let columns: Vec<_> = line.split_whitespace().take(6).collect();
     assert_eq!(columns, ["node1", "4200000011", "10.9.0.1", "1", "1", "True"], "{table}");
+    let _ = wait_for(&rack, "the other session", "bgpns", "node2", is_up);
+    let said = slash32(&rack, &["peers", "--check"]);
+    assert!(said.good, "{said:?}");
+    for (node, peer, address) in
+        [("node1", "tor-left", "10.9.0.0"), ("node2", "tor-right", "10.9.1.0")]
+    {
+        let row = [node, peer, address, "4200000001", "Established"];
+        assert!(has_row(&said.out, &row), "{}", said.out);
+    }
+    let one = slash32(&rack, &["peers", "--node", "node2", "-o", "json"]);
+    let rows: Value = serde_json::from_str(&one.out).expect("JSON");
+    assert_eq!((&rows[0]["peer"], &rows[1]), (&json!("tor-right"), &Value::Null));
+    let nodes = slash32(&rack, &["nodes"]).out;
+    assert!(
+        has_row(&nodes, &["node1", "4200000011", "10.9.0.1", "1", "1", "1", "0", "True"]),
+        "{nodes}"
+    );
+    let pools = slash32(&rack, &["blocks"]).out;
+    assert!(
+        has_row(&pools, &["pods", "10.244.0.0/16", "/26", "1024", "2", "1022", "2"]),
+        "{pools}"
+    );
+    let blocks = slash32(&rack, &["blocks", "--list", "--node", "node1"]).out;
+    assert_eq!(blocks.lines().count(), 2, "{blocks}");
+    let problems = slash32(&rack, &["problems"]).out;
+    assert_eq!(problems, "no node reports a problem\n");
 
     // The ToR's operator stops the session.
     let _ = rack.fabric.ask("tor1", &["birdc", "disable", "node1"]);
@@ -106,6 +144,11 @@ fn a_cluster_hears_of_a_tor_that_goes_and_comes_and_of_wrong_objects() {
     assert_eq!(down["status"]["establishedCount"], 0);
     let error = session(&down)["lastError"].as_str().unwrap_or_default();
     assert!(error.contains("Administrative Shutdown"), "{error}");
+    let said = slash32(&rack, &["peers", "--check"]);
+    assert!(!said.good && said.out.contains("Administrative Shutdown"), "{said:?}");
+    let first = said.out.lines().nth(1).unwrap_or_default();
+    assert!(first.starts_with("node1  tor-left"), "what is down comes first: {}", said.out);
+    assert!(slash32(&rack, &["peers"]).good);
     let event = ["Warning", "BGPSessionDown", "tor-left (10.9.0.0)"];
     let text = wait_for_event(&rack, "node1", &event);
     assert!(!text.contains("Up"), "{text}");
@@ -133,6 +176,8 @@ fn a_cluster_hears_of_a_tor_that_goes_and_comes_and_of_wrong_objects() {
         status["status"]["problems"][0]["object"] == "BGPPeer/other"
     });
     assert_eq!(wrong["status"]["problems"][0]["reason"], "SecretMissing", "{wrong:#}");
+    let problems = slash32(&rack, &["problems"]).out;
+    assert!(has_row(&problems, &["BGPPeer/other", "SecretMissing", "node1"]), "{problems}");
     let _ = wait_for_event(&rack, "node1", &["ObjectNotHeeded", "BGPPeer/other", "nobody"]);
 
     // While the API server is away things change.
@@ -143,6 +188,8 @@ fn a_cluster_hears_of_a_tor_that_goes_and_comes_and_of_wrong_objects() {
         || rack.show("node1"),
         |shown| shown["unreported"].as_array().is_some_and(|list| !list.is_empty()),
     );
+    let said = slash32(&rack, &["peers"]);
+    assert!(!said.good && said.err.contains("does not answer: "), "{said:?}");
     rack.cluster.start_api_server();
     let _ = wait_for(&rack, "what has changed", "bgpns", "node1", |status| !is_up(status));
     let _ = rack.fabric.ask("tor1", &["birdc", "enable", "node1"]);
@@ -184,4 +231,61 @@ fn a_node_that_is_made_anew_is_told_anew_and_one_that_is_stopped_says_so() {
     assert_eq!(network(&node), ("True", "RoutedIsDown"), "{node:#}");
     rack.start("node2");
     let _ = wait_for(&rack, "the network at last", "node", "node2", is_served);
+}
+
+#[test]
+fn plugin_says_what_keeps_it_from_an_answer() {
+    let cluster = Cluster::start();
+    let config = cluster.kubeconfig().display().to_string();
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(program("kubectl-slash32"));
+        let output =
+            command.env_remove("KUBECONFIG").args(arguments).output().expect("it is built");
+        let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
+        assert_eq!(text(&output.stdout), "");
+        (output.status.code(), text(&output.stderr))
+    };
+    let expect = |arguments: &[&str], words: &str| {
+        let (code, text) = run(arguments);
+        assert!(code == Some(3) && text.contains(words), "{arguments:?}: {code:?} {text}");
+    };
+    expect(&["peers", "--kubeconfig", "/nonexistent"], "name another by --kubeconfig");
+    expect(&["peers", "--kubeconfig", &config, "--context", "no"], "another context by --context");
+    // Another cluster, or one without Slash32.
+    for command in ["peers", "nodes", "blocks", "problems"] {
+        expect(&[command, "--kubeconfig", &config], "Slash32 is not installed there");
+    }
+    expect(&["peers", "--node", "n1", "--kubeconfig", &config], "Slash32 is not installed there");
+    let crds = cluster.path("crds.yaml");
+    fs::write(&crds, routed_api::manifest()).expect("write the definitions");
+    cluster.must(&["apply", "--server-side", "-f", &crds.display().to_string()]);
+    cluster.must(&["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"]);
+    expect(&["peers", "--node", "n1", "--kubeconfig", &config], "no BGPNodeStatus of the node n1");
+    // Somebody who may nothing, and somebody whom nobody knows.
+    let text = fs::read_to_string(cluster.kubeconfig()).expect("a kubeconfig");
+    let other = cluster.path("other");
+    let write = |text: String| fs::write(&other, text).expect("write a kubeconfig");
+    let name = other.display().to_string();
+    write(text.replace("    token: test", "    token: nobody"));
+    expect(&["peers", "--kubeconfig", &name], "renew the credentials");
+    write(text.replace("    token: test", "    token: test\n    as: somebody"));
+    expect(&["peers", "--kubeconfig", &name], "ask for the ClusterRole slash32-view");
+    let role = "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\n\
+                metadata: {name: ours}\nrules:\n- {apiGroups: [slash32.dev], resources: [\"*\"], \
+                verbs: [get, list]}\n";
+    assert!(cluster.create(role).good);
+    cluster.must(&[
+        "create",
+        "clusterrolebinding",
+        "ours",
+        "--clusterrole=ours",
+        "--user=somebody",
+    ]);
+    let plugin =
+        || Command::new(program("kubectl-slash32")).args(["nodes", "--kubeconfig", &name]).output();
+    let seen = eventually("it is allowed", plugin, |output| {
+        output.as_ref().is_ok_and(|output| output.status.success())
+    });
+    let note = String::from_utf8_lossy(&seen.expect("it runs").stderr).into_owned();
+    assert!(note.contains("forbids to list nodes"), "{note}");
 }
