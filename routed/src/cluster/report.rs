@@ -58,7 +58,8 @@ struct Counted {
 
 impl Counted {
     async fn renew(&mut self, sources: &Sources) {
-        let established = |peer: &&PeerHandle| peer.status().state == State::Established;
+        let is_up = |status: &PeerStatus| status.state == State::Established;
+        let established = |peer: &&PeerHandle| peer.look(is_up);
         let up: BTreeSet<_> =
             sources.peers.list().iter().filter(established).map(|peer| peer.id).collect();
         let is_fresh = |(of, at): &(BTreeSet<PeerId>, Instant)| *of == up && at.elapsed() < COUNT;
@@ -160,9 +161,10 @@ fn problems(wanted: &Wanted) -> Vec<ObjectProblem> {
 
 fn sessions(sources: &Sources, state: &ClusterState, counted: &Counted) -> Vec<SessionSeen> {
     let peers = sources.peers.list();
-    let statuses = peers.iter().map(|peer| (peer, peer.status()));
-    let wanted = statuses.filter(|(_, status)| status.wanted);
-    wanted.map(|(peer, status)| session(peer, &status, state, counted)).collect()
+    let look = |peer: &PeerHandle| {
+        peer.look(|status| status.wanted.then(|| session(peer, status, state, counted)))
+    };
+    peers.iter().filter_map(look).collect()
 }
 
 fn session(

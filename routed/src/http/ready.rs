@@ -61,8 +61,8 @@ pub(crate) struct Readiness {
 /// See [`Readiness`].
 #[cfg(feature = "kubernetes")]
 pub(crate) async fn readiness(sources: &Sources) -> Readiness {
-    let checks = checks(sources).await;
     let statuses: Vec<_> = sources.peers.list().iter().map(PeerHandle::status).collect();
+    let checks = checks_with(sources, &statuses).await;
     let one = Check { name: "bgp", outcome: bgp(&statuses, STARTUP) };
     let others = checks.iter().filter(|check| !["bgp", "drain"].contains(&check.name));
     Readiness { ready: missing(&mut checks.iter()), serves: missing(&mut others.chain([&one])) }
@@ -78,8 +78,11 @@ fn missing(checks: &mut dyn Iterator<Item = &Check>) -> Result<(), String> {
 /// Everything that traffic and pods need.
 pub(super) async fn checks(sources: &Sources) -> Vec<Check> {
     let statuses: Vec<_> = sources.peers.list().iter().map(PeerHandle::status).collect();
-    let mut checks =
-        vec![Check { name: "bgp", outcome: bgp(&statuses, sources.started.elapsed()) }];
+    checks_with(sources, &statuses).await
+}
+
+async fn checks_with(sources: &Sources, statuses: &[PeerStatus]) -> Vec<Check> {
+    let mut checks = vec![Check { name: "bgp", outcome: bgp(statuses, sources.started.elapsed()) }];
     if let Ok(true) = in_time(sources.rib.is_drained()).await {
         let drained = "traffic is sent elsewhere; `routed undrain` ends it".to_owned();
         checks.push(Check { name: "drain", outcome: Err(drained) });

@@ -105,6 +105,11 @@ impl PeerHandle {
         self.status.borrow().clone()
     }
 
+    /// What of it somebody looks at, without a copy. The peer's task waits meanwhile.
+    pub fn look<T>(&self, look: impl FnOnce(&PeerStatus) -> T) -> T {
+        look(&self.status.borrow())
+    }
+
     /// To wait for changes of the status.
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<PeerStatus> {

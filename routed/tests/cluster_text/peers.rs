@@ -136,6 +136,18 @@ fn a_session_that_a_peer_asks_for_takes_the_place_of_that_of_the_mesh() {
 }
 
 #[test]
+fn a_session_is_known_to_be_of_the_peer_that_asks_for_it() {
+    let mut cluster = Cluster::new();
+    cluster.node("n3", &["10.0.0.3"]);
+    cluster.label("n2", "hub", "yes");
+    cluster.add("BGPPeer", "hubs", &json!({"peerSelector": {"matchLabels": {"hub": "yes"}}}));
+    cluster.add("BGPPeer", "tor", &json!({"peerIP": "10.1.1.0", "asNumber": 65001}));
+    let sessions = cluster.wanted().sessions;
+    let sessions: Vec<_> = sessions.iter().map(|(name, peer)| (&**name, &**peer)).collect();
+    assert_eq!(sessions, [("hubs:n2", "hubs"), ("tor", "tor")]);
+}
+
+#[test]
 fn a_secret_that_is_missing_costs_one_session() {
     let password = json!({"secretKeyRef": {"name": "tor", "key": "md5"}});
     let mut cluster = with(&json!({"peerIP": "10.1.1.0", "asNumber": 65001, "password": password}));

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     hash::{BuildHasher as _, Hasher as _, RandomState},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -26,7 +27,7 @@ use crate::{Failure, watch::Pace};
 /// The way to the report. When it is gone, the report ends.
 #[derive(Debug)]
 pub struct ReportHandle {
-    pictures: watch::Sender<Option<Picture>>,
+    pictures: watch::Sender<Option<Arc<Picture>>>,
     farewells: mpsc::Sender<oneshot::Sender<()>>,
     reporting: watch::Receiver<Reporting>,
 }
@@ -56,8 +57,10 @@ impl ReportHandle {
     /// So the node is now.
     pub fn show(&self, picture: Picture) {
         self.pictures.send_if_modified(|before| {
-            let differs = before.as_ref() != Some(&picture);
-            *before = Some(picture);
+            let differs = before.as_deref() != Some(&picture);
+            if differs {
+                *before = Some(Arc::new(picture));
+            }
             differs
         });
     }
@@ -100,9 +103,11 @@ struct Driver {
 /// What was done.
 enum Done {
     Wrote(Option<String>, Result<Vec<Condition>, Failure>),
-    Found(Result<Found, Failure>),
+    /// The object was read, or rid of its taint.
+    Found(Deed, Result<Found, Failure>),
     Said(Said, Result<(), Failure>),
-    Sent(Result<String, Failure>),
+    /// An event, and whether it was to be counted in one that there was.
+    Sent(bool, Result<String, Failure>),
 }
 
 impl Driver {
@@ -125,7 +130,7 @@ impl Driver {
 
     async fn run(
         mut self,
-        mut pictures: watch::Receiver<Option<Picture>>,
+        mut pictures: watch::Receiver<Option<Arc<Picture>>>,
         mut leaving: mpsc::Receiver<oneshot::Sender<()>>,
     ) {
         loop {
@@ -159,7 +164,7 @@ impl Driver {
         due.into_iter().flatten().min()
     }
 
-    fn see(&mut self, picture: &Picture) {
+    fn see(&mut self, picture: &Arc<Picture>) {
         let now = now();
         if self.node_uid != picture.node_uid {
             self.node_uid.clone_from(&picture.node_uid);
@@ -186,8 +191,8 @@ impl Driver {
             let before = self.unavailable;
             self.deeds.spawn(async move {
                 match deed {
-                    Deed::Look => Done::Found(api.look().await),
-                    Deed::Untaint => Done::Found(api.untaint(&uid).await),
+                    Deed::Look => Done::Found(deed, api.look().await),
+                    Deed::Untaint => Done::Found(deed, api.untaint(&uid).await),
                     Deed::Say(said) => {
                         let turned = before != Some(said.unavailable);
                         let outcome = api.say(&said, Some(&uid), turned).await;
@@ -198,7 +203,10 @@ impl Driver {
         }
         if let Some(notice) = self.events.take(clock.now) {
             let api = self.api.clone();
-            self.deeds.spawn(async move { Done::Sent(api.send(&notice, &uid).await) });
+            self.deeds.spawn(async move {
+                let sent = api.send(&notice, &uid).await;
+                Done::Sent(notice.series.is_some(), sent)
+            });
         }
     }
 
@@ -213,34 +221,34 @@ impl Driver {
             }
             Ok(Done::Wrote(_, Err(failure))) => {
                 self.owner = None;
-                let until = now + self.bad(STATUS, &failure);
-                self.status.failed(until);
+                let wait = self.bad(STATUS, &failure);
+                self.status.failed(now + wait);
             }
-            Ok(Done::Found(Ok(found))) => {
+            Ok(Done::Found(_, Ok(found))) => {
                 self.unavailable = found.condition.as_ref().map(|said| said.unavailable);
                 self.life.found(found, now);
                 self.good(LIFE);
             }
+            Ok(Done::Found(deed, Err(failure))) => self.life_failed(&deed, &failure, now),
             Ok(Done::Said(said, Ok(()))) => {
                 tell(self.unavailable, &said);
                 self.unavailable = Some(said.unavailable);
                 self.life.said(said, now);
                 self.good(LIFE);
             }
-            Ok(Done::Found(Err(failure)) | Done::Said(_, Err(failure))) => {
-                let until = now + self.bad(LIFE, &failure);
-                self.life.failed(until);
+            Ok(Done::Said(said, Err(failure))) => {
+                self.life_failed(&Deed::Say(said), &failure, now);
             }
-            Ok(Done::Sent(Ok(name))) => {
+            Ok(Done::Sent(_, Ok(name))) => {
                 self.events.sent(name, now);
                 self.good(EVENTS);
             }
-            Ok(Done::Sent(Err(failure))) => {
+            Ok(Done::Sent(counts, Err(failure))) => {
                 let wait = self.bad(EVENTS, &failure);
                 match failure.code {
                     Some(400 | 422) => self.events.refused(),
                     // The one that was to be counted is gone by its age.
-                    Some(404) => self.events.failed(now),
+                    Some(404) if counts => self.events.failed(now),
                     _ => self.events.failed(now + wait),
                 }
             }
@@ -248,6 +256,11 @@ impl Driver {
                 tracing::error!(%error, "a report has ended; please report it");
             }
         }
+    }
+
+    fn life_failed(&mut self, deed: &Deed, failure: &Failure, now: Instant) {
+        let wait = self.bad(LIFE, failure);
+        self.life.failed(deed, now + wait);
     }
 
     /// Reporting this works.

@@ -7,7 +7,10 @@
 //! The taint is taken off once in the life of a Node object, and never put on: pods that run stay,
 //! whatever becomes of the daemon. Reads no clock.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use routed_core::dice::Dice;
 
@@ -17,7 +20,7 @@ use super::picture::{Picture, gist, short};
 #[derive(Debug)]
 pub(super) struct Life {
     dice: Dice,
-    picture: Option<Picture>,
+    picture: Option<Arc<Picture>>,
     /// `metadata.uid` of the Node that the rest is about.
     uid: Option<String>,
     /// What its object says, and when it is read again, since others may change it; `None`: it must be
@@ -27,9 +30,16 @@ pub(super) struct Life {
     failing: Option<Instant>,
     /// When the condition was written.
     last: Option<Instant>,
-    /// Nothing is done before then.
-    not_before: Instant,
+    held: Held,
     busy: bool,
+}
+
+/// What has failed is not tried before then. The account may have the right to one and not to another.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    look: Instant,
+    say: Instant,
+    untaint: Instant,
 }
 
 /// What a Node object says.
@@ -71,12 +81,12 @@ impl Life {
             found: None,
             failing: None,
             last: None,
-            not_before: now,
+            held: Held { look: now, say: now, untaint: now },
             busy: false,
         }
     }
 
-    pub(super) fn see(&mut self, picture: &Picture, now: Instant) {
+    pub(super) fn see(&mut self, picture: &Arc<Picture>, now: Instant) {
         if self.uid != picture.node_uid {
             self.uid.clone_from(&picture.node_uid);
             (self.found, self.last) = (None, None);
@@ -85,18 +95,18 @@ impl Life {
             Ok(()) => self.failing = None,
             Err(_) => self.failing = self.failing.or(Some(now)),
         }
-        self.picture = Some(picture.clone());
+        self.picture = Some(Arc::clone(picture));
     }
 
     /// When [`take`](Self::take) has something; `None`: not before something happens.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.next().map(|(_, due)| due.max(self.not_before))
+        self.next().map(|(_, due)| due)
     }
 
     /// What is to be done now.
     pub(super) fn take(&mut self, now: Instant) -> Option<Deed> {
         let (deed, due) = self.next()?;
-        if due.max(self.not_before) > now {
+        if due > now {
             return None;
         }
         self.busy = true;
@@ -108,7 +118,7 @@ impl Life {
         self.busy = false;
         if Some(&found.uid) != self.uid.as_ref() {
             // That it is another one the watch will say in a moment.
-            (self.found, self.not_before) = (None, now + SOON);
+            (self.found, self.held.look) = (None, now + SOON);
             return;
         }
         let again = now + self.dice.between(LOOK - LOOK / 10, LOOK + LOOK / 10);
@@ -123,9 +133,14 @@ impl Life {
         }
     }
 
-    /// It failed, and nothing is tried before then; the object may be another.
-    pub(super) fn failed(&mut self, until: Instant) {
-        (self.busy, self.not_before, self.found) = (false, until, None);
+    /// It failed, and is not tried before then; the object may be another.
+    pub(super) fn failed(&mut self, deed: &Deed, until: Instant) {
+        (self.busy, self.found) = (false, None);
+        match deed {
+            Deed::Look => self.held.look = until,
+            Deed::Say(_) => self.held.say = until,
+            Deed::Untaint => self.held.untaint = until,
+        }
     }
 
     fn next(&self) -> Option<(Deed, Instant)> {
@@ -134,28 +149,29 @@ impl Life {
         if self.busy {
             return None;
         }
-        let Some((found, again)) = &self.found else { return Some((Deed::Look, self.not_before)) };
-        if found.is_tainted && picture.ready.is_ok() && picture.has_addresses {
-            return Some((Deed::Untaint, self.not_before));
-        }
+        let Some((found, again)) = &self.found else { return Some((Deed::Look, self.held.look)) };
+        let may_come = picture.ready.is_ok() && picture.has_addresses;
+        let untaint = (found.is_tainted && may_come).then_some((Deed::Untaint, self.held.untaint));
         let say = self.wanted(picture, found.condition.as_ref());
-        Some(say.filter(|(_, due)| due <= again).unwrap_or((Deed::Look, *again)))
+        let say = say.map(|(said, due)| (Deed::Say(said), due.max(self.held.say)));
+        let look = Some((Deed::Look, (*again).max(self.held.look)));
+        [untaint, say, look].into_iter().flatten().min_by_key(|(_, due)| *due)
     }
 
     /// The condition that ought to be there, and from when on.
-    fn wanted(&self, picture: &Picture, before: Option<&Said>) -> Option<(Deed, Instant)> {
+    fn wanted(&self, picture: &Picture, before: Option<&Said>) -> Option<(Said, Instant)> {
         let said = Said::of(picture);
         let due = match before {
             Some(before) if before.unavailable == said.unavailable => {
                 if before.reason == said.reason && gist(&before.message) == gist(&said.message) {
                     return None;
                 }
-                self.last.map_or(self.not_before, |last| last + WORDS)
+                self.last.map_or(self.held.say, |last| last + WORDS)
             }
             Some(_) if said.unavailable => self.failing? + UNAVAILABLE_AFTER,
-            Some(_) | None => self.not_before,
+            Some(_) | None => self.held.say,
         };
-        Some((Deed::Say(said), due))
+        Some((said, due))
     }
 }
 

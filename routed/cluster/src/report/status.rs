@@ -10,6 +10,7 @@
 
 use std::{
     collections::BTreeMap,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -26,7 +27,7 @@ use super::picture::{Picture, SessionSeen, gist, short};
 #[derive(Debug)]
 pub(super) struct Status {
     dice: Dice,
-    picture: Option<Picture>,
+    picture: Option<Arc<Picture>>,
     /// Since when each session is up or down.
     since: BTreeMap<(String, String), (bool, Instant)>,
     /// Of the conditions as they were written last: status and since when.
@@ -78,7 +79,7 @@ impl Status {
     }
 
     /// There is a newer picture.
-    pub(super) fn see(&mut self, picture: &Picture, now: Instant) {
+    pub(super) fn see(&mut self, picture: &Arc<Picture>, now: Instant) {
         self.note_sessions(picture, now);
         let told = Told::of(picture);
         if self.written.as_ref().is_some_and(|written| written.facts == told.facts) {
@@ -87,7 +88,7 @@ impl Status {
             // Where one thing changes for all nodes, the API server hears of it from one after the other.
             self.changed = Some(now + self.dice.up_to(EACH * size(picture)));
         }
-        self.picture = Some(picture.clone());
+        self.picture = Some(Arc::clone(picture));
     }
 
     /// When [`take`](Self::take) has something; `None`: not before something happens.

@@ -1,7 +1,4 @@
-use std::{
-    convert::Infallible,
-    sync::{Arc, Mutex},
-};
+use std::{convert::Infallible, sync::Mutex};
 
 use bytes::Bytes;
 use http::{Method, Request, Response};
@@ -23,6 +20,7 @@ struct Server(Arc<Mutex<Inner>>);
 struct Inner {
     node: Value,
     status: Option<Value>,
+    has_events: bool,
     /// What the next requests are answered with, whatever they ask.
     refusals: Vec<Value>,
     requests: Vec<(Simulated, String, Value)>,
@@ -31,7 +29,10 @@ struct Inner {
 impl Server {
     fn new(node: Value) -> Self {
         let server = Self::default();
-        server.0.lock().unwrap().node = node;
+        {
+            let mut inner = server.0.lock().unwrap();
+            (inner.node, inner.has_events) = (node, true);
+        }
         server
     }
 
@@ -98,7 +99,7 @@ impl Server {
                 inner.node["status"]["conditions"] = body["status"]["conditions"].clone();
                 (200, inner.node.clone())
             }
-            ("POST", path) if path.ends_with("/events") => (201, json!({})),
+            ("POST", path) if path.ends_with("/events") && inner.has_events => (201, json!({})),
             _ => (404, missing),
         }
     }
@@ -266,4 +267,35 @@ async fn a_farewell_does_not_wait_for_a_server_that_is_down() {
     let before = Simulated::now();
     handle.farewell().await;
     assert_eq!(before.elapsed(), secs(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_without_events_is_not_asked_again_at_once() {
+    let server = Server::new(node("u1"));
+    server.0.lock().unwrap().has_events = false;
+    let handle = report(&server);
+    handle.show(with(vec![failed("tor", SessionState::Idle, "connection refused")]));
+    sleep(secs(300)).await;
+    let asked = server.requests().iter().filter(|asked| asked.ends_with("/events")).count();
+    assert!((2..=6).contains(&asked), "{asked}");
+    assert!(handle.reporting().failing.contains_key("events"));
+    server.0.lock().unwrap().has_events = true;
+    sleep(secs(130)).await;
+    assert!(handle.reporting().failing.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_was_to_be_counted_and_is_gone_is_made_anew() {
+    let server = Server::new(node("u1"));
+    let handle = report(&server);
+    for _ in 0..2 {
+        handle.show(with(vec![failed("tor", SessionState::Idle, "connection refused")]));
+        sleep(secs(20)).await;
+        handle.show(fine());
+        sleep(secs(20)).await;
+    }
+    let requests = server.requests();
+    let made = requests.iter().filter(|asked| asked.ends_with("/events")).count();
+    let counted = requests.iter().filter(|asked| asked.contains("/events/")).count();
+    assert_eq!((made, counted), (4, 2), "{requests:?}");
 }

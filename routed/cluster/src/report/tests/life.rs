@@ -19,7 +19,7 @@ impl Node {
     }
 
     fn see(&mut self, picture: &Picture) {
-        self.life.see(picture, self.now);
+        self.life.see(&Arc::new(picture.clone()), self.now);
         self.wait(Duration::ZERO);
     }
 
@@ -157,14 +157,47 @@ fn the_node_that_was_read_may_be_newer_than_the_watch() {
 #[test]
 fn after_a_failure_the_object_is_read_again() {
     let mut node = Node::new(available(), true);
-    node.life.see(&fine(), node.now);
+    node.life.see(&Arc::new(fine()), node.now);
     assert_eq!(node.life.take(node.now), Some(Deed::Look));
     node.life.found(node.object.clone(), node.now);
     assert_eq!(node.life.take(node.now), Some(Deed::Untaint));
     assert_eq!(node.life.poll_timeout(), None, "one at a time");
-    node.life.failed(node.now + secs(3));
+    node.life.failed(&Deed::Untaint, node.now + secs(3));
     node.wait(millis(2_999));
-    assert_eq!(node.did(), [""; 0]);
+    assert_eq!(node.did(), ["look"]);
     node.wait(millis(1));
-    assert_eq!(node.did(), ["look", "untaint"]);
+    assert_eq!(node.did(), ["untaint"]);
+}
+
+#[test]
+fn a_right_that_is_missing_keeps_nothing_else_back() {
+    let refuse = |what: fn(&Deed) -> bool| {
+        let mut node = Node::new(None, true);
+        node.life.see(&Arc::new(fine()), node.now);
+        let mut did = Vec::new();
+        let end = node.now + secs(100);
+        while let Some(due) = node.life.poll_timeout().filter(|due| *due <= end) {
+            node.now = node.now.max(due);
+            match node.life.take(node.now).expect("it is due") {
+                deed if what(&deed) => {
+                    did.push("refused");
+                    node.life.failed(&deed, node.now + secs(60));
+                }
+                Deed::Look => node.life.found(node.object.clone(), node.now),
+                Deed::Untaint => {
+                    did.push("untaint");
+                    node.object.is_tainted = false;
+                    node.life.found(node.object.clone(), node.now);
+                }
+                Deed::Say(said) => {
+                    did.push("say");
+                    node.object.condition = Some(said.clone());
+                    node.life.said(said, node.now);
+                }
+            }
+        }
+        did
+    };
+    assert_eq!(refuse(|deed| matches!(deed, Deed::Say(_))), ["untaint", "refused", "refused"]);
+    assert_eq!(refuse(|deed| *deed == Deed::Untaint), ["refused", "say", "refused"]);
 }

@@ -31,7 +31,7 @@ impl Node {
     }
 
     fn see(&mut self, picture: &Picture) {
-        self.status.see(picture, self.now);
+        self.status.see(&Arc::new(picture.clone()), self.now);
     }
 
     fn clock(&self) -> Clock {
