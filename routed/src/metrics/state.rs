@@ -82,6 +82,8 @@ fn cluster(fresh: &Fresh, cluster: &ClusterView) {
     one("slash32_cluster_watched", "1 if the API server is watched, 0 if not.", watched);
     let help = "1 if what the cluster says is in force, 0 if an earlier configuration is.";
     one("slash32_cluster_config_in_force", help, cluster.refused.is_none());
+    let help = "1 if the API server takes what the node reports, 0 if something fails.";
+    one("slash32_cluster_reported", help, cluster.unreported.is_empty());
     let help = "Objects of the cluster that are known, by kind; pods of this node alone.";
     let objects = fresh.gauges("slash32_cluster_objects", help, &["kind"]);
     for (kind, count) in [

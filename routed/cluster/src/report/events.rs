@@ -15,10 +15,7 @@ use std::{
 
 use routed_core::dice::Dice;
 
-use super::{
-    picture::{Picture, SessionSeen, gist, short},
-    status::size,
-};
+use super::picture::{Picture, SessionSeen, gist, short, size};
 
 /// See the module.
 #[derive(Debug)]

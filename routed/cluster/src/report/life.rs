@@ -14,7 +14,7 @@ use std::{
 
 use routed_core::dice::Dice;
 
-use super::picture::{Picture, gist, short};
+use super::picture::{Picture, gist, short, size};
 
 /// See the module.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub(super) struct Life {
     /// What its object says, and when it is read again, since others may change it; `None`: it must be
     /// read.
     found: Option<(Found, Instant)>,
-    /// Since when the node does not serve.
+    /// The node does not serve; if that lasts until then, it is called unavailable.
     failing: Option<Instant>,
     /// When the condition was written.
     last: Option<Instant>,
@@ -93,7 +93,12 @@ impl Life {
         }
         match picture.serves {
             Ok(()) => self.failing = None,
-            Err(_) => self.failing = self.failing.or(Some(now)),
+            Err(_) if self.failing.is_some() => {}
+            Err(_) => {
+                // Where a reflector is gone, all nodes say it, one after the other.
+                let spread = self.dice.up_to(EACH * size(picture));
+                self.failing = Some(now + UNAVAILABLE_AFTER + spread);
+            }
         }
         self.picture = Some(Arc::clone(picture));
     }
@@ -168,7 +173,7 @@ impl Life {
                 }
                 self.last.map_or(self.held.say, |last| last + WORDS)
             }
-            Some(_) if said.unavailable => self.failing? + UNAVAILABLE_AFTER,
+            Some(_) if said.unavailable => self.failing?,
             Some(_) | None => self.held.say,
         };
         Some((said, due))
@@ -206,6 +211,8 @@ impl Said {
 
 /// How long a node that has served may fail to before it is called unavailable.
 pub(super) const UNAVAILABLE_AFTER: Duration = Duration::from_secs(30);
+/// How much later the last node of a cluster says so, for each node.
+const EACH: Duration = Duration::from_millis(1);
 /// Between two writes if only the words for it differ.
 pub(super) const WORDS: Duration = Duration::from_secs(60);
 /// How often the object is read although nothing has happened: on the average, a tenth more or less.

@@ -76,6 +76,11 @@ impl SessionSeen {
     }
 }
 
+/// The nodes of the cluster, by which things are spread in time.
+pub(super) fn size(picture: &Picture) -> u32 {
+    u32::try_from(picture.nodes).unwrap_or(u32::MAX).min(20_000)
+}
+
 /// A text without its numbers: two that differ in a time or a count say the same.
 pub(super) fn gist(text: &str) -> String {
     text.chars().filter(|c| !c.is_ascii_digit()).collect()

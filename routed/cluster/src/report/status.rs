@@ -21,7 +21,7 @@ use k8s_openapi::{
 use routed_api::{BGPNodeStatusStatus, ObjectProblem, Session};
 use routed_core::dice::Dice;
 
-use super::picture::{Picture, SessionSeen, gist, short};
+use super::picture::{Picture, SessionSeen, gist, short, size};
 
 /// See the module.
 #[derive(Debug)]
@@ -305,10 +305,6 @@ fn problems(picture: &Picture) -> Vec<ObjectProblem> {
 
 fn number(count: usize) -> i32 {
     i32::try_from(count).unwrap_or(i32::MAX)
-}
-
-pub(super) fn size(picture: &Picture) -> u32 {
-    u32::try_from(picture.nodes).unwrap_or(u32::MAX).min(20_000)
 }
 
 fn beat(dice: &mut Dice) -> Duration {

@@ -100,7 +100,7 @@ fn a_node_that_stays_without_sessions_becomes_unavailable_and_is_never_tainted()
     node.see(&down());
     node.wait(UNAVAILABLE_AFTER - millis(1));
     assert_eq!(node.did(), ["look"]);
-    node.wait(millis(1));
+    node.wait(millis(5));
     assert_eq!(node.did(), ["true RoutedIsNotReady"]);
     assert!(!node.object.is_tainted);
     node.see(&fine());
@@ -200,4 +200,23 @@ fn a_right_that_is_missing_keeps_nothing_else_back() {
     };
     assert_eq!(refuse(|deed| matches!(deed, Deed::Say(_))), ["untaint", "refused", "refused"]);
     assert_eq!(refuse(|deed| *deed == Deed::Untaint), ["refused", "say", "refused"]);
+}
+
+#[test]
+fn what_befalls_all_nodes_at_once_is_said_by_one_after_the_other() {
+    let said = |seed| {
+        let mut node = Node::new(available(), false);
+        node.life = Life::new(seed, node.now);
+        node.see(&Picture { nodes: 5_000, ..fine() });
+        let _ = node.did();
+        let begun = node.now;
+        node.see(&Picture { nodes: 5_000, ..down() });
+        while node.did().is_empty() {
+            node.wait(millis(50));
+        }
+        node.now - begun
+    };
+    let mut all: Vec<_> = (0..100).map(said).collect();
+    all.sort();
+    assert!(all[0] >= UNAVAILABLE_AFTER && all[99] - all[0] > secs(3), "{all:?}");
 }
