@@ -1,6 +1,6 @@
 //! A cluster's speakers in simulated time: a thousand nodes around two reflectors.
 
-use std::{collections::BTreeSet, net::Ipv4Addr, time::Duration};
+use std::{net::Ipv4Addr, time::Duration};
 
 use bgp::prefix::Prefix;
 use tests::sim::{Net, RouterId, reflectors};
