@@ -7,6 +7,7 @@
 use std::{
     fs,
     net::IpAddr,
+    path::PathBuf,
     process::{Child, Stdio},
 };
 
@@ -82,9 +83,16 @@ impl Rack {
             .append(true)
             .open(self.cluster.path(&format!("{node}.log")))
             .expect("a log");
+        let places = ["bin", "net.d"].map(|folder| self.installed(node, folder));
+        let [bin, conf] = places.map(|folder| folder.display().to_string());
         let argv = [
             "routed",
             "run",
+            "--install",
+            "--cni-bin",
+            &bin,
+            "--cni-conf",
+            &conf,
             "--config",
             "/etc/slash32/routed.toml",
             "--log",
@@ -98,6 +106,12 @@ impl Rack {
             || self.fabric.exec(node, &["routed", "show", "peers"]).expect("testbed starts"),
             |output| output.status.success(),
         );
+    }
+
+    /// Where the daemon of a node puts the plugin (`bin`), or the network (`net.d`).
+    #[must_use]
+    pub fn installed(&self, node: &str, folder: &str) -> PathBuf {
+        self.cluster.path(&format!("{node}/{folder}"))
     }
 
     /// Forgets the daemon of a node, which has ended or does so now.

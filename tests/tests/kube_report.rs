@@ -98,6 +98,7 @@ fn a_cluster_hears_of_a_tor_that_goes_and_comes_and_of_wrong_objects() {
             && !taints(node).contains(&"slash32.dev/agent-not-ready")
     });
     assert!(taints(&node).contains(&"example.com/other"), "{node:#}");
+    assert!(rack.installed("node1", "net.d").join("10-slash32.conflist").is_file());
     assert_eq!(status["metadata"]["ownerReferences"][0]["uid"], node["metadata"]["uid"]);
     assert_eq!(session(&status)["peer"], "tor-left");
     assert_eq!(session(&status)["asNumber"], 4_200_000_001_u32);
@@ -210,6 +211,13 @@ fn a_node_that_is_made_anew_is_told_anew_and_one_that_is_stopped_says_so() {
     };
     let first = wait_for(&rack, "the network", "node", "node2", is_served);
     let _ = wait_for(&rack, "its session", "bgpns", "node2", is_up);
+    // Nothing can be put where the plugin was.
+    let bin = rack.installed("node2", "bin");
+    fs::remove_dir_all(&bin).expect("it is there");
+    fs::write(&bin, "").expect("a file");
+    let _ = wait_for(&rack, "that the plugin is missed", "bgpns", "node2", |status| {
+        condition(status, "Ready")["message"].to_string().contains("not in their places")
+    });
     rack.cluster.must(&["delete", "node", "node2"]);
     // Nobody here deletes what a Node owns; the daemon knows whose it was.
     let said = rack.cluster.create(
@@ -218,7 +226,14 @@ fn a_node_that_is_made_anew_is_told_anew_and_one_that_is_stopped_says_so() {
     );
     assert!(said.good, "{}", said.err);
     give_address(&rack.cluster, "node2");
-    let second = wait_for(&rack, "the network again", "node", "node2", is_served);
+    let second = wait_for(&rack, "the network again", "node", "node2", |node| {
+        network(node) == ("False", "RoutedIsUp")
+    });
+    thread::sleep(Duration::from_secs(3));
+    let waits = object(&rack, "node", "node2");
+    assert!(taints(&waits).contains(&"slash32.dev/agent-not-ready"), "{waits:#}");
+    fs::remove_file(&bin).expect("it is there");
+    let _ = wait_for(&rack, "that pods may come", "node", "node2", is_served);
     let uid = &second["metadata"]["uid"];
     assert_ne!(*uid, first["metadata"]["uid"]);
     let owner = |status: &Value| status["metadata"]["ownerReferences"][0]["uid"].clone();
