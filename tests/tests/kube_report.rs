@@ -137,7 +137,7 @@ fn a_cluster_hears_of_a_tor_that_goes_and_comes_and_of_wrong_objects() {
     let blocks = slash32(&rack, &["blocks", "--list", "--node", "node1"]).out;
     assert_eq!(blocks.lines().count(), 2, "{blocks}");
     let problems = slash32(&rack, &["problems"]).out;
-    assert_eq!(problems, "no node reports a problem\n");
+    assert_eq!(problems, "no node reports a problem, and every object is accepted\n");
 
     // The ToR's operator stops the session.
     let _ = rack.fabric.ask("tor1", &["birdc", "disable", "node1"]);
@@ -276,6 +276,15 @@ fn plugin_says_what_keeps_it_from_an_answer() {
     cluster.must(&["apply", "--server-side", "-f", &crds.display().to_string()]);
     cluster.must(&["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"]);
     expect(&["peers", "--node", "n1", "--kubeconfig", &config], "no BGPNodeStatus of the node n1");
+    // Nobody is here who would say otherwise.
+    assert!(cluster.create(POOLS).good);
+    let condition = r#"{"status":{"conditions":[{"type":"Accepted","status":"False","reason":"Overlap",
+        "message":"no","lastTransitionTime":"2026-01-01T00:00:00Z"}]}}"#;
+    let patch =
+        ["patch", "ippool", "pods", "--subresource=status", "--type=merge", "-p", condition];
+    cluster.must(&patch);
+    let problems = cluster.get(&["slash32", "problems"]);
+    assert!(has_row(&problems, &["IPPool/pods", "Overlap", "no"]), "{problems}");
     // Somebody who may nothing, and somebody whom nobody knows.
     let text = fs::read_to_string(cluster.kubeconfig()).expect("a kubeconfig");
     let other = cluster.path("other");

@@ -11,11 +11,12 @@ use std::{
 
 use kube::{
     Api, Client, Config, Resource,
-    api::ListParams,
+    api::{ApiResource, DynamicObject, ListParams},
     config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
 use routed_api::BGPNodeStatus;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 /// What the command line says of the cluster.
 pub(crate) struct Access<'a> {
@@ -28,6 +29,15 @@ pub(crate) struct Cluster {
     client: Client,
     /// Its address.
     server: String,
+}
+
+/// An object that is not accepted.
+#[derive(Clone, Debug)]
+pub(crate) struct Refused {
+    /// As in `BGPPeer/tor`.
+    pub(crate) object: String,
+    pub(crate) reason: String,
+    pub(crate) message: String,
 }
 
 /// Why there is no answer.
@@ -140,6 +150,31 @@ impl Cluster {
                 return Ok(all);
             }
         }
+    }
+
+    /// The objects of a kind whose condition `Accepted` is false.
+    ///
+    /// # Errors
+    ///
+    /// [`Trouble`].
+    pub(crate) async fn refused<K>(&self) -> Result<Vec<Refused>, Trouble>
+    where
+        K: Resource<DynamicType = ()>,
+    {
+        let kind = ApiResource::erase::<K>(&());
+        let api = Api::<DynamicObject>::all_with(self.client.clone(), &kind);
+        let all = api.list(&ListParams::default()).await;
+        let all = all.map_err(|error| self.trouble::<K>(&error))?;
+        let refused = |object: DynamicObject| {
+            let conditions = object.data.pointer("/status/conditions")?.as_array()?;
+            let is_it = |it: &&Value| it["type"] == "Accepted" && it["status"] == "False";
+            let condition = conditions.iter().find(is_it)?;
+            let text = |key: &str| condition[key].as_str().unwrap_or_default().to_owned();
+            let name = object.metadata.name.unwrap_or_default();
+            let object = format!("{}/{name}", kind.kind);
+            Some(Refused { object, reason: text("reason"), message: text("message") })
+        };
+        Ok(all.items.into_iter().filter_map(refused).collect())
     }
 
     /// What one node reports.

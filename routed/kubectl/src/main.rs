@@ -22,7 +22,9 @@ use std::{
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use k8s_openapi::{api::core::v1::Node, jiff::Timestamp};
-use routed_api::{BGPNodeStatus, IPBlock, IPPool};
+use routed_api::{
+    BGPConfiguration, BGPNodeStatus, BGPPeer, BGPPolicy, IPBlock, IPPool, IPReservation,
+};
 use serde::Serialize;
 
 use self::cluster::{Access, Cluster, Trouble};
@@ -142,7 +144,14 @@ async fn run(cli: &Cli) -> Result<ExitCode, Trouble> {
         }
         Command::Problems => {
             let reports = cluster.list::<BGPNodeStatus>().await?;
-            let rows = problems::rows(&reports, now);
+            let refused = [
+                cluster.refused::<IPPool>().await?,
+                cluster.refused::<IPReservation>().await?,
+                cluster.refused::<BGPConfiguration>().await?,
+                cluster.refused::<BGPPeer>().await?,
+                cluster.refused::<BGPPolicy>().await?,
+            ];
+            let rows = problems::rows(&reports, &refused.concat(), now);
             print(cli.output, &rows, &problems::text(&rows))?;
         }
     }

@@ -7,6 +7,7 @@ use routed_api::BGPNodeStatus;
 use serde::Serialize;
 
 use crate::{
+    cluster::Refused,
     peers::stale,
     table::{Align, Table, age},
 };
@@ -19,12 +20,13 @@ pub(crate) struct Row {
     object: String,
     reason: String,
     message: String,
-    /// Who says so.
+    /// Who says so; nobody, if only the object itself does.
     nodes: Vec<String>,
 }
 
-/// Everything, what concerns the most nodes first.
-pub(crate) fn rows(reports: &[BGPNodeStatus], now: Timestamp) -> Vec<Row> {
+/// Everything, what concerns the most nodes first. Of what an object is refused for, nodes say it in
+/// more words.
+pub(crate) fn rows(reports: &[BGPNodeStatus], refused: &[Refused], now: Timestamp) -> Vec<Row> {
     let mut found: BTreeMap<(String, String, String), Vec<String>> = BTreeMap::new();
     for report in reports {
         let node = &report.spec.node.0;
@@ -48,6 +50,11 @@ pub(crate) fn rows(reports: &[BGPNodeStatus], now: Timestamp) -> Vec<Row> {
             add(&own, &condition.reason, &condition.message);
         }
     }
+    for Refused { object, reason, message } in refused {
+        if !found.keys().any(|(known, why, _)| known == object && why == reason) {
+            found.insert((object.clone(), reason.clone(), message.clone()), Vec::new());
+        }
+    }
     let row = |((object, reason, message), nodes)| Row { object, reason, message, nodes };
     let mut rows: Vec<_> = found.into_iter().map(row).collect();
     rows.sort_by_key(|row| std::cmp::Reverse(row.nodes.len()));
@@ -56,7 +63,7 @@ pub(crate) fn rows(reports: &[BGPNodeStatus], now: Timestamp) -> Vec<Row> {
 
 pub(crate) fn text(rows: &[Row]) -> String {
     if rows.is_empty() {
-        return "no node reports a problem\n".to_owned();
+        return "no node reports a problem, and every object is accepted\n".to_owned();
     }
     let mut table = Table::new()
         .column("OBJECT", Align::Left)
@@ -96,7 +103,7 @@ mod tests {
         let mut reports: Vec<_> =
             (1..=5).map(|n| report(&format!("n{n}"), status.clone())).collect();
         reports[0].status.as_mut().unwrap().last_updated = Some(ago(1_000));
-        let text = text(&rows(&reports, now()));
+        let text = text(&rows(&reports, &[], now()));
         assert_eq!(
             text,
             "OBJECT       REASON         NODES                MESSAGE\n\
@@ -109,6 +116,28 @@ mod tests {
     #[test]
     fn nothing_is_said_so() {
         let fine = report("n1", BGPNodeStatusStatus::default());
-        assert_eq!(text(&rows(&[fine], now())), "no node reports a problem\n");
+        let said = text(&rows(&[fine], &[], now()));
+        assert_eq!(said, "no node reports a problem, and every object is accepted\n");
+    }
+
+    #[test]
+    fn an_object_that_is_refused_is_told_once() {
+        let problem = ObjectProblem {
+            object: "IPPool/pods".to_owned(),
+            reason: "Overlap".to_owned(),
+            message: "in many words".to_owned(),
+        };
+        let status =
+            BGPNodeStatusStatus { problems: vec![problem], ..BGPNodeStatusStatus::default() };
+        let refused = |object: &str| Refused {
+            object: object.to_owned(),
+            reason: "Overlap".to_owned(),
+            message: "in few".to_owned(),
+        };
+        let refused = [refused("IPPool/pods"), refused("IPPool/other")];
+        let rows = rows(&[report("n1", status)], &refused, now());
+        let told: Vec<_> = rows.iter().map(|row| (&*row.object, &*row.message)).collect();
+        assert_eq!(told, [("IPPool/pods", "in many words"), ("IPPool/other", "in few")]);
+        assert_eq!(rows[1].nodes, [""; 0]);
     }
 }
