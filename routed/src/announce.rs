@@ -20,6 +20,8 @@ pub(crate) fn originated(config: &Config) -> Vec<(Prefix, Arc<Attrs>)> {
     let attrs = attrs();
     let pools = config.pods.iter().flat_map(|pods| &pods.ipam.pools);
     let ranges = pools.filter(|pool| pool.announce).flat_map(|pool| &pool.ranges);
+    // A single address is announced while a pod has it.
+    let ranges = ranges.filter(|range| **range != Prefix::host(range.addr()));
     ranges.map(|range| (*range, Arc::clone(&attrs))).collect()
 }
 

@@ -14,7 +14,8 @@ mod start;
 mod view;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
@@ -64,6 +65,8 @@ struct State {
     wanted: Option<Wanted>,
     /// The sessions that there are, and whether each has been established for a while.
     sessions: BTreeMap<String, bool>,
+    /// Addresses of pods that run elsewhere now, as far as the API server says.
+    moved: BTreeSet<IpAddr>,
     /// Why it is not in force.
     refused: Option<(String, Instant)>,
 }
@@ -112,12 +115,18 @@ impl Cluster {
         if let Err(error) = self.0.store.keep_secrets(&passwords) {
             tracing::error!(%error, "passwords cannot be kept; peers that have one are left out");
         }
+        let (sessions, moved) = {
+            let state = self.state();
+            (state.sessions.clone(), state.moved.clone())
+        };
         let input = Input {
             objects,
             node: &self.0.node,
             base,
             blocks: &blocks.leasable,
-            sessions: &self.state().sessions.clone(),
+            lost: &blocks.lost,
+            moved: &moved,
+            sessions: &sessions,
             folder: &self.0.store.secrets(),
         };
         let wanted = wanted(&input, &|text| self.check(text));

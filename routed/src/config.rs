@@ -241,7 +241,7 @@ pub struct Pods {
 pub struct Nat {
     /// Names of the pools that have it.
     pub pools: Vec<String>,
-    /// Ranges of these pools.
+    /// Ranges of these pools, and what else pods of this node may have: floating addresses.
     pub sources: Vec<Prefix>,
     /// Ranges of all pods of the cluster. If there is one, every range of this node lies in one, and
     /// for each family of the sources there is one.

@@ -856,6 +856,17 @@ fn nat_needs_to_know_what_is_a_pod_and_from_where_it_can_send() {
             "pods.nat_addresses[2]: 192.0.2.2 is the second of its family after 192.0.2.1; remove one",
         ]
     );
+    let no_range = "[pods]\nnat_outgoing = true\nnat_sources = [\"fd00::1\"]\n[[pods.pools]]\n\
+                    name = \"b\"\nipv4 = [\"10.9.0.0/24\"]\n";
+    assert_eq!(
+        faults_of(no_range),
+        [
+            "pods.nat_outgoing: [pods] has no ranges of its own and so is no pool; write nat_outgoing into \
+             those [[pods.pools]] whose pods need it",
+            "pods.nat_sources[0]: NAT must know which ipv6 addresses are pods', so that these go on seeing \
+             each other's own; give the ranges of all pods of the cluster in pods.cluster_ranges",
+        ]
+    );
     let second = "[[pods.pools]]\nname = \"b\"\nipv4 = [\"10.9.0.0/24\"]\nnat_outgoing = true\n";
     let both = "cluster_ranges = [\"10.0.0.0/8\", \"fd00::/8\"]\nnat_exclude = [\"192.0.2.7\"]\n";
     let Ok(Loaded { config, .. }) = parse(&format!("{LEAST}{pods}{both}{second}")) else {

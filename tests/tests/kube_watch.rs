@@ -200,6 +200,51 @@ async fn of_two_nodes_one_gets_the_last_block_and_the_other_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nodes_that_join_at_once_list_blocks_of_other_sizes_alone_and_do_not_overlap_them() {
+    let cluster = Cluster::with_our_kinds();
+    let folders: Vec<_> = (0..40).map(|_| folder()).collect();
+    // A pool that was made anew since, with smaller blocks.
+    let mut former = Claimant::start(&cluster, "former", folders[0].path()).await;
+    former.pool("before", "10.76.0.0/25", 25, 1).await;
+    former.until("a block", |blocks| blocks.leasable.len() == 1).await;
+    former.stop().await;
+    let lists = |what: &str| -> f64 {
+        let metrics = cluster.get(&["get", "--raw", "/metrics"]);
+        let ours = metrics.lines().filter(|line| {
+            line.starts_with(what)
+                && line.contains("resource=\"ipblocks\"")
+                && line.contains("verb=\"LIST\"")
+        });
+        ours.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    };
+    let (before, octets) =
+        (lists("apiserver_request_total"), lists("apiserver_response_sizes_sum"));
+    let mut nodes = Vec::new();
+    for (number, folder) in folders.iter().enumerate().skip(1) {
+        nodes.push(Claimant::start(&cluster, &format!("join-{number}"), folder.path()).await);
+    }
+    for node in &nodes {
+        node.pool("joined", "10.76.0.0/18", 26, 1).await;
+    }
+    let mut seen: Vec<Prefix> = vec!["10.76.0.0/25".parse().expect("a prefix")];
+    for node in &mut nodes {
+        let block =
+            node.until("a block", |blocks| blocks.leasable.len() == 1).await.leasable[0].prefix;
+        assert!(!seen.iter().any(|other| other.covers(block)), "{block} of {seen:?}");
+        seen.push(block);
+    }
+    // Each asks for its own claims too.
+    let (all, octets) =
+        (lists("apiserver_request_total") - before, lists("apiserver_response_sizes_sum") - octets);
+    let joined = nodes.len() as f64;
+    assert!(all <= 4.0 * joined && octets <= 2000.0 * joined, "{all} listings, {octets} octets");
+    eprintln!("{joined} nodes: {all} listings with {octets} octets");
+    for node in nodes {
+        node.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_node_has_one_empty_block_more_than_it_needs_and_asks_again_for_what_vanishes() {
     let cluster = Cluster::shared();
     let folder = folder();

@@ -41,8 +41,8 @@ pub struct Blocks {
     /// These are to be let go: once no address is given from them and they are not announced any more,
     /// [`ClaimsHandle::withdrawn`], or [`ClaimsHandle::kept`] if a pod has an address of one.
     pub leaving: BTreeSet<Prefix>,
-    /// Another node has these, and pods here have addresses of them.
-    pub lost: BTreeSet<Prefix>,
+    /// Another node has these, and pods here have addresses of them, which are announced by themselves.
+    pub lost: Vec<Block>,
     /// Pools without a free block.
     pub exhausted: BTreeSet<String>,
     /// What failed last, and when, unless something has succeeded since.
@@ -316,9 +316,10 @@ impl Driver {
                 let uid = self.node_uid.clone();
                 self.ask(async move { api.create(block, &pool, uid).await });
             }
-            Command::List { pool } => {
-                let cidr = self.pools.iter().find(|known| known.name == pool).map(|pool| pool.cidr);
-                self.ask(async move { api.list(pool, cidr).await });
+            Command::List { pool, scope } => {
+                let range = self.pools.iter().find(|known| known.name == pool);
+                let range = range.map(|pool| (pool.cidr, pool.block));
+                self.ask(async move { api.list(pool, range, scope).await });
             }
             Command::Delete { block, uid } => {
                 self.ask(async move { api.delete(block, uid).await });
@@ -360,19 +361,16 @@ impl Driver {
 
     fn publish(&mut self) {
         let block = |(prefix, pool): (Prefix, &str)| Block { prefix, pool: pool.to_owned() };
-        let (mut exhausted, mut lost) = (BTreeSet::new(), BTreeSet::new());
-        for trouble in self.claims.troubles() {
-            match trouble {
-                Trouble::Exhausted { pool } => drop(exhausted.insert(pool)),
-                Trouble::Lost { block } => drop(lost.insert(block)),
-            }
-        }
+        let exhausted = self.claims.troubles().filter_map(|trouble| match trouble {
+            Trouble::Exhausted { pool } => Some(pool),
+            Trouble::Lost { .. } => None,
+        });
         let now = Blocks {
             leasable: self.claims.leasable().map(block).collect(),
             announced: self.claims.announced().map(block).collect(),
             leaving: self.leaving.clone(),
-            lost,
-            exhausted,
+            lost: self.claims.lost().map(block).collect(),
+            exhausted: exhausted.collect(),
             error: self.error.clone(),
         };
         self.blocks.send_if_modified(|before| {
@@ -399,8 +397,12 @@ fn tell(before: &Blocks, now: &Blocks) {
     for pool in now.exhausted.difference(&before.exhausted) {
         tracing::warn!(pool, "every block of the pool is claimed; add another IPPool");
     }
-    for prefix in now.lost.difference(&before.lost) {
-        tracing::error!(%prefix, "another node has this block, and pods here use it; delete those pods");
+    for Block { prefix, .. } in now.lost.iter().filter(|block| !before.lost.contains(block)) {
+        tracing::error!(
+            %prefix,
+            "another node has this block, and pods here use it; they stay reachable, each by a route of its \
+             own, but the other node may give their addresses again: delete those pods"
+        );
     }
 }
 

@@ -22,6 +22,7 @@ mod text;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
+    net::IpAddr,
     path::Path,
 };
 
@@ -51,6 +52,11 @@ pub struct Input<'a> {
     pub base: &'a str,
     /// The blocks that it has and may give addresses of, from [`claims::Claims`].
     pub blocks: &'a [Block],
+    /// Blocks that it had and another node has now, while pods here have addresses of them.
+    pub lost: &'a [Block],
+    /// Addresses with an owner that pods here still have although the API server knows no such pod of this
+    /// node any more: where the pod runs now it has them, and they are not announced from here.
+    pub moved: &'a BTreeSet<IpAddr>,
     /// The sessions that it has now, by name, and whether each has been established for a minute: what
     /// others need to have settled by then as well.
     pub sessions: &'a BTreeMap<String, bool>,
@@ -166,8 +172,7 @@ fn probe(input: &Input<'_>, check: &dyn Fn(&str) -> Vec<Fault>) -> BTreeMap<Part
     let mut left_out = BTreeMap::new();
     for pool in pools::usable(input.objects).0 {
         let key = if pool.cidr.addr().is_ipv4() { "ipv4" } else { "ipv6" };
-        let head =
-            "[node]\nname = \"probe\"\n[bgp]\nasn = 64512\nrouter_id = \"192.0.2.1\"\n[pods]\n";
+        let head = "[node]\nname = \"probe\"\n[kubernetes]\n[bgp]\nasn = 64512\nrouter_id = \"192.0.2.1\"\n[pods]\n";
         let faults = check(&format!("{head}{key} = [\"{}\"]\n", pool.cidr));
         let problems: Vec<_> = faults
             .into_iter()

@@ -130,11 +130,24 @@ pub struct PodName {
     pub name: String,
 }
 
+impl PodName {
+    /// May this be the pod `namespace/name`? Of a name that is too long for the kernel its beginning alone
+    /// is known after a restart.
+    #[must_use]
+    pub fn may_be(&self, pod: &str) -> bool {
+        let name = self.to_string();
+        name.strip_suffix(CUT).map_or(name == pod, |beginning| pod.starts_with(beginning))
+    }
+}
+
 impl fmt::Display for PodName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.namespace, self.name)
     }
 }
+
+/// Ends a pod's name that was cut.
+pub(crate) const CUT: char = '~';
 
 /// What CNI allows in network names and container ids.
 fn is_cni_name(name: &str) -> bool {

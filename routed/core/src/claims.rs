@@ -14,7 +14,8 @@
 //! * A request without an answer may have been carried out. It is asked again until there is an answer;
 //!   creating what is ours already, or deleting what is gone, is one.
 //! * A claim that has vanished is asked for again. Until then pods keep what they have, and no new one
-//!   gets an address of it. If another node was faster, the block is lost: it is not announced.
+//!   gets an address of it. If another node was faster, the block is lost: it is not announced any more,
+//!   only the addresses that pods here still have.
 //!
 //! Blocks are claimed before they are needed (each pool has its spare ones), and given back when they
 //! were empty and superfluous at two observations [`GIVE_BACK_AFTER`] apart. Nothing is ever concluded
@@ -30,7 +31,7 @@ use std::{
 };
 
 pub use self::{
-    event::{Command, Event, Pool, Saved, Trouble},
+    event::{Command, Event, Pool, Saved, Scope, Trouble},
     order::hash,
 };
 use self::{
@@ -45,7 +46,7 @@ pub const GIVE_BACK_AFTER: Duration = Duration::from_secs(600);
 /// Claims that may meet another node's before the pool is listed anew. A listing costs the API server
 /// as much as hundreds of them.
 const COLLISIONS: u32 = 8;
-/// How long a pool without a free block is left alone.
+/// How long a pool without a free block is left alone at first; in the end it is 32 times as long.
 const EXHAUSTED_FOR: Duration = Duration::from_secs(30);
 
 /// The node's claims.
@@ -93,7 +94,9 @@ impl Claims {
             Event::Exists { block, ours: Some(uid) } => self.confirm(block, uid, now),
             Event::Exists { block, ours: None } => self.refused(block),
             Event::CreateFailed(block) | Event::DeleteFailed(block) => self.again(block, now),
-            Event::Occupied { pool, blocks } => self.know_occupied(pool, blocks),
+            Event::Occupied { pool, scope, blocks } => {
+                self.searches.entry(pool).or_default().listed(scope, blocks);
+            }
             Event::ListFailed(pool) => self.list_failed(pool, now),
             Event::Withdrawn(block) => self.withdrawn(block),
             Event::Kept(block) => self.kept(block),
@@ -132,12 +135,17 @@ impl Claims {
         announced.map(|(prefix, block)| (*prefix, &*block.pool))
     }
 
+    /// Blocks that another node has, and pods here have addresses of, with their pools.
+    pub fn lost(&self) -> impl Iterator<Item = (Prefix, &str)> {
+        let lost = self.blocks.iter().filter(|(_, block)| block.state == State::Lost);
+        lost.map(|(prefix, block)| (*prefix, &*block.pool))
+    }
+
     /// What a person should know.
     pub fn troubles(&self) -> impl Iterator<Item = Trouble> {
         let exhausted = self.searches.iter().filter(|(_, search)| search.is_exhausted());
         let exhausted = exhausted.map(|(pool, _)| Trouble::Exhausted { pool: pool.clone() });
-        let lost = self.blocks.iter().filter(|(_, block)| block.state == State::Lost);
-        exhausted.chain(lost.map(|(block, _)| Trouble::Lost { block: *block }))
+        exhausted.chain(self.lost().map(|(block, _)| Trouble::Lost { block }))
     }
 
     fn know_pools(&mut self, pools: Vec<Pool>) {
@@ -248,10 +256,6 @@ impl Claims {
         }
     }
 
-    fn know_occupied(&mut self, pool: String, blocks: BTreeSet<Prefix>) {
-        self.searches.entry(pool).or_default().listed(blocks);
-    }
-
     fn list_failed(&mut self, pool: String, now: Instant) {
         let spread = order::hash(&[&self.node, &pool]);
         self.searches.entry(pool).or_default().failed(now, spread);
@@ -359,7 +363,7 @@ impl Claims {
             } else if empty >= pool.spare
                 && let Some(search) = self.searches.get_mut(&pool.name)
             {
-                search.satisfied();
+                search.satisfied(pool.block);
             }
         }
         let spare =
@@ -372,9 +376,9 @@ impl Claims {
 
     fn claim(&mut self, pool: &Pool, now: Instant) {
         let search = self.searches.entry(pool.name.clone()).or_default();
-        if search.must_list() {
+        if let Some(scope) = search.must_list() {
             if search.start_listing(now) {
-                self.commands.push_back(Command::List { pool: pool.name.clone() });
+                self.commands.push_back(Command::List { pool: pool.name.clone(), scope });
             }
             return;
         }
@@ -391,7 +395,13 @@ impl Claims {
                 self.blocks.insert(block, claim);
                 self.commands.push_back(Command::Create { block, pool: pool.name.clone() });
             }
-            None => search.exhausted(now + EXHAUSTED_FOR),
+            None => {
+                search.found_nothing(now, order::hash(&[&self.node, &pool.name]));
+                if search.start_listing(now) {
+                    let (pool, scope) = (pool.name.clone(), Scope::All);
+                    self.commands.push_back(Command::List { pool, scope });
+                }
+            }
         }
     }
 

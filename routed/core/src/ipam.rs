@@ -12,7 +12,7 @@
 //! points to the address any more.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     mem,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     time::{Duration, Instant},
@@ -275,23 +275,41 @@ impl Ipam {
         })
     }
 
-    /// Ranges that are no longer in the configuration, with the number of their leases.
+    /// Ranges that are no longer in the configuration, and lost ones, with the number of their leases.
     pub fn former(&self) -> impl Iterator<Item = (Prefix, usize)> {
-        self.former.iter().map(|range| (range.prefix, self.outside(range.prefix).count()))
+        let former = self.former.iter().map(|range| range.prefix);
+        // Those that were lost in a former run have been no range in this one.
+        let is_former = |prefix: &&Prefix| self.former.iter().any(|range| range.prefix == **prefix);
+        let lost = self.settings.lost.iter().filter(move |prefix| !is_former(prefix)).copied();
+        let all = former.chain(lost).map(|prefix| (prefix, self.outside(prefix).count()));
+        all.filter(|(_, leased)| *leased > 0)
     }
 
-    /// Every range, and every former one.
+    /// Every range, and every former one that is still this node's.
     pub fn prefixes(&self) -> impl Iterator<Item = Prefix> {
-        self.ranges.iter().map(Range::prefix).chain(self.former.iter().map(|range| range.prefix))
+        self.ranges.iter().map(Range::prefix).chain(self.kept().map(|range| range.prefix))
     }
 
-    /// What peers are told of: ranges, former ones, and floating addresses that are leased.
+    /// What peers are told of: ranges, former ones, and the addresses of pods that lie in none of them: of
+    /// floating and of lost prefixes. A range of one address has no blackhole that would keep packets
+    /// from looping, and so is announced only while a pod has it.
     pub fn announced(&self) -> impl Iterator<Item = Prefix> {
-        let own = self.ranges.iter().filter(|range| self.is_announced(range)).map(Range::prefix);
-        let former = self.former.iter().filter(|range| range.announced).map(|range| range.prefix);
+        let is_whole = |range: &&Range| {
+            let prefix = range.prefix();
+            prefix != Prefix::host(prefix.addr()) || self.holders.contains_key(&prefix.addr())
+        };
+        let own = self.ranges.iter().filter(|range| self.is_announced(range));
+        let own = own.filter(is_whole).map(Range::prefix);
+        let former = self.kept().filter(|range| range.announced).map(|range| range.prefix);
         // Most nodes have none; the others need not look at every lease.
-        let floating = self.settings.floating.iter().flat_map(|prefix| self.outside(*prefix));
-        own.chain(former).chain(floating.copied().map(Prefix::host))
+        let single = self.settings.floating.iter().chain(&self.settings.lost);
+        let single: BTreeSet<_> = single.flat_map(|prefix| self.outside(*prefix)).collect();
+        own.chain(former).chain(single.into_iter().copied().map(Prefix::host))
+    }
+
+    /// Former ranges that no other node has.
+    fn kept(&self) -> impl Iterator<Item = &Former> {
+        self.former.iter().filter(|range| !self.settings.has_lost(range.prefix))
     }
 
     /// Every open block.

@@ -44,7 +44,7 @@ impl Cluster {
             policies: count(|objects| objects.policies.len()),
             claims: blocks.announced.iter().map(claim).collect(),
             exhausted_pools: blocks.exhausted.iter().cloned().collect(),
-            lost_blocks: blocks.lost.iter().map(|block| (*block).into()).collect(),
+            lost_blocks: blocks.lost.iter().map(|block| block.prefix.into()).collect(),
             claims_error: blocks.error.as_ref().map(|(text, _)| text.clone()),
             refused: state.refused.as_ref().map(|(text, _)| text.clone()),
             problems: problems.collect(),

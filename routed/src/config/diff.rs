@@ -304,10 +304,11 @@ fn of_pods(old: Option<&Pods>, new: Option<&Pods>) -> Vec<Change> {
 }
 
 fn pod_fields(pods: &Pods) -> Vec<Field<'_>> {
-    let Pods { prefixes: _, ipam, mtu, guard, open_to_pods, nat } = pods;
-    let Nat { pools: nat_pools, sources: _, cluster_ranges, exclude, addresses } = nat;
-    let IpamSettings { pools, reserved, floating, cooldown } = ipam;
+    let Pods { prefixes, ipam, mtu, guard, open_to_pods, nat } = pods;
+    let Nat { pools: nat_pools, sources, cluster_ranges, exclude, addresses } = nat;
+    let IpamSettings { pools, reserved, floating, lost, cooldown } = ipam;
     let cooldown = format!("{} s", cooldown.as_secs());
+    let further = sources.iter().filter(|source| !prefixes.contains(source));
     let silent = pools.iter().filter(|pool| !pool.announce);
     // Of pods that are made from now on.
     vec![
@@ -317,10 +318,12 @@ fn pod_fields(pods: &Pods) -> Vec<Field<'_>> {
         Field::new("cooldown", Effect::None, &cooldown),
         Field::new("reserved", Effect::None, &listed(reserved)),
         Field::new("floating", Effect::Soft, &listed(floating)),
+        Field::new("lost", Effect::Soft, &listed(lost)),
         Field::new("pools", Effect::None, &listed(pools.iter().map(pool))),
         Field::new("pools, announce = false", Effect::Soft, &listed(silent.map(|pool| &pool.name))),
         // Of connections that are made from now on.
         Field::new("nat_outgoing", Effect::None, &listed(nat_pools)),
+        Field::new("nat_sources", Effect::None, &listed(further)),
         Field::new("cluster_ranges", Effect::None, &listed(cluster_ranges)),
         Field::new("nat_exclude", Effect::None, &listed(exclude)),
         Field::new("nat_addresses", Effect::None, &listed(addresses)),

@@ -37,7 +37,7 @@ const DEFAULT_POOL: &str = "default";
 pub(super) fn read(root: &mut Section<'_, '_>, mode: Mode, in_cluster: bool) -> Option<Pods> {
     let present = root.has("pods");
     let pods = root.section("pods", |section| {
-        let mut ranges = ranges(section);
+        let mut ranges = ranges(section, in_cluster);
         let first = Pool {
             name: None,
             ranges: ranges.iter().map(|range| range.value).collect(),
@@ -49,7 +49,7 @@ pub(super) fn read(root: &mut Section<'_, '_>, mode: Mode, in_cluster: bool) -> 
         let has_own = !first.ranges.is_empty();
         let mut more = section.tables("pools", |section| {
             let name = section.required("name", "name = \"storage\"", value::name);
-            let own = self::ranges(section);
+            let own = self::ranges(section, in_cluster);
             if !in_cluster {
                 need_a_range(section);
             }
@@ -69,10 +69,17 @@ pub(super) fn read(root: &mut Section<'_, '_>, mode: Mode, in_cluster: bool) -> 
         });
         let reserved = reserved(section, &ranges);
         let floating = floating(section, &ranges);
+        let lost = section.list("lost", value::prefix).unwrap_or_default();
+        let lost = lost.into_iter().map(|at| at.value).collect();
         let guard = section.or("guard", true, value::flag);
         let open = section.list("open_to_pods", value::word(&["bgp", "http"], SERVICES));
         let open_to_pods = open.unwrap_or_default().into_iter().map(|at| at.value).collect();
         check_overlaps(section, &ranges);
+        if let Some(place) =
+            first.nat.clone().filter(|_| !has_own && !more.is_empty() && !in_cluster)
+        {
+            section.fault(place, Problem::NatOfNoRange);
+        }
         let nat = nat::read(section, std::iter::once(&first).chain(&more), &ranges);
         if section.exists() && ranges.is_empty() && !in_cluster {
             need_a_range(section);
@@ -82,7 +89,7 @@ pub(super) fn read(root: &mut Section<'_, '_>, mode: Mode, in_cluster: bool) -> 
         let pools = first.into_iter().chain(more).map(Pool::settings).collect();
         Pods {
             prefixes: ranges.into_iter().map(|range| range.value).collect(),
-            ipam: IpamSettings { pools, reserved, floating, cooldown },
+            ipam: IpamSettings { pools, reserved, floating, lost, cooldown },
             mtu: mtu.map(|mtu| mtu.value),
             guard,
             open_to_pods,
@@ -123,10 +130,14 @@ impl Pool {
 }
 
 /// The ranges of one pool, of both families.
-fn ranges(section: &mut Section<'_, '_>) -> Vec<At<Prefix>> {
+fn ranges(section: &mut Section<'_, '_>, in_cluster: bool) -> Vec<At<Prefix>> {
     let mut ranges = Vec::new();
     for (key, family) in [("ipv4", Family::Ipv4Unicast), ("ipv6", Family::Ipv6Unicast)] {
-        ranges.extend(section.list(key, |value| range(value, family)).unwrap_or_default());
+        // At least four addresses, so that a pod can be replaced while the old one still leaves. A node of
+        // a cluster gets further blocks, however small they are.
+        let longest = if in_cluster { family.max_len() } else { family.max_len() - 2 };
+        let range = |value: &toml::de::DeValue<'_>| range(value, family, longest);
+        ranges.extend(section.list(key, range).unwrap_or_default());
     }
     ranges
 }
@@ -197,10 +208,8 @@ fn address_or_prefix(value: &toml::de::DeValue<'_>) -> Result<Prefix, Problem> {
     address.map_or_else(|| value::prefix(value), |address| Ok(Prefix::host(address)))
 }
 
-fn range(value: &toml::de::DeValue<'_>, family: Family) -> Result<Prefix, Problem> {
+fn range(value: &toml::de::DeValue<'_>, family: Family, longest: u8) -> Result<Prefix, Problem> {
     let range = value::prefix(value)?;
-    // At least four addresses, so that a pod can be replaced while the old one still leaves.
-    let longest = family.max_len() - 2;
     if range.family() != family {
         return Err(Problem::WrongList(
             range,

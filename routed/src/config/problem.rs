@@ -311,6 +311,12 @@ pub enum Problem {
          the ranges of all pods of the cluster in pods.cluster_ranges"
     )]
     NatWithoutCluster(Family),
+    /// Whose packets?
+    #[error(
+        "[pods] has no ranges of its own and so is no pool; write nat_outgoing into those [[pods.pools]] \
+         whose pods need it"
+    )]
+    NatOfNoRange,
     /// An own range that other nodes take for the outside.
     #[error(
         "{0} lies in none of pods.cluster_ranges, so nodes with NAT would take its pods for the outside; \

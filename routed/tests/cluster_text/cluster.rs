@@ -1,6 +1,11 @@
 //! Made-up clusters, and what they come to by the daemon's own check.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    net::IpAddr,
+    path::Path,
+};
 
 use routed::config::{Config, Invalid};
 use routed_cluster::{
@@ -15,6 +20,8 @@ pub(crate) struct Cluster {
     pub(crate) objects: Objects,
     pub(crate) base: String,
     pub(crate) blocks: Vec<Block>,
+    pub(crate) lost: Vec<Block>,
+    pub(crate) moved: BTreeSet<IpAddr>,
     pub(crate) sessions: BTreeMap<String, bool>,
 }
 
@@ -87,6 +94,8 @@ impl Cluster {
             node,
             base: &self.base,
             blocks: &self.blocks,
+            lost: &self.lost,
+            moved: &self.moved,
             sessions: &self.sessions,
             folder: folder.path(),
         };

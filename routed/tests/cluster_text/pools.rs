@@ -2,6 +2,7 @@
 
 use bgp::prefix::Prefix;
 use routed::config::Pods;
+use routed_cluster::Block;
 use routed_core::claims;
 use serde_json::json;
 
@@ -112,8 +113,7 @@ fn reservations_hold_in_the_blocks_of_this_node() {
     cluster.add("IPReservation", "some", &some);
     let reserved = prefixes(&["10.244.1.10/32", "10.244.1.16/28", "10.244.2.0/26"]);
     assert_eq!(pods(&cluster).ipam.reserved, reserved);
-    // Those of other nodes follow their pods here.
-    assert_eq!(pods(&cluster).ipam.floating, prefixes(&["10.244.2.0/24", "10.244.9.1/32"]));
+    assert!(pods(&cluster).ipam.floating.is_empty(), "nobody owns them");
     cluster.assert_problem(
         ("IPReservation", "some"),
         "Invalid",
@@ -162,4 +162,59 @@ fn a_reflector_has_no_pods() {
     cluster.block("p", "10.244.1.0/26");
     let wanted = cluster.wanted();
     assert!(wanted.pools.is_empty() && cluster.config().pods.is_none());
+}
+
+#[test]
+fn addresses_with_an_owner_follow_their_pod_unless_it_has_moved_on() {
+    let mut cluster = Cluster::new();
+    cluster.add("IPPool", "p", &json!({"cidr": "10.244.0.0/16", "natOutgoing": true}));
+    cluster.block("p", "10.244.1.0/26");
+    let owner = json!({"namespace": "db", "statefulSet": "postgres"});
+    let reserved = ["10.244.1.10", "10.244.9.1", "10.244.9.2", "192.0.2.1"];
+    let spec = json!({"reservedCIDRs": reserved, "owner": owner});
+    cluster.add("IPReservation", "postgres", &spec);
+    let both = prefixes(&["10.244.9.1/32", "10.244.9.2/32"]);
+    assert_eq!(pods(&cluster).ipam.floating, both);
+    let sources = pods(&cluster).nat.sources;
+    assert!(both.iter().all(|address| sources.contains(address)), "{sources:?}");
+    cluster.moved.insert("10.244.9.1".parse().unwrap());
+    assert_eq!(pods(&cluster).ipam.floating, prefixes(&["10.244.9.2/32"]));
+    // Without a block of its own the node has them all the same.
+    cluster.blocks.clear();
+    cluster.block("other", "10.9.0.0/26");
+    let pods = pods(&cluster);
+    assert!(pods.nat.sources.contains(&both[1]), "{:?}", pods.nat);
+}
+
+#[test]
+fn a_block_may_be_a_single_address() {
+    let mut cluster = Cluster::new();
+    cluster.base = "[kubernetes]\n".to_owned();
+    cluster.add("IPPool", "one", &json!({"cidr": "10.244.0.0/28", "blockSize": 32}));
+    cluster.add("IPPool", "two", &json!({"cidr": "10.245.0.0/31", "blockSize": 31}));
+    cluster.add("IPPool", "six", &json!({"cidr": "fd00:10::/120", "blockSize": 128}));
+    assert_eq!(cluster.wanted().pools.len(), 3);
+    cluster.block("one", "10.244.0.7/32");
+    cluster.block("two", "10.245.0.0/31");
+    cluster.block("six", "fd00:10::9/128");
+    let problems = cluster.wanted().problems;
+    assert!(problems.values().all(Vec::is_empty), "{problems:#?}");
+    let ranges = prefixes(&["10.244.0.7/32", "fd00:10::9/128", "10.245.0.0/31"]);
+    assert_eq!(pods(&cluster).prefixes, ranges);
+}
+
+#[test]
+fn of_a_lost_block_pods_addresses_are_announced_unless_the_pool_is_not() {
+    let mut cluster = Cluster::new();
+    cluster.add("IPPool", "p", &json!({"cidr": "10.244.0.0/16"}));
+    cluster.add("IPPool", "quiet", &json!({"cidr": "10.245.0.0/16", "disableBGPExport": true}));
+    cluster.block("p", "10.244.1.0/26");
+    for (pool, block) in
+        [("p", "10.244.2.0/26"), ("quiet", "10.245.2.0/26"), ("gone", "10.9.0.0/26")]
+    {
+        cluster.lost.push(Block { prefix: block.parse().unwrap(), pool: pool.to_owned() });
+    }
+    let pods = pods(&cluster);
+    assert_eq!(pods.ipam.lost, prefixes(&["10.244.2.0/26", "10.9.0.0/26"]));
+    assert_eq!(pods.prefixes, prefixes(&["10.244.1.0/26"]));
 }

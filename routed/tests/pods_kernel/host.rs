@@ -78,6 +78,7 @@ impl Host {
                 }],
                 reserved: vec![],
                 floating: Vec::new(),
+                lost: Vec::new(),
                 cooldown: Duration::ZERO,
             },
             mtu: Some(1500),

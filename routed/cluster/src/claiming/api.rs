@@ -9,7 +9,7 @@ use kube::{
     core::Request,
 };
 use routed_api::{IPBlock, IPBlockSpec};
-use routed_core::claims::{Event, Saved};
+use routed_core::claims::{Event, Saved, Scope};
 use serde::Deserialize;
 use tokio::time::timeout;
 
@@ -78,6 +78,19 @@ pub(super) fn name_of(block: Prefix) -> String {
     IPBlock::name_of(&(&*block.to_string()).into())
 }
 
+/// The size of blocks of a range, as the label has it: `ipv4-26`.
+fn size_of(range: Prefix, size: u8) -> String {
+    format!("{}-{size}", if range.addr().is_ipv4() { "ipv4" } else { "ipv6" })
+}
+
+/// Selects claims of the family that are not of this size, and those without the label.
+fn other_sizes(range: Prefix, size: u8) -> String {
+    let others = if range.addr().is_ipv4() { ("ipv6", 112..=128) } else { ("ipv4", 16..=32) };
+    let (family, sizes) = others;
+    let others: Vec<_> = sizes.map(|size: u8| format!("{family}-{size}")).collect();
+    format!("{SIZE} notin ({},{})", size_of(range, size), others.join(","))
+}
+
 impl Api {
     pub(super) fn new(client: Client, node: &str) -> Self {
         Self { client, node: node.to_owned() }
@@ -99,7 +112,8 @@ impl Api {
 
     pub(super) async fn list_own(&self) -> Result<Vec<Claim>, Failure> {
         let mut own = Vec::new();
-        self.pages(Some(self.fields()), |claim| own.push(claim.keep())).await?;
+        let params = ListParams { field_selector: Some(self.fields()), ..page_params() };
+        self.pages(params, |claim| own.push(claim.keep())).await?;
         Ok(own)
     }
 
@@ -108,10 +122,18 @@ impl Api {
     pub(super) async fn list(
         &self,
         pool: String,
-        cidr: Option<Prefix>,
+        range: Option<(Prefix, u8)>,
+        scope: Scope,
     ) -> (Event, Option<Failure>) {
+        let cidr = range.map(|(cidr, _)| cidr);
+        let mut params = page_params();
+        if let Some((cidr, size)) = range.filter(|_| scope == Scope::OtherSizes) {
+            // Without pages it comes from the memory of the API server.
+            params.limit = None;
+            params.label_selector = Some(other_sizes(cidr, size));
+        }
         let mut blocks = BTreeSet::new();
-        let listed = self.pages(None, |claim| {
+        let listed = self.pages(params, |claim| {
             let block = claim.keep().block;
             let shares =
                 |block: &Prefix| cidr.is_none_or(|cidr| cidr.covers(*block) || block.covers(cidr));
@@ -128,7 +150,7 @@ impl Api {
                     }
                     !is_inside
                 });
-                (Event::Occupied { pool, blocks }, None)
+                (Event::Occupied { pool, scope, blocks }, None)
             }
             Err(failure) => (Event::ListFailed(pool), Some(failure)),
         }
@@ -136,10 +158,9 @@ impl Api {
 
     async fn pages(
         &self,
-        fields: Option<String>,
+        mut params: ListParams,
         mut take: impl FnMut(RawClaim),
     ) -> Result<(), Failure> {
-        let mut params = ListParams { field_selector: fields, ..page_params() };
         loop {
             let request = Request::new(PATH).list(&params).map_err(kube::Error::BuildRequest);
             let page = async { self.client.request::<Page<RawClaim>>(request?).await };
@@ -164,7 +185,8 @@ impl Api {
             node: (&*self.node).into(),
             node_uid,
         };
-        let claim = IPBlock::new(&name_of(block), spec);
+        let mut claim = IPBlock::new(&name_of(block), spec);
+        claim.metadata.labels = Some([(SIZE.to_owned(), size_of(block, block.len()))].into());
         let blocks = kube::Api::<IPBlock>::all(self.client.clone());
         let params =
             PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
@@ -220,6 +242,8 @@ impl Api {
     }
 }
 
+/// Label of a claim.
+const SIZE: &str = "slash32.dev/block-size";
 const PATH: &str = "/apis/slash32.dev/v1alpha1/ipblocks";
 const NAME: &str = "ipblocks.slash32.dev";
 /// Who the API server notes as the author.

@@ -8,7 +8,7 @@ use routed_api::{IPPool, IPPoolSpec};
 use routed_core::claims;
 
 use super::{
-    Draft, Input, Problem,
+    Block, Draft, Input, Problem,
     base::Base,
     by_age,
     text::{Part, Table, Value},
@@ -125,9 +125,10 @@ pub(super) fn write(input: &Input<'_>, base: &Base<'_>, draft: &mut Draft<'_>) -
         ranges.extend(write_pod_cidrs(input, draft, own, &mut keys));
     }
     write_reserved(input, base, draft, &ranges, &mut keys);
+    write_lost(input, base, draft, &mut keys);
     if given || !ranges.is_empty() {
         write_floating(input, base, draft, &pools, &mut keys);
-        write_cluster_ranges(input, base, draft, (&pools, &ranges), &mut keys);
+        write_nat(input, base, draft, (&pools, &ranges), &mut keys);
     }
     write_pools(input, draft, &pools);
     keys
@@ -138,18 +139,30 @@ fn nat_part(pool: &str) -> Part {
     Part::of("IPPool", pool, "spec.natOutgoing")
 }
 
-/// Where pods see each other's own addresses: every pool of the cluster, and what else the node has.
-fn write_cluster_ranges(
+/// Where pods see each other's own addresses: every pool of the cluster, and what else the node has; and
+/// floating addresses whose pods leave with an address of the node as well.
+fn write_nat(
     input: &Input<'_>,
     base: &Base<'_>,
     draft: &Draft<'_>,
     (pools, ranges): (&[Usable<'_>], &[Prefix]),
     keys: &mut Table,
 ) {
+    let translated =
+        |pool: &&Usable<'_>| pool.spec.nat_outgoing && !draft.is_left_out(&nat_part(pool.name));
+    let floating = floating(input, base, draft, pools);
+    let floating = floating.iter().filter_map(|(prefix, _)| {
+        let pool = pools.iter().filter(translated).find(|pool| pool.cidr.covers(*prefix))?;
+        Some((Value::shown(prefix), nat_part(pool.name)))
+    });
+    let floating: Vec<_> = floating.collect();
     let has_block = |pool: &&Usable<'_>| input.blocks.iter().any(|block| block.pool == pool.name);
-    let translated = pools.iter().filter(has_block).filter(|pool| pool.spec.nat_outgoing);
-    let mut parts = translated.map(|pool| nat_part(pool.name));
-    let Some(part) = parts.find(|part| !draft.is_left_out(part)) else { return };
+    let of_blocks = pools.iter().filter(has_block).find(translated).map(|pool| nat_part(pool.name));
+    let first = of_blocks.or_else(|| floating.first().map(|(_, part)| part.clone()));
+    let Some(part) = first else { return };
+    if !base.has("pods", "nat_sources") {
+        keys.set_lines("nat_sources", floating, "spec.natOutgoing");
+    }
     if base.has("pods", "cluster_ranges") {
         return;
     }
@@ -229,7 +242,7 @@ fn write_reserved(
     keys.set_lines("reserved", lines, "spec.reservedCIDRs");
 }
 
-/// Reserved addresses of pools, of whatever node: they follow their pods.
+/// Reserved addresses that follow their pods from node to node.
 fn write_floating(
     input: &Input<'_>,
     base: &Base<'_>,
@@ -237,30 +250,54 @@ fn write_floating(
     pools: &[Usable<'_>],
     keys: &mut Table,
 ) {
-    if base.has("pods", "floating") {
-        return;
-    }
+    let lines = floating(input, base, draft, pools).into_iter();
+    let lines = lines.map(|(prefix, part)| (Value::shown(prefix), part));
+    keys.set_lines("floating", lines, "spec.reservedCIDRs");
+}
+
+/// Those of pools that have an owner: which pod that is every node knows, and so no two nodes ever give one.
+/// Who asks for one without owner gets it where the node has its block, whose book has it once.
+fn floating(
+    input: &Input<'_>,
+    base: &Base<'_>,
+    draft: &Draft<'_>,
+    pools: &[Usable<'_>],
+) -> Vec<(Prefix, Part)> {
     let mut all: Vec<(Prefix, Part)> = Vec::new();
+    if base.has("pods", "floating") {
+        return all;
+    }
     for (name, reservation) in &input.objects.reservations {
         let part = Part::whole("IPReservation", name);
-        if draft.is_left_out(&part) {
+        if draft.is_left_out(&part) || reservation.spec.owner.is_none() {
             continue;
         }
         let reserved = reservation.spec.reserved_cidrs.iter();
-        let reserved = reserved.filter_map(|text| reserved_prefix(&text.0));
+        let reserved = reserved.filter_map(|text| text.0.parse().ok());
+        let reserved = reserved.filter(|address| !input.moved.contains(address));
+        let reserved = reserved.map(Prefix::host);
         let of_pools = reserved.filter(|prefix| pools.iter().any(|pool| pool.cidr.covers(*prefix)));
         all.extend(of_pools.map(|prefix| (prefix, part.clone())));
     }
-    // Of those inside each other the widest.
-    all.sort_by_key(|(prefix, _)| (prefix.len(), *prefix));
-    let mut lines: Vec<(Prefix, Part)> = Vec::new();
-    for (prefix, part) in all {
-        if !lines.iter().any(|(wider, _)| wider.covers(prefix)) {
-            lines.push((prefix, part));
-        }
+    // One that two reservations name is one.
+    all.sort_by_key(|(prefix, _)| *prefix);
+    all.dedup_by_key(|(prefix, _)| *prefix);
+    all
+}
+
+/// Blocks that another node has now. Of a pool that is not announced, pods' addresses are not either.
+fn write_lost(input: &Input<'_>, base: &Base<'_>, draft: &Draft<'_>, keys: &mut Table) {
+    if base.has("pods", "lost") {
+        return;
     }
-    let lines = lines.into_iter().map(|(prefix, part)| (Value::shown(prefix), part));
-    keys.set_lines("floating", lines, "spec.reservedCIDRs");
+    let is_silent = |block: &&Block| {
+        let pool = input.objects.pools.get(&block.pool);
+        pool.is_some_and(|pool| pool.spec.disable_bgp_export)
+    };
+    let lost = input.lost.iter().filter(|block| !is_silent(block));
+    let lines = lost.map(|block| (block_part(&block.pool, block.prefix), block.prefix));
+    let lines = lines.filter(|(part, _)| !draft.is_left_out(part));
+    keys.set_lines("lost", lines.map(|(part, block)| (Value::shown(block), part)), "spec.cidr");
 }
 
 /// An address, or a prefix.

@@ -70,7 +70,9 @@ pub enum Event {
     Occupied {
         /// The pool.
         pool: String,
-        /// Every block that is claimed.
+        /// Which of them were listed.
+        scope: Scope,
+        /// Every block of these that is claimed.
         blocks: BTreeSet<Prefix>,
     },
     /// They could not be listed.
@@ -105,6 +107,8 @@ pub enum Command {
     List {
         /// The pool.
         pool: String,
+        /// Which of them.
+        scope: Scope,
     },
     /// Stop using the block, if no address of it is leased.
     Withdraw(Prefix),
@@ -122,6 +126,17 @@ pub enum Command {
         /// Everything.
         claims: Vec<Saved>,
     },
+}
+
+/// Which claims are listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Those of another size than the pool's blocks: there are some where a pool was made anew, and the
+    /// name of a claim does not keep two sizes from sharing addresses. Mostly there are none, and the API
+    /// server sends next to nothing.
+    OtherSizes,
+    /// All.
+    All,
 }
 
 /// Something that a person should know.

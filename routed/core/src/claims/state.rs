@@ -7,7 +7,7 @@ use std::{
 
 use bgp::prefix::Prefix;
 
-use super::COLLISIONS;
+use super::{COLLISIONS, EXHAUSTED_FOR, Scope};
 use crate::ipam::last;
 
 /// Wait after the first failure; doubled with each further one.
@@ -164,20 +164,35 @@ impl Retry {
 }
 
 /// The search for a free block of a pool.
+///
+/// Mostly a node finds one at the first attempt, since each tries them in an order of its own. So what
+/// costs much, to list every claim of the cluster, is done only where claims met others' time and again.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Search {
-    /// Claimed blocks, once they were listed; none overlaps another.
+    /// Claimed blocks, once some were listed; none overlaps another.
     occupied: Option<BTreeSet<Prefix>>,
+    /// Whether these are all.
+    is_complete: bool,
+    /// Blocks that other nodes were found to have.
+    met: BTreeSet<Prefix>,
     collisions: u32,
     /// The listing that is asked for, or asked again.
     listing: Option<Retry>,
     exhausted: bool,
+    /// How often in a row nothing was found.
+    fruitless: u32,
 }
 
 impl Search {
-    /// Before the first claim, and when others were faster time and again.
-    pub(super) const fn must_list(&self) -> bool {
-        self.occupied.is_none() || self.collisions >= COLLISIONS || self.exhausted
+    /// What must be listed before the next claim.
+    pub(super) const fn must_list(&self) -> Option<Scope> {
+        if self.collisions >= COLLISIONS || self.exhausted {
+            Some(Scope::All)
+        } else if self.occupied.is_none() {
+            Some(Scope::OtherSizes)
+        } else {
+            None
+        }
     }
 
     pub(super) fn start_listing(&mut self, now: Instant) -> bool {
@@ -192,8 +207,13 @@ impl Search {
         self.listing.and_then(|listing| listing.due())
     }
 
-    pub(super) fn listed(&mut self, blocks: BTreeSet<Prefix>) {
-        *self = Self { occupied: Some(blocks), ..Self::default() };
+    pub(super) fn listed(&mut self, scope: Scope, blocks: BTreeSet<Prefix>) {
+        *self = Self {
+            occupied: Some(blocks),
+            is_complete: scope == Scope::All,
+            fruitless: self.fruitless,
+            ..Self::default()
+        };
     }
 
     pub(super) fn failed(&mut self, now: Instant, spread: u64) {
@@ -202,24 +222,42 @@ impl Search {
 
     pub(super) fn collided(&mut self, block: Prefix) {
         self.collisions += 1;
-        self.occupied.get_or_insert_default().insert(block);
+        self.met.insert(block);
     }
 
-    /// Nothing is free; to be looked at again then.
-    pub(super) const fn exhausted(&mut self, again: Instant) {
-        self.exhausted = true;
-        self.listing = Some(Retry { failures: 0, at: Some(again) });
+    /// Nothing is free as far as it is known: if that is all there is, it is looked at again after a while,
+    /// which grows, since all nodes are in the same need; else it is looked at now.
+    pub(super) fn found_nothing(&mut self, now: Instant, spread: u64) {
+        self.exhausted = self.is_complete;
+        self.collisions = COLLISIONS;
+        if self.exhausted {
+            let wait = EXHAUSTED_FOR * (1 << self.fruitless.min(5));
+            let part = u32::try_from(spread & 0xff).unwrap_or(0);
+            self.fruitless = self.fruitless.saturating_add(1);
+            self.listing = Some(Retry { failures: 0, at: Some(now + wait + wait * part / 1024) });
+        }
     }
 
     pub(super) const fn is_exhausted(&self) -> bool {
         self.exhausted
     }
 
-    /// Nothing is looked for any more: what was found out is not kept, since it ages.
-    pub(super) fn satisfied(&mut self) {
-        if !self.is_listing() {
-            *self = Self::default();
+    /// Nothing is looked for any more. What other nodes have is not kept, since it ages, but for the few
+    /// blocks of another size than the pool's, which its nodes claim no more of, and some that cost a
+    /// request to find out.
+    pub(super) fn satisfied(&mut self, size: u8) {
+        if self.is_listing() {
+            return;
         }
+        let mut occupied = self.occupied.take();
+        if let Some(occupied) = &mut occupied {
+            occupied.retain(|block| block.len() != size);
+        }
+        let mut met = std::mem::take(&mut self.met);
+        while met.len() > MET {
+            met.pop_first();
+        }
+        *self = Self { occupied, met, ..Self::default() };
     }
 
     /// The pool is another one now.
@@ -229,9 +267,17 @@ impl Search {
 
     /// Does any claimed block share an address with this one?
     pub(super) fn is_occupied(&self, block: Prefix) -> bool {
-        let Some(occupied) = &self.occupied else { return false };
-        let around = occupied.range(..=block).next_back();
-        let inside = occupied.range(block..=Prefix::host(last(block))).next();
-        around.into_iter().chain(inside).any(|other| other.covers(block) || block.covers(*other))
+        let shares = |blocks: &BTreeSet<Prefix>| {
+            let around = blocks.range(..=block).next_back();
+            let inside = blocks.range(block..=Prefix::host(last(block))).next();
+            around
+                .into_iter()
+                .chain(inside)
+                .any(|other| other.covers(block) || block.covers(*other))
+        };
+        shares(&self.met) || self.occupied.as_ref().is_some_and(shares)
     }
 }
+
+/// Blocks of other nodes that are remembered from one claim to the next.
+const MET: usize = 64;

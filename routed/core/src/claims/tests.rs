@@ -16,6 +16,15 @@ fn saved(block: &str) -> Saved {
     Saved { block: prefix(block), pool: "pods".to_owned(), uid: "u".to_owned(), lost: false }
 }
 
+fn list(scope: Scope) -> Command {
+    Command::List { pool: "pods".to_owned(), scope }
+}
+
+fn occupied(scope: Scope, blocks: &[&str]) -> Event {
+    let blocks = blocks.iter().map(|block| prefix(block)).collect();
+    Event::Occupied { pool: "pods".to_owned(), scope, blocks }
+}
+
 fn drain(claims: &mut Claims) -> Vec<Command> {
     std::iter::from_fn(|| claims.poll_command()).collect()
 }
@@ -64,9 +73,8 @@ fn a_block_is_used_once_its_claim_is_confirmed_and_on_disk() {
     let now = begin();
     let mut claims = Claims::new("node1", []);
     claims.handle(Event::Pools(vec![pool("10.0.0.0/26", 26, 1)]), now);
-    assert_eq!(drain(&mut claims), [Command::List { pool: "pods".to_owned() }]);
-    let blocks = BTreeSet::new();
-    claims.handle(Event::Occupied { pool: "pods".to_owned(), blocks }, now);
+    assert_eq!(drain(&mut claims), [list(Scope::OtherSizes)]);
+    claims.handle(occupied(Scope::OtherSizes, &[]), now);
     let block = prefix("10.0.0.0/26");
     assert_eq!(drain(&mut claims), [Command::Create { block, pool: "pods".to_owned() }]);
     assert_eq!(announced(&claims), [""; 0]);
@@ -88,7 +96,7 @@ fn a_request_without_an_answer_is_repeated_later_each_time() {
     let mut claims = Claims::new("node1", []);
     claims.handle(Event::Pools(vec![pool("10.0.0.0/26", 26, 1)]), now);
     drain(&mut claims);
-    claims.handle(Event::Occupied { pool: "pods".to_owned(), blocks: BTreeSet::new() }, now);
+    claims.handle(occupied(Scope::OtherSizes, &[]), now);
     let block = prefix("10.0.0.0/26");
     let create = [Command::Create { block, pool: "pods".to_owned() }];
     assert_eq!(drain(&mut claims), create);
@@ -165,7 +173,7 @@ fn a_claim_that_vanished_is_asked_for_again_and_its_pods_stay_reachable() {
     let now = begin();
     let mut claims = holding(now);
     claims.handle(used("10.0.0.0/26", 2), now);
-    assert_eq!(drain(&mut claims), [Command::List { pool: "pods".to_owned() }], "for a spare one");
+    assert_eq!(drain(&mut claims), [list(Scope::OtherSizes)], "for a spare one");
     claims.handle(Event::Own { asked: now, claims: Vec::new() }, now);
     let block = prefix("10.0.0.0/26");
     assert_eq!(drain(&mut claims)[0], Command::Create { block, pool: "pods".to_owned() });
@@ -228,22 +236,29 @@ fn a_pool_without_a_free_block_is_told_of_and_looked_at_again() {
     let now = begin();
     let mut claims = Claims::new("node1", []);
     let pools = || Event::Pools(vec![pool("10.0.0.0/25", 26, 1)]);
-    let occupied = |blocks: &[&str]| Event::Occupied {
-        pool: "pods".to_owned(),
-        blocks: blocks.iter().map(|block| prefix(block)).collect(),
-    };
     claims.handle(pools(), now);
     drain(&mut claims);
-    // Blocks of another size, as of a pool that was made anew.
-    claims.handle(occupied(&["10.0.0.32/27", "10.0.0.64/26"]), now);
+    // A block of another size, as of a pool that was made anew.
+    claims.handle(occupied(Scope::OtherSizes, &["10.0.0.32/27"]), now);
+    let block = prefix("10.0.0.64/26");
+    assert_eq!(drain(&mut claims), [Command::Create { block, pool: "pods".to_owned() }]);
+    claims.handle(Event::Exists { block, ours: None }, now);
+    assert_eq!(drain(&mut claims), [list(Scope::All)], "nothing else to try");
+    assert_eq!(claims.troubles().count(), 0, "it may be free by now");
+    claims.handle(occupied(Scope::All, &["10.0.0.32/27", "10.0.0.64/26"]), now);
     assert_eq!(drain(&mut claims), []);
     let exhausted = [Trouble::Exhausted { pool: "pods".to_owned() }];
     assert_eq!(claims.troubles().collect::<Vec<_>>(), exhausted);
     let later = claims.poll_timeout().expect("later");
-    assert_eq!(later, now + EXHAUSTED_FOR);
+    assert!((now + EXHAUSTED_FOR..now + EXHAUSTED_FOR * 5 / 4).contains(&later));
     claims.handle(Event::Tick, later);
-    assert_eq!(drain(&mut claims), [Command::List { pool: "pods".to_owned() }]);
-    claims.handle(occupied(&["10.0.0.64/26"]), later);
+    assert_eq!(drain(&mut claims), [list(Scope::All)]);
+    claims.handle(occupied(Scope::All, &["10.0.0.32/27", "10.0.0.64/26"]), later);
+    let again = claims.poll_timeout().expect("later");
+    assert!(again >= later + 2 * EXHAUSTED_FOR, "less often: every node asks");
+    claims.handle(Event::Tick, again);
+    assert_eq!(drain(&mut claims), [list(Scope::All)]);
+    claims.handle(occupied(Scope::All, &["10.0.0.64/26"]), again);
     let block = prefix("10.0.0.0/26");
     assert_eq!(drain(&mut claims), [Command::Create { block, pool: "pods".to_owned() }]);
     assert_eq!(claims.troubles().count(), 0);
@@ -270,6 +285,9 @@ struct World {
     server: BTreeMap<Prefix, (usize, String)>,
     nodes: Vec<Node>,
     pool: Pool,
+    /// Requests that were carried out: listings of everything, and claims.
+    listings: u32,
+    claims: u32,
 }
 
 struct Node {
@@ -307,12 +325,18 @@ enum Step {
 
 impl World {
     fn new(nodes: usize) -> Self {
+        Self::with(nodes, pool("10.0.0.0/28", 31, 1))
+    }
+
+    fn with(nodes: usize, pool: Pool) -> Self {
         let mut world = Self {
             now: begin(),
             uids: 0,
             server: BTreeMap::new(),
             nodes: Vec::new(),
-            pool: pool("10.0.0.0/28", 31, 1),
+            pool,
+            listings: 0,
+            claims: 0,
         };
         for number in 0..nodes {
             let claims = Claims::new(format!("node{number}"), []);
@@ -423,9 +447,15 @@ impl World {
                     Event::DeleteFailed(block)
                 }
             }
-            Command::List { pool } => match outcome {
+            Command::List { pool, scope } => match outcome {
                 Outcome::Done => {
-                    Event::Occupied { pool, blocks: self.server.keys().copied().collect() }
+                    let is_listed = |block: &&Prefix| match scope {
+                        Scope::All => true,
+                        Scope::OtherSizes => block.len() != self.pool.block,
+                    };
+                    let blocks = self.server.keys().filter(is_listed).copied().collect();
+                    self.listings += u32::from(scope == Scope::All);
+                    Event::Occupied { pool, scope, blocks }
                 }
                 Outcome::Lost | Outcome::Unheard => Event::ListFailed(pool),
             },
@@ -453,6 +483,7 @@ impl World {
     }
 
     fn create(&mut self, number: usize, block: Prefix) -> Event {
+        self.claims += 1;
         if let Some((owner, uid)) = self.server.get(&block) {
             return Event::Exists { block, ours: (*owner == number).then(|| uid.clone()) };
         }
@@ -511,6 +542,24 @@ impl World {
             );
         }
     }
+}
+
+#[test]
+fn nodes_that_join_all_at_once_need_no_listing_of_everything() {
+    let join = |nodes: usize, cidr: &str| {
+        let mut world = World::with(nodes, pool(cidr, 26, 1));
+        while world.nodes.iter().any(|node| !node.in_flight.is_empty()) {
+            (0..nodes).for_each(|number| world.answer(number, Outcome::Done));
+        }
+        assert_eq!(world.server.len(), nodes, "each has its block");
+        (world.listings, world.claims)
+    };
+    let (listings, claims) = join(1000, "10.0.0.0/12");
+    assert_eq!(listings, 0);
+    assert!(claims <= 1150, "{claims}: others are met now and then");
+    // Even where only a few are left: less than one listing a node, and few claims.
+    let (listings, claims) = join(1000, "10.0.0.0/16");
+    assert!(listings <= 250 && claims <= 4000, "{listings} {claims}");
 }
 
 fn steps(vanish: bool) -> impl Strategy<Value = Vec<Step>> {

@@ -14,6 +14,9 @@ pub struct IpamSettings {
     /// Outside of the ranges, and leased all the same to those who ask for exactly these: addresses that
     /// follow their pod from node to node. One that is leased is announced by itself.
     pub floating: Vec<Prefix>,
+    /// Another node has these now. No address of them is leased any more; one that still is, is announced
+    /// by itself, so that its pod stays reachable beside what the other node announces.
+    pub lost: Vec<Prefix>,
     /// How long an address is leased to nobody after its pod has gone.
     pub cooldown: Duration,
 }
@@ -21,6 +24,10 @@ pub struct IpamSettings {
 impl IpamSettings {
     pub(super) fn floats(&self, address: IpAddr) -> bool {
         self.floating.iter().any(|prefix| prefix.contains(address))
+    }
+
+    pub(super) fn has_lost(&self, prefix: Prefix) -> bool {
+        self.lost.iter().any(|lost| lost.covers(prefix))
     }
 
     pub(super) fn reserves(&self, address: IpAddr) -> bool {

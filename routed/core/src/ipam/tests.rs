@@ -25,6 +25,7 @@ fn settings(ranges: &[&str]) -> IpamSettings {
         pools: vec![pool],
         reserved: vec![],
         floating: Vec::new(),
+        lost: Vec::new(),
         cooldown: Duration::ZERO,
     }
 }
@@ -545,4 +546,42 @@ fn floating_addresses_are_leased_on_request_and_announced_while_they_are() {
     ipam.release(&id(1)).unwrap();
     assert_eq!(told(&ipam), ["10.0.0.0/24"]);
     assert_eq!(v4(&mut ipam, 4), "10.0.0.8", "nobody gets one by chance");
+}
+
+#[test]
+fn of_a_range_that_another_node_has_now_pods_addresses_alone_are_announced() {
+    let mut ipam = ipam(&["10.0.1.0/26", "10.0.2.0/26"]);
+    let told =
+        |ipam: &Book| ipam.ipam.announced().map(|range| range.to_string()).collect::<Vec<_>>();
+    ipam.lease(&id(1), &[ip("10.0.1.7")]).unwrap();
+    let mut rest = settings(&["10.0.2.0/26"]);
+    rest.lost = vec!["10.0.1.0/26".parse().unwrap()];
+    ipam.ipam.reconfigure(rest.clone());
+    assert_eq!(told(&ipam), ["10.0.2.0/26", "10.0.1.7/32"]);
+    let ranges: Vec<_> = ipam.ipam.prefixes().map(|range| range.to_string()).collect();
+    assert_eq!(ranges, ["10.0.2.0/26"], "what the other node announces is not discarded here");
+    assert!(ipam.lease(&id(2), &[ip("10.0.1.8")]).is_err(), "the other node gives that one");
+
+    // A restart knows it from the kernel.
+    let mut again = Book::new(rest);
+    again.ipam.adopt(&id(1), ipam.ipam.get(&id(1)).unwrap()).unwrap();
+    assert_eq!(told(&again), ["10.0.2.0/26", "10.0.1.7/32"]);
+    assert_eq!(again.ipam.former().collect::<Vec<_>>(), [("10.0.1.0/26".parse().unwrap(), 1)]);
+    again.release(&id(1)).unwrap();
+    assert_eq!((told(&again), again.ipam.former().count()), (vec!["10.0.2.0/26".to_owned()], 0));
+}
+
+#[test]
+fn ranges_of_one_and_of_two_addresses_are_given_whole() {
+    let mut ipam = ipam(&["10.0.0.7/32", "10.0.1.0/31", "fd00::9/128"]);
+    let told =
+        |ipam: &Book| ipam.ipam.announced().map(|range| range.to_string()).collect::<Vec<_>>();
+    assert_eq!(told(&ipam), ["10.0.1.0/31"], "packets to one without a pod would loop");
+    let lease = ipam.lease(&id(1), &[]).unwrap();
+    assert_eq!(lease.iter().collect::<Vec<_>>(), [ip("10.0.0.7"), ip("fd00::9")]);
+    assert_eq!(told(&ipam), ["10.0.0.7/32", "10.0.1.0/31", "fd00::9/128"]);
+    ipam.ipam.reconfigure(settings(&["10.0.0.7/32", "10.0.1.0/31"]));
+    assert_eq!((v4(&mut ipam, 2), v4(&mut ipam, 3)), ("10.0.1.0".into(), "10.0.1.1".into()));
+    ipam.release(&id(1)).unwrap();
+    assert_eq!(told(&ipam), ["10.0.1.0/31"]);
 }

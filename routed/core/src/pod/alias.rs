@@ -11,7 +11,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::wiring::{BadMac, Mac, Wiring};
 use crate::{
-    attachment::{AttachmentId, BadAttachment, PodName},
+    attachment::{AttachmentId, BadAttachment, CUT, PodName},
     ipam::Lease,
 };
 
@@ -133,8 +133,6 @@ pub enum BadAlias {
 const MARK: &str = "slash32";
 /// What the kernel takes: IFALIASZ is 256 with the final zero.
 const ALIAS_MAX: usize = 255;
-/// Ends a pod's name that was cut.
-const CUT: char = '~';
 
 #[cfg(test)]
 mod tests;

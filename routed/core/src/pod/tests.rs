@@ -36,6 +36,7 @@ fn settings() -> Settings {
             }],
             reserved: vec![],
             floating: Vec::new(),
+            lost: Vec::new(),
             cooldown: Duration::ZERO,
         },
         mtu: Some(1500),

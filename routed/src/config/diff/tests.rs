@@ -272,12 +272,13 @@ fn nat_changes_without_touching_anything_else() {
     let pods = "ipv4 = [\"10.244.1.0/24\", \"10.244.2.0/24\"]";
     let with = format!(
         "{pods}\nnat_outgoing = true\ncluster_ranges = [\"10.244.0.0/16\"]\n\
-         nat_exclude = [\"10.0.0.0/16\"]\nnat_addresses = [\"192.0.2.1\"]"
+         nat_sources = [\"10.244.9.1\"]\nnat_exclude = [\"10.0.0.0/16\"]\nnat_addresses = [\"192.0.2.1\"]"
     );
     assert_eq!(
         changes(&[(pods, &with)]),
         [
             "pods.nat_outgoing: none -> default (none)",
+            "pods.nat_sources: none -> 10.244.9.1/32 (none)",
             "pods.cluster_ranges: none -> 10.244.0.0/16 (none)",
             "pods.nat_exclude: none -> 10.0.0.0/16 (none)",
             "pods.nat_addresses: none -> 192.0.2.1 (none)",

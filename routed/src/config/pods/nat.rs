@@ -29,13 +29,19 @@ pub(super) fn read<'p>(
     let cluster = section.list("cluster_ranges", value::prefix).unwrap_or_default();
     let cluster_ranges: Vec<_> = cluster.into_iter().map(|at| at.value).collect();
     let exclude = section.list("nat_exclude", address_or_prefix).unwrap_or_default();
+    let further = section.list("nat_sources", address_or_prefix).unwrap_or_default();
     let mut nat = Nat {
         pools: Vec::new(),
-        sources: Vec::new(),
+        sources: further.iter().map(|at| at.value).collect(),
         exclude: exclude.into_iter().map(|at| at.value).collect(),
         addresses: addresses(section),
         cluster_ranges,
     };
+    for At { value: source, place } in further {
+        if !nat.cluster_ranges.iter().any(|range| range.family() == source.family()) {
+            section.fault(place, Problem::NatWithoutCluster(source.family()));
+        }
+    }
     for pool in pools {
         let Some(place) = &pool.nat else { continue };
         for family in [Family::Ipv4Unicast, Family::Ipv6Unicast] {

@@ -18,7 +18,13 @@ fn ipam() -> Ipam {
         announce: true,
     };
     let cooldown = Duration::from_secs(30);
-    Ipam::new(IpamSettings { pools: vec![pool], reserved: vec![], floating: Vec::new(), cooldown })
+    Ipam::new(IpamSettings {
+        pools: vec![pool],
+        reserved: vec![],
+        floating: Vec::new(),
+        lost: Vec::new(),
+        cooldown,
+    })
 }
 
 fn id(number: usize) -> AttachmentId {
