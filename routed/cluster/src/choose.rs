@@ -6,10 +6,10 @@
 use std::net::IpAddr;
 
 use bgp::family::Family;
-use routed_api::Owner;
+use routed_api::{IPReservation, Owner};
 
 use crate::{
-    Objects,
+    Block, Objects,
     wanted::pools::{Usable, usable},
 };
 
@@ -30,13 +30,22 @@ pub struct Choice {
     pub addresses: Vec<IpAddr>,
 }
 
-/// Which pools and addresses a pod of this node gets; `pod` is `namespace/name`. One that is not known
-/// gets what its namespace and its name give it: whoever can should wait for its object.
+/// Which pools and addresses a pod of this node, which has these blocks, gets; `pod` is `namespace/name`.
+/// One that is not known gets what its namespace and its name give it: whoever can should wait for its
+/// object.
+///
+/// No two nodes give one address: it is of a block of this node, whose book has it once, or it is kept
+/// for this very pod, of which the API server has one object on one node.
 ///
 /// # Errors
 ///
 /// What the pod or its namespace asks for cannot be had, with the remedy.
-pub fn choose(objects: &Objects, node: &str, pod: &str) -> Result<Choice, String> {
+pub fn choose(
+    objects: &Objects,
+    node: &str,
+    blocks: &[Block],
+    pod: &str,
+) -> Result<Choice, String> {
     let Some((namespace, name)) = pod.split_once('/') else {
         return Err(format!("{pod:?} is no pod; write NAMESPACE/NAME"));
     };
@@ -74,7 +83,7 @@ pub fn choose(objects: &Objects, node: &str, pod: &str) -> Result<Choice, String
         }
     };
     let addresses = match annotation(ADDRESSES) {
-        Some(text) => requested(objects, text, (namespace, name), &usable)?,
+        Some(text) => requested(objects, text, (namespace, name), &usable, blocks)?,
         None => reserved(objects, (namespace, name)),
     };
     // One of its family is asked for, so that nothing else comes from the pool of it.
@@ -127,6 +136,7 @@ fn requested(
     text: &str,
     pod: (&str, &str),
     usable: &[Usable<'_>],
+    blocks: &[Block],
 ) -> Result<Vec<IpAddr>, String> {
     let wrong = |what: String| format!("Pod {}/{}, annotation {ADDRESSES}: {what}", pod.0, pod.1);
     let mut addresses: Vec<IpAddr> = Vec::new();
@@ -142,15 +152,24 @@ fn requested(
         if !usable.is_empty() && !usable.iter().any(|pool| pool.cidr.contains(address)) {
             return Err(wrong(format!("{address} is in no IPPool; write one that is")));
         }
-        let owner = objects.reservations.iter().find(|(_, reservation)| {
-            let spec = &reservation.spec;
-            let is_in = spec.reserved_cidrs.iter().any(|text| text.0.parse() == Ok(address));
-            let of_other = spec.owner.as_ref().is_some_and(|owner| ordinal(owner, pod).is_none());
-            is_in && of_other
-        });
-        if let Some((name, _)) = owner {
+        let names = |reservation: &IPReservation| {
+            reservation.spec.reserved_cidrs.iter().any(|text| text.0.parse() == Ok(address))
+        };
+        let owned = objects
+            .reservations
+            .iter()
+            .find(|(_, reservation)| reservation.spec.owner.is_some() && names(reservation));
+        if let Some((name, reservation)) = owned {
+            if !keeps(reservation, pod).any(|kept| kept == address) {
+                return Err(wrong(format!(
+                    "{address} belongs to the owner of IPReservation {name}, and is not this pod's; \
+                     write another one, or none: each pod gets its own by itself"
+                )));
+            }
+        } else if !usable.is_empty() && !blocks.iter().any(|block| block.prefix.contains(address)) {
             return Err(wrong(format!(
-                "{address} belongs to the owner of IPReservation {name}; write another one"
+                "{address} is in no block of this node, and another node could give it too; name the pod \
+                 as owner in an IPReservation of it, which then follows the pod to every node"
             )));
         }
         addresses.push(address);
@@ -162,20 +181,25 @@ fn requested(
 fn reserved(objects: &Objects, pod: (&str, &str)) -> Vec<IpAddr> {
     let mut found: Vec<IpAddr> = Vec::new();
     for reservation in objects.reservations.values() {
-        let spec = &reservation.spec;
-        let Some(number) = spec.owner.as_ref().and_then(|owner| ordinal(owner, pod)) else {
-            continue;
-        };
-        let addresses: Vec<IpAddr> =
-            spec.reserved_cidrs.iter().filter_map(|text| text.0.parse().ok()).collect();
-        for is_ipv4 in [true, false] {
-            let of_family = addresses.iter().filter(|address| address.is_ipv4() == is_ipv4);
-            if !found.iter().any(|other| other.is_ipv4() == is_ipv4) {
-                found.extend(of_family.copied().nth(number));
+        for kept in keeps(reservation, pod) {
+            if !found.iter().any(|other| other.is_ipv4() == kept.is_ipv4()) {
+                found.push(kept);
             }
         }
     }
     found
+}
+
+/// The addresses of a reservation that are this pod's, IPv4 first: of each family one.
+fn keeps(reservation: &IPReservation, pod: (&str, &str)) -> impl Iterator<Item = IpAddr> {
+    let spec = &reservation.spec;
+    let number = spec.owner.as_ref().and_then(|owner| ordinal(owner, pod));
+    let all = || spec.reserved_cidrs.iter().filter_map(|text| text.0.parse::<IpAddr>().ok());
+    let of_family = move |is_ipv4: bool| {
+        let mut of_family = all().filter(move |address| address.is_ipv4() == is_ipv4);
+        number.and_then(|number| of_family.nth(number))
+    };
+    [true, false].into_iter().filter_map(of_family)
 }
 
 /// Which of the owner's pods this is, from 0; `None`: it is none of them.

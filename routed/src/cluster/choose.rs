@@ -6,6 +6,7 @@
 
 use std::{
     collections::BTreeMap,
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -58,7 +59,7 @@ impl Cluster {
         let (Some(namespace), Some(name)) =
             (argument("K8S_POD_NAMESPACE"), argument("K8S_POD_NAME"))
         else {
-            return self.of(None);
+            return self.of(None, true);
         };
         let (pod, uid) = (format!("{namespace}/{name}"), argument("K8S_POD_UID"));
         let is_known = |known: &Known| {
@@ -86,17 +87,29 @@ impl Cluster {
                 return Err(cni::error(code::TRY_AGAIN, "the pod is not known yet", &details));
             }
         }
-        self.of(Some(&pod))
+        let is_known = is_known(&self.0.known.borrow());
+        self.of(Some(&pod), is_known)
     }
 
     /// Of a pod, or of what is none and gets what any may have.
-    fn of(&self, pod: Option<&str>) -> Result<Wish, Error> {
+    fn of(&self, pod: Option<&str>, is_known: bool) -> Result<Wish, Error> {
         let known = self.0.known.borrow();
         let Some(objects) = &known.objects else { return Ok(Wish::default()) };
-        let choice = choose(objects, &self.0.node, pod.unwrap_or("/")).map_err(|why| {
+        let blocks = self.0.blocks.borrow().leasable.clone();
+        let choice = choose(objects, &self.0.node, &blocks, pod.unwrap_or("/")).map_err(|why| {
             cni::error(code::ADDRESS_REFUSED, "the pod's addresses cannot be had", &why)
         })?;
         let Choice { pools, families, addresses } = choice;
+        let is_ours = |address: &IpAddr| blocks.iter().any(|block| block.prefix.contains(*address));
+        if !is_known && let Some(address) = addresses.iter().find(|address| !is_ours(address)) {
+            // Its name says that the address is its own; but it may have been replaced on another node.
+            let details = format!(
+                "{address} is kept for {}, but the API server does not say that this pod is to run here; \
+                 it is tried again",
+                pod.unwrap_or_default()
+            );
+            return Err(cni::error(code::TRY_AGAIN, "the pod is not known yet", &details));
+        }
         Ok(Wish { pools, families, addresses, delegated: false })
     }
 }

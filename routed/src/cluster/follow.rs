@@ -5,11 +5,13 @@
 //! and may be dropped anywhere.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
     time::{Duration, Instant},
 };
 
 use bgp::{prefix::Prefix, session::State};
+use routed_core::attachment::PodName;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::{Cluster, Plan, SECRETS, SETTLE, USE};
@@ -50,10 +52,14 @@ impl Cluster {
             let version = known.borrow_and_update().version;
             let have = blocks.borrow_and_update().clone();
             let sessions = sessions(peers);
-            let now = Some((version, have, sessions.clone()));
+            let Ok(moved) = self.moved(node).await else { return };
+            let now = Some((version, have, sessions.clone(), moved.clone()));
             if seen != now {
                 seen = now;
-                self.state().sessions = sessions;
+                {
+                    let mut state = self.state();
+                    (state.sessions, state.moved) = (sessions, moved);
+                }
                 if let Err(Stopped) = self.bring_up_to_date(reload, node).await {
                     return;
                 }
@@ -133,6 +139,26 @@ impl Cluster {
         }
         let _ = timeout(SECRETS, known.wait_for(is_seen)).await;
         self.plan(base)
+    }
+
+    /// Addresses with an owner that a pod here still has although the API server, which is watched, knows no
+    /// such pod of this node: it was deleted by force, say, and runs elsewhere.
+    async fn moved(&self, node: Option<&NodeHandle>) -> Result<BTreeSet<IpAddr>, Stopped> {
+        let owned: BTreeSet<IpAddr> = {
+            let known = self.0.known.borrow();
+            let objects = known.objects.as_ref().filter(|_| known.is_live);
+            let reservations = objects.iter().flat_map(|objects| objects.reservations.values());
+            let owned = reservations.filter(|reservation| reservation.spec.owner.is_some());
+            let texts = owned.flat_map(|reservation| &reservation.spec.reserved_cidrs);
+            texts.filter_map(|text| text.0.parse().ok()).collect()
+        };
+        let Some(node) = node.filter(|_| !owned.is_empty()) else { return Ok(BTreeSet::new()) };
+        let pods = node.pods().await?;
+        let known = self.0.known.borrow();
+        let names = || known.objects.iter().flat_map(|objects| objects.pods.keys());
+        let is_gone = |pod: &PodName| !names().any(|name| pod.may_be(name));
+        let gone = pods.iter().filter(|pod| pod.wiring.pod.as_ref().is_some_and(is_gone));
+        Ok(gone.flat_map(|pod| pod.wiring.lease.iter()).filter(|at| owned.contains(at)).collect())
     }
 
     /// Tells the claims how full the blocks are.

@@ -44,11 +44,18 @@ fn cluster() -> Objects {
     objects
 }
 
+/// Of this node.
+fn blocks() -> Vec<Block> {
+    let block =
+        |pool: &str, prefix: &str| Block { pool: pool.to_owned(), prefix: prefix.parse().unwrap() };
+    vec![block("four", "10.244.0.0/26"), block("rack2", "10.246.0.0/26")]
+}
+
 fn with(objects: &mut Objects, pod: &str, annotations: &[(&str, &str)]) -> Result<Choice, String> {
     let annotations = annotated(annotations);
     let pod_object = Pod { annotations, node: "n1".to_owned(), ..Pod::default() };
     objects.pods.insert(pod.to_owned(), pod_object);
-    choose(objects, "n1", pod)
+    choose(objects, "n1", &blocks(), pod)
 }
 
 fn pools(objects: &mut Objects, pod: &str, annotations: &[(&str, &str)]) -> Vec<String> {
@@ -68,7 +75,7 @@ fn pools_come_from_the_pod_then_the_namespace_then_selectors() {
     );
     assert_eq!(pools(&mut objects, "web/a", &[(POOLS, "db, six")]), ["db", "six"]);
     assert_eq!(pools(&mut objects, "web/a", &[(POOLS, r#"["four"]"#)]), ["four"]);
-    assert_eq!(choose(&objects, "n1", "web/a").unwrap().families, [Family::Ipv4Unicast]);
+    assert_eq!(choose(&objects, "n1", &blocks(), "web/a").unwrap().families, [Family::Ipv4Unicast]);
 }
 
 #[test]
@@ -83,11 +90,12 @@ fn what_cannot_be_had_is_refused_with_the_remedy() {
         (ADDRESSES, "10.244.0", "is no address"),
         (ADDRESSES, "10.244.0.1,10.244.0.2", "the second of its family"),
         (ADDRESSES, "192.0.2.1", "in no IPPool"),
+        (ADDRESSES, "10.244.9.1", "in no block of this node"),
     ] {
         let error = with(&mut objects, "web/a", &[(annotation, text)]).unwrap_err();
         assert!(error.contains(word) && error.contains("web/a"), "{error}");
     }
-    assert!(choose(&objects, "n1", "b").unwrap_err().contains("NAMESPACE/NAME"));
+    assert!(choose(&objects, "n1", &blocks(), "b").unwrap_err().contains("NAMESPACE/NAME"));
     objects.pools.retain(|name, _| name == "db");
     assert!(with(&mut objects, "web/a", &[]).unwrap_err().contains("namespaceSelector"));
 }
@@ -95,10 +103,10 @@ fn what_cannot_be_had_is_refused_with_the_remedy() {
 #[test]
 fn a_pod_that_is_not_known_yet_gets_what_its_namespace_does() {
     let mut objects = cluster();
-    assert_eq!(choose(&objects, "n1", "db/new").unwrap().pools, ["db", "four", "six"]);
+    assert_eq!(choose(&objects, "n1", &blocks(), "db/new").unwrap().pools, ["db", "four", "six"]);
     objects.namespaces.get_mut("db").unwrap().annotations = annotated(&[(POOLS, "six")]);
-    assert_eq!(choose(&objects, "n1", "db/new").unwrap().pools, ["six"]);
-    assert_eq!(choose(&objects, "n1", "new/new").unwrap().pools, ["four", "six"]);
+    assert_eq!(choose(&objects, "n1", &blocks(), "db/new").unwrap().pools, ["six"]);
+    assert_eq!(choose(&objects, "n1", &blocks(), "new/new").unwrap().pools, ["four", "six"]);
 }
 
 #[test]
@@ -127,7 +135,13 @@ fn pods_of_a_stateful_set_get_their_addresses_by_number() {
     }
     let taken = with(&mut objects, "web/a", &[(ADDRESSES, "10.244.255.10")]).unwrap_err();
     assert!(taken.contains("IPReservation postgres"), "{taken}");
-    assert!(with(&mut objects, "db/postgres-3", &[(ADDRESSES, "10.244.255.11")]).is_ok());
+    let own = with(&mut objects, "db/postgres-1", &[(ADDRESSES, "10.244.255.11")]).unwrap();
+    assert_eq!(own.addresses, ["10.244.255.11".parse::<IpAddr>().unwrap()]);
+    // The template of a StatefulSet gives each of its pods the same annotation.
+    for other in ["db/postgres-0", "db/postgres-3"] {
+        let error = with(&mut objects, other, &[(ADDRESSES, "10.244.255.11")]).unwrap_err();
+        assert!(error.contains("is not this pod's"), "{error}");
+    }
 }
 
 #[test]
@@ -152,4 +166,13 @@ fn the_pool_of_an_address_comes_along() {
     let choice = with(&mut objects, "web/a", &[(ADDRESSES, "10.246.0.9"), (POOLS, "six")]).unwrap();
     assert_eq!(choice.pools, ["six", "rack2"], "wherever the pod runs");
     assert_eq!(choice.families, Family::ALL);
+}
+
+#[test]
+fn an_address_that_is_reserved_for_nobody_is_had_where_its_block_is() {
+    let mut objects = cluster();
+    reservation(&mut objects, "spare", &json!({"reservedCIDRs": ["10.244.0.0/24", "10.244.0.9"]}));
+    assert!(with(&mut objects, "web/a", &[(ADDRESSES, "10.244.0.9")]).is_ok());
+    let elsewhere = with(&mut objects, "web/a", &[(ADDRESSES, "10.244.0.200")]).unwrap_err();
+    assert!(elsewhere.contains("name the pod as owner"), "{elsewhere}");
 }
