@@ -22,8 +22,8 @@ use std::{
 };
 
 use routed_cluster::{
-    Blocks, ClaimsHandle, Fault, Input, Known, ReportHandle, Store, Wanted, Watch, passwords,
-    wanted, write_file,
+    Blocks, ClaimsHandle, Fault, Input, Known, LeaderHandle, ReportHandle, Store, Wanted, Watch,
+    passwords, wanted, write_file,
 };
 use tokio::sync::{Notify, watch};
 
@@ -47,6 +47,7 @@ struct Parts {
     claims: ClaimsHandle,
     blocks: watch::Receiver<Blocks>,
     report: ReportHandle,
+    leader: LeaderHandle,
     /// Where the text in force can be read.
     effective: PathBuf,
     state: Mutex<State>,
@@ -133,6 +134,11 @@ impl Cluster {
         let node_uid = objects.nodes.get(&self.0.node).map(|node| node.uid.clone());
         drop(known);
         Some(Plan { wanted, passwords, blocks, node_uid })
+    }
+
+    /// The daemon ends; if it leads, another one shall at once.
+    pub(crate) async fn leave(&self) {
+        self.0.leader.leave().await;
     }
 
     /// What is wrong with a text.

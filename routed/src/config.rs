@@ -345,6 +345,8 @@ pub struct Kubernetes {
     pub namespace: Option<String>,
     /// The folder of what must be known after a reboot as well; absolute.
     pub state: PathBuf,
+    /// How long a node must be gone, and silent, until the leader frees its blocks.
+    pub orphan_after: Duration,
 }
 
 /// A configuration with what is allowed but perhaps not meant.

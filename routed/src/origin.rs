@@ -157,6 +157,15 @@ impl Origin {
         }
     }
 
+    /// The daemon ends; what it does for the whole cluster another one shall do.
+    pub(crate) async fn leave(&self) {
+        match self {
+            Self::File(_) => {}
+            #[cfg(feature = "kubernetes")]
+            Self::Cluster(cluster) => cluster.leave().await,
+        }
+    }
+
     /// The file that an operator edits.
     pub(crate) fn file(&self) -> &Path {
         match self {

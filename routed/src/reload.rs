@@ -166,6 +166,11 @@ impl Running {
         }
     }
 
+    /// Leaves to others what the daemon does for all.
+    pub(crate) async fn leave(&self) {
+        self.origin.leave().await;
+    }
+
     /// Ends stations and sessions.
     pub(crate) async fn stop(self, mode: StopMode) {
         let cease = match mode {

@@ -146,6 +146,7 @@ pub async fn run(
     let mode = ended.unwrap_or(StopMode::Graceful);
     tracing::info!(?mode, "stopping");
     systemd::tell("STOPPING=1");
+    running.leave().await;
     // Who asks for more is refused.
     drop(asks);
     running.farewell(mode).await;

@@ -5,8 +5,8 @@
 //! each object whether it could be heeded.
 //!
 //! What talks to the API server: [`Watch`] keeps the objects current, [`ClaimsHandle`] is the way to the
-//! node's claims of blocks, [`ReportHandle`] tells the cluster of the node, and [`Store`] keeps what is known
-//! for a start while the API server is down.
+//! node's claims of blocks, [`ReportHandle`] tells the cluster of the node, [`LeaderHandle`] takes part in
+//! what one daemon does for all, and [`Store`] keeps what is known for a start while the API server is down.
 //!
 //! What is read of the text, and how a change of it takes effect, is the business of package `routed`:
 //! every rule of `routed.toml` thus holds for objects too.
@@ -15,6 +15,7 @@ mod choose;
 mod claiming;
 mod client;
 mod failure;
+mod leader;
 mod objects;
 mod report;
 mod store;
@@ -26,6 +27,7 @@ pub use self::{
     claiming::{Blocks, ClaimsHandle},
     client::{Access, AccessError, connect, node_name},
     failure::Failure,
+    leader::{LeaderHandle, Leadership, Orphan},
     objects::{DRAIN, Meta, Node, Objects, Pod},
     report::{Counts, Picture, ReportHandle, Reporting, SessionSeen, TAINT},
     store::{Store, write_file},

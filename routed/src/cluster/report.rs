@@ -114,7 +114,7 @@ impl Cluster {
             problems: state.wanted.as_ref().map(problems).unwrap_or_default(),
             refused: state.refused.as_ref().map(|(why, _)| why.clone()),
             exhausted: blocks.exhausted.clone(),
-            lost: blocks.lost.iter().map(ToString::to_string).collect(),
+            lost: blocks.lost.iter().map(|block| block.prefix.to_string()).collect(),
             ready,
             serves,
             has_addresses,

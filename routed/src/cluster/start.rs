@@ -3,7 +3,9 @@
 use std::{io, pin::Pin, time::Duration};
 
 use anyhow::Context as _;
-use routed_cluster::{Access, ClaimsHandle, Known, ReportHandle, Store, Watch, connect, node_name};
+use routed_cluster::{
+    Access, ClaimsHandle, Known, LeaderHandle, ReportHandle, Store, Watch, connect, node_name,
+};
 use tokio::{
     sync::{Notify, watch},
     task::JoinSet,
@@ -38,12 +40,20 @@ pub(crate) async fn start(
     tracing::info!(node, saved = saved.is_some(), "the configuration is that of the cluster");
     let (watch, watching) = Watch::start(client.clone(), &namespace, &node, saved);
     let (report, reporting) = ReportHandle::start(client.clone(), &node);
+    let (leader, leading) = LeaderHandle::start(
+        client.clone(),
+        &namespace,
+        &node,
+        watch.known(),
+        kubernetes.orphan_after,
+    );
     let (claims, claiming) = ClaimsHandle::start(client, &node, store.clone());
     let keeping = keep(watch.known(), store.clone());
     for (name, task) in [
         ("the watch of the cluster", Box::pin(watching) as Task),
         ("the claims of blocks", Box::pin(claiming)),
         ("what the API server is told of the node", Box::pin(reporting)),
+        ("the leader's part", Box::pin(leading)),
         ("the keeping of what is known of the cluster", Box::pin(keeping)),
     ] {
         tasks.spawn(async move {
@@ -61,6 +71,7 @@ pub(crate) async fn start(
             blocks: claims.blocks(),
             claims,
             report,
+            leader,
             effective,
             state: std::sync::Mutex::new(State::default()),
             used: Notify::new(),

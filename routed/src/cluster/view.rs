@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::Cluster;
-use crate::show::view::{ClaimView, ClusterView, ObjectProblemView};
+use crate::show::view::{ClaimView, ClusterView, ObjectProblemView, OrphanView};
 
 impl Cluster {
     /// How it stands at this moment.
@@ -14,6 +14,8 @@ impl Cluster {
         let state = self.state();
         let connection = &known.connection;
         let reporting = self.0.report.reporting();
+        let leadership = self.0.leader.leadership();
+        let leadership = leadership.borrow();
         let objects = known.objects.as_ref();
         let count = |count: fn(&routed_cluster::Objects) -> usize| objects.map_or(0, count);
         let claim = |block: &routed_cluster::Block| ClaimView {
@@ -54,6 +56,20 @@ impl Cluster {
                 .iter()
                 .map(|(what, why)| format!("{what}: {why}"))
                 .collect(),
+            leader: leadership.leader.clone(),
+            leads: leadership.leads,
+            orphaned_blocks: leadership.orphans.iter().map(orphan).collect(),
+            leaked: leadership.leaked.clone(),
+            leader_error: leadership.error.clone(),
         }
+    }
+}
+
+fn orphan(orphan: &routed_cluster::Orphan) -> OrphanView {
+    let rest = |at: Instant| at.saturating_duration_since(Instant::now()).as_secs();
+    OrphanView {
+        block: orphan.block.clone(),
+        node: orphan.node.clone(),
+        freed_in_seconds: orphan.freed.map(rest),
     }
 }

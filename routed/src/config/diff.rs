@@ -145,10 +145,12 @@ fn of_kubernetes(kubernetes: Option<&Kubernetes>) -> Vec<Field<'_>> {
     let kubeconfig = kubernetes.and_then(|it| it.kubeconfig.as_ref()).map(|path| path.display());
     let namespace = kubernetes.and_then(|it| it.namespace.as_ref());
     let state = kubernetes.map(|it| it.state.display());
+    let orphan_after = kubernetes.map(|it| it.orphan_after.as_secs());
     vec![
         Field::optional("kubeconfig", Effect::Restart, kubeconfig),
         Field::optional("namespace", Effect::Restart, namespace),
         Field::optional("state", Effect::Restart, state),
+        Field::optional("orphan_after", Effect::Restart, orphan_after),
     ]
 }
 

@@ -1,6 +1,9 @@
 //! `[kubernetes]`: the node takes what is not in its file from the API server of a cluster.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use serde::Deserialize;
 
@@ -16,10 +19,12 @@ pub(super) fn read(root: &mut Section<'_, '_>) -> Option<Kubernetes> {
             let kubeconfig = section.optional("kubeconfig", value::absolute_path);
             let namespace = section.optional("namespace", value::name);
             let state = section.optional("state", value::absolute_path);
+            let orphan_after = section.optional("orphan_after", value::number(ORPHAN_AFTER));
             Kubernetes {
                 kubeconfig: kubeconfig.map(|at| at.value),
                 namespace: namespace.map(|at| at.value),
                 state: state.map_or_else(|| DEFAULT_STATE.into(), |at| at.value),
+                orphan_after: after(orphan_after.map(|at| at.value)),
             }
         })
     })
@@ -80,6 +85,7 @@ impl Base {
                 kubeconfig: section.kubeconfig,
                 namespace: section.namespace,
                 state: section.state.unwrap_or_else(|| DEFAULT_STATE.into()),
+                orphan_after: after(section.orphan_after.filter(|it| ORPHAN_AFTER.contains(it))),
             },
             name: node.name,
             admin: sockets.admin.unwrap_or_else(|| DEFAULT_ADMIN.into()),
@@ -140,8 +146,17 @@ struct KubernetesSketch {
     kubeconfig: Option<PathBuf>,
     namespace: Option<String>,
     state: Option<PathBuf>,
+    orphan_after: Option<u32>,
 }
 
+fn after(seconds: Option<u32>) -> Duration {
+    seconds.map_or(DEFAULT_ORPHAN_AFTER, |seconds| Duration::from_secs(seconds.into()))
+}
+
+/// Seconds. A daemon gives a sign of life every six minutes at least; less is for tests.
+const ORPHAN_AFTER: std::ops::RangeInclusive<u32> = 5..=604_800;
+/// The default.
+const DEFAULT_ORPHAN_AFTER: Duration = Duration::from_secs(600);
 /// What the node must know after a reboot as well.
 pub(crate) const DEFAULT_STATE: &str = "/var/lib/slash32/cluster";
 
@@ -160,6 +175,7 @@ mod tests {
             kubeconfig: None,
             namespace: None,
             state: "/var/lib/slash32/cluster".into(),
+            orphan_after: Duration::from_secs(600),
         };
         assert_eq!((base.kubernetes, base.name), (kubernetes, None));
         assert_eq!(of("[node]\nname = \"n\"\n"), None);
@@ -168,11 +184,12 @@ mod tests {
     #[test]
     fn what_it_says_is_taken_over() {
         let base = of(
-            "[node]\nname = \"n\"\n[kubernetes]\nkubeconfig = \"/k\"\nnamespace = \"s\"\nstate = \"/s\"\n",
+            "[node]\nname = \"n\"\n[kubernetes]\nkubeconfig = \"/k\"\nnamespace = \"s\"\nstate = \"/s\"\norphan_after = 60\n",
         );
         let base = base.unwrap();
         assert_eq!(base.name.as_deref(), Some("n"));
-        let Kubernetes { kubeconfig, namespace, state } = base.kubernetes;
+        let Kubernetes { kubeconfig, namespace, state, orphan_after } = base.kubernetes;
+        assert_eq!(orphan_after, Duration::from_secs(60));
         assert_eq!(kubeconfig.as_deref(), Some(Path::new("/k")));
         assert_eq!((namespace.as_deref(), state), (Some("s"), "/s".into()));
     }

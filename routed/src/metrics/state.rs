@@ -84,6 +84,12 @@ fn cluster(fresh: &Fresh, cluster: &ClusterView) {
     one("slash32_cluster_config_in_force", help, cluster.refused.is_none());
     let help = "1 if the API server takes what the node reports, 0 if something fails.";
     one("slash32_cluster_reported", help, cluster.unreported.is_empty());
+    let help = "1 if this daemon leads the cluster, 0 if not.";
+    one("slash32_cluster_leader", help, cluster.leads);
+    let help = "Blocks whose nodes are gone, as far as this daemon leads.";
+    let orphaned = fresh.gauges("slash32_cluster_orphaned_blocks", help, &[]);
+    let blocks = i64::try_from(cluster.orphaned_blocks.len()).unwrap_or(i64::MAX);
+    orphaned.with_label_values(&[] as &[&str]).set(blocks);
     let help = "Objects of the cluster that are known, by kind; pods of this node alone.";
     let objects = fresh.gauges("slash32_cluster_objects", help, &["kind"]);
     for (kind, count) in [

@@ -5,7 +5,7 @@ use std::{fmt::Write as _, fs};
 use super::{
     ShowError,
     table::{Align, Table, age},
-    view::{ClaimView, ClusterView},
+    view::{ClaimView, ClusterView, OrphanView},
 };
 
 /// How the node stands to it; there is one.
@@ -80,10 +80,36 @@ impl ClusterView {
         for what in &self.unreported {
             line("  failing", what.clone());
         }
+        self.leadership(&mut line);
         for problem in &self.problems {
             line("not heeded", format!("{}: {}", problem.object, problem.message));
         }
         text + "\n" + &claims(&self.claims)
+    }
+}
+
+impl ClusterView {
+    /// Who leads, and what the leader is about to do.
+    fn leadership(&self, line: &mut impl FnMut(&str, String)) {
+        let leader = match &self.leader {
+            Some(_) if self.leads => "this node".to_owned(),
+            Some(node) => node.clone(),
+            None => "not known".to_owned(),
+        };
+        line("leader", leader);
+        if let Some(error) = &self.leader_error {
+            line("  failing", error.clone());
+        }
+        for OrphanView { block, node, freed_in_seconds } in &self.orphaned_blocks {
+            let what = match freed_in_seconds {
+                Some(seconds) => format!("freed in {} unless it comes back", age(*seconds)),
+                None => "kept, since its daemon is there".to_owned(),
+            };
+            line("orphaned", format!("IPBlock/{block}: there is no Node {node}; {what}"));
+        }
+        for leaked in &self.leaked {
+            line("nobody's", leaked.clone());
+        }
     }
 }
 

@@ -445,6 +445,27 @@ pub struct ClusterView {
     /// What cannot be reported to the API server, and the remedy.
     #[serde(default)]
     pub unreported: Vec<String>,
+    /// The node whose daemon does what one does for all, as far as is known.
+    pub leader: Option<String>,
+    /// Whether it is this one.
+    pub leads: bool,
+    /// Blocks whose nodes are gone; of the leader.
+    pub orphaned_blocks: Vec<OrphanView>,
+    /// What nobody owns any more; of the leader.
+    pub leaked: Vec<String>,
+    /// What fails of leading, and the remedy.
+    pub leader_error: Option<String>,
+}
+
+/// A block whose node is gone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrphanView {
+    /// The name of the IPBlock.
+    pub block: String,
+    /// The node.
+    pub node: String,
+    /// When it is freed at the earliest; `None`: not, since the machine is there.
+    pub freed_in_seconds: Option<u64>,
 }
 
 /// A block of this node.
