@@ -123,13 +123,20 @@ fn the_daemon_may_what_it_needs_and_no_more() {
         ("get", "secrets", NAMESPACE),
         ("list", "secrets", NAMESPACE),
         ("watch", "secrets", NAMESPACE),
+        // The leader's.
+        ("list", "ipblocks.slash32.dev", "default"),
+        ("patch", "ipblocks.slash32.dev/status", "default"),
+        ("list", "bgpnodestatuses.slash32.dev", "default"),
+        ("get", "leases.coordination.k8s.io", NAMESPACE),
         ("create", "leases.coordination.k8s.io", NAMESPACE),
         ("update", "leases.coordination.k8s.io", NAMESPACE),
     ];
     for kind in ["pods", "nodes", "namespaces"] {
         allowed.extend(["get", "list", "watch"].map(|verb| (verb, kind, "default")));
     }
-    allowed.extend(ours.iter().map(|kind| ("watch", kind.as_str(), "default")));
+    for verb in ["list", "watch"] {
+        allowed.extend(ours.iter().map(|kind| (verb, kind.as_str(), "default")));
+    }
     let status: Vec<_> = ours.iter().map(|kind| format!("{kind}/status")).collect();
     allowed.extend(status.iter().map(|kind| ("patch", kind.as_str(), "default")));
     for (verb, what, namespace) in allowed {
@@ -140,6 +147,8 @@ fn the_daemon_may_what_it_needs_and_no_more() {
         ("watch", "secrets", "kube-system"),
         ("create", "secrets", NAMESPACE),
         ("update", "leases.coordination.k8s.io", "kube-system"),
+        ("delete", "leases.coordination.k8s.io", NAMESPACE),
+        ("list", "leases.coordination.k8s.io", NAMESPACE),
         ("create", "pods", "default"),
         ("delete", "pods", "default"),
         ("create", "pods/exec", "default"),

@@ -102,7 +102,13 @@ impl Election {
     pub(super) fn nodes(&mut self, nodes: usize, now: Instant) {
         let before = std::mem::replace(&mut self.nodes, nodes.max(1));
         // One that has just heard of thousands of others does not ask as if it were alone.
-        if before == 1 && self.seen.is_none() && self.asked.is_none() && self.held.is_none() {
+        let is_news = before == 1 && self.nodes > 1;
+        if is_news
+            && self.missing.is_none()
+            && self.seen.is_none()
+            && self.asked.is_none()
+            && self.held.is_none()
+        {
             let wait = self.dice.up_to(self.mean());
             self.next = self.next.take().map(|(_, ask)| (now + wait, ask));
         }

@@ -40,6 +40,8 @@ struct World {
     answers: BTreeMap<(u64, u64), (usize, String, Answer)>,
     numbers: u64,
     looks: u64,
+    /// As the daemons know it.
+    nodes: usize,
     changes: Vec<String>,
 }
 
@@ -69,6 +71,7 @@ impl World {
             answers: BTreeMap::new(),
             numbers: 0,
             looks: 0,
+            nodes: daemons,
             changes: Vec::new(),
         };
         (0..daemons).for_each(|number| world.start(number));
@@ -81,8 +84,7 @@ impl World {
         }
         self.runs += 1;
         let me = format!("node{number}-{}", self.runs);
-        let mut election = Election::new(me.clone(), self.runs as u64 * 7919, self.at());
-        election.nodes(self.daemons.len(), self.at());
+        let election = Election::new(me.clone(), self.runs as u64 * 7919, self.at());
         let skew = [0, 90_000, -90_000, 3_600_000][number % 4];
         self.daemons[number] = Some(Daemon { election, me, skew, patience: None });
     }
@@ -122,7 +124,7 @@ impl World {
     }
 
     fn ask(&mut self, fate: Fate) {
-        let (now, clock) = (self.at(), self.clock);
+        let (now, clock, nodes) = (self.at(), self.clock, self.nodes);
         for number in 0..self.daemons.len() {
             let key = self.number();
             let Some(daemon) = &mut self.daemons[number] else { continue };
@@ -130,6 +132,7 @@ impl World {
                 daemon.patience = None;
                 daemon.election.handle(Answer::Unanswered, now);
             }
+            daemon.election.nodes(nodes, now);
             let Some(ask) = daemon.election.poll(now) else { continue };
             self.looks += u64::from(ask == Ask::Look);
             let most = u64::try_from(ANSWER.as_millis()).expect("it is short");
@@ -221,6 +224,14 @@ fn one_of_many_leads_soon_and_stays_so() {
     assert!(!leader.is_empty());
     world.run(600_000, GOOD);
     assert_eq!((world.leaders().concat(), world.changes.len()), (leader, 1));
+}
+
+#[test]
+fn one_leads_in_a_cluster_of_which_nothing_is_known() {
+    let mut world = World::new(2);
+    world.nodes = 0;
+    world.run(40_000, GOOD);
+    assert_eq!(world.leaders().len(), 1);
 }
 
 #[test]
