@@ -80,6 +80,7 @@ pub fn settings(config: &Config) -> FibConfig {
         protocol: config.kernel.protocol,
         metric: config.kernel.metric,
         own_ranges,
+        addresses_wander: config.kubernetes.is_some(),
         learned_routes: config.kernel.learned_routes,
         next_hop_groups: config.kernel.next_hop_groups,
         resolve_via_default: false,

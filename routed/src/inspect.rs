@@ -75,7 +75,7 @@ pub fn run(which: &str, socket: &Path) -> anyhow::Result<Vec<Report>> {
     let traveller = Traveller::at_home().context("/proc is not mounted")?;
     let links = interfaces().context("interfaces cannot be listed; try sudo")?;
     // The table of the routes is of no interest to what is compared here.
-    let stamp = RouteStamp { table: 0, protocol: PROTO_PODS };
+    let stamp = RouteStamp { table: 0, protocol: PROTO_PODS, learned: 0 };
     let pods = links.iter().filter_map(|link| match recognize(link, stamp) {
         Some(Found::Pod(wiring)) => Some(wiring),
         Some(Found::Doomed(_) | Found::Leftover { .. } | Found::Unreadable { .. }) | None => None,

@@ -183,7 +183,7 @@ fn compare_journal(leased: &Holders, written: &Holders, findings: &mut Vec<Findi
 /// What the pods' interfaces say.
 fn in_kernel(findings: &mut Vec<Finding>) -> Result<Holders, crate::kernel::netlink::NetlinkError> {
     // Where the routes go says nothing about who has an address.
-    let stamp = RouteStamp { table: 0, protocol: 0 };
+    let stamp = RouteStamp { table: 0, protocol: 0, learned: 0 };
     let mut holders = Holders::new();
     for link in interfaces()? {
         // Those that are being removed have no lease any more.

@@ -313,7 +313,11 @@ pub fn settings(config: &Config) -> Option<Settings> {
     Some(Settings {
         ipam: pods.ipam.clone(),
         mtu: pods.mtu,
-        routes: RouteStamp { table: config.kernel.table, protocol: PROTO_PODS },
+        routes: RouteStamp {
+            table: config.kernel.table,
+            protocol: PROTO_PODS,
+            learned: config.kernel.protocol,
+        },
         guard: pods.guard.then(|| GuardSettings { closed_ports: closed_ports(config, pods) }),
         nat: nat(pods),
     })

@@ -148,6 +148,7 @@ mod tests {
             protocol: 132,
             metric: None,
             own_ranges: Vec::new(),
+            addresses_wander: false,
             learned_routes: true,
             next_hop_groups: true,
             resolve_via_default: false,

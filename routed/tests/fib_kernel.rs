@@ -90,6 +90,7 @@ impl Daemon {
             protocol: 132,
             metric: None,
             own_ranges: vec![prefix("10.244.1.0/24"), prefix("fd00:244:1::/64")],
+            addresses_wander: false,
             learned_routes: true,
             next_hop_groups: true,
             resolve_via_default: false,

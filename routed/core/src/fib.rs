@@ -73,7 +73,7 @@ impl Fib {
     /// One that knows nothing of the kernel yet.
     #[must_use]
     pub fn new(config: FibConfig, now: Instant) -> Self {
-        let wanted = Wanted::new(config.own_ranges.iter().copied());
+        let wanted = Wanted::new(config.own_ranges.iter().copied(), config.addresses_wander);
         let mut fib = Self {
             resolver: Resolver::new(config.resolve_via_default),
             reconciler: Reconciler::default(),

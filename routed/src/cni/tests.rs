@@ -22,7 +22,7 @@ fn wiring() -> Wiring {
         mtu: 1450,
         default_route: true,
         destinations: vec!["10.64.0.0/10".parse().unwrap()],
-        routes: RouteStamp { table: 254, protocol: 132 },
+        routes: RouteStamp { table: 254, protocol: 132, learned: 0 },
         id,
     }
 }

@@ -74,7 +74,7 @@ impl Ours {
         let mut netlink = Netlink::open()?;
         let (mut links, mut strange) = (Vec::new(), Vec::new());
         // Where the routes go says nothing about whose an interface is.
-        let stamp = RouteStamp { table: 0, protocol: 0 };
+        let stamp = RouteStamp { table: 0, protocol: 0, learned: 0 };
         for link in pods::interfaces()? {
             match recognize(&link, stamp) {
                 Some(Found::Pod(_) | Found::Doomed(_) | Found::Leftover { .. }) => {

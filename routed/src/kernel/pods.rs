@@ -12,13 +12,13 @@ use std::{
     sync::Arc,
 };
 
-use bgp::family::Family;
+use bgp::{family::Family, prefix::Prefix};
 use nix::{errno::Errno, sys::prctl};
 use routed_core::{
     attachment::AttachmentId,
     pod::{
         Answer, AttachFailure, Event, RuleTable, Rules,
-        check::{LinkSeen, Picture},
+        check::{LinkSeen, Picture, RouteSeen},
         nat::Translation,
         step::{Setting, Stage, Step, datagrams},
         verb::{self, PodError},
@@ -293,7 +293,8 @@ impl Worker {
                     let error = pair_refused(&datagram[0], refusal, &mut inside);
                     return Err(failed(error, before));
                 }
-                (Stage::Host | Stage::Guard | Stage::Settings | Stage::Await, Some(refusal)) => {
+                (Stage::Host, Some(_)) => self.take_over(datagram, &refusals),
+                (Stage::Guard | Stage::Settings | Stage::Await, Some(refusal)) => {
                     Err(refused(datagram, refusal))
                 }
                 (Stage::Inside, Some(_)) => {
@@ -306,6 +307,34 @@ impl Worker {
                 sysctl::ignore_advertisements(&host.name).unwrap_or_else(|error| {
                     tracing::error!(ifname = host.name, %error, "a pod could become this node's router");
                 });
+            }
+        }
+        Ok(())
+    }
+
+    /// If all that was refused are routes to addresses that BGP has taught us another way to, puts them in
+    /// the place of those. Whose else they are is not touched.
+    fn take_over(&mut self, steps: &[Step], refusals: &[Refusal]) -> Result<(), PodError> {
+        for refusal in refusals {
+            let Step::HostRoute { index, address, stamp } = steps[refusal.index] else {
+                return Err(refused(steps, refusal));
+            };
+            let there = match refusal.errno {
+                Errno::EEXIST => look::best_route(&mut self.host, address).map_err(broken)?,
+                _ => None,
+            };
+            let is_learned = |route: &RouteSeen| {
+                (route.prefix, route.protocol) == (Prefix::host(address), stamp.learned)
+            };
+            if !there.as_ref().is_some_and(is_learned) {
+                return Err(refused(steps, refusal));
+            }
+            let moved = Step::MoveHostRoute { index, address, stamp };
+            let context = Context { netns: None, ipv6: self.ipv6 };
+            let requests: Vec<_> = request(&moved, context).into_iter().collect();
+            let refusals = self.host.apply(&requests).map_err(broken)?;
+            if let Some(refusal) = refusals.first() {
+                return Err(refused(&[moved], refusal));
             }
         }
         Ok(())

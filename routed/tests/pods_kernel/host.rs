@@ -65,6 +65,9 @@ pub(crate) struct Host {
     pub(crate) folder: tempfile::TempDir,
 }
 
+/// Protocol number of what BGP would have taught.
+pub(crate) const LEARNED: u8 = 131;
+
 impl Host {
     fn new(pools: &[&str]) -> Self {
         let settings = Settings {
@@ -82,7 +85,7 @@ impl Host {
                 cooldown: Duration::ZERO,
             },
             mtu: Some(1500),
-            routes: RouteStamp { table: 254, protocol: 132 },
+            routes: RouteStamp { table: 254, protocol: 132, learned: LEARNED },
             guard: Some(GuardSettings { closed_ports: vec![179] }),
             nat: NatSettings::default(),
         };

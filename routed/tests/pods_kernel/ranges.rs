@@ -6,7 +6,7 @@ use bgp::prefix::Prefix;
 use routed_core::ipam::Wish;
 
 use super::{
-    host::{Host, Pod, attach, on_a_host},
+    host::{Host, LEARNED, Pod, attach, on_a_host},
     reach,
 };
 
@@ -71,5 +71,35 @@ fn a_floating_address_is_told_of_while_its_pod_is_here() {
         tells(&host, &["10.244.1.0/24", "10.244.255.10/32"]).await;
         host.del(&pod).await;
         tells(&host, &["10.244.1.0/24"]).await;
+    });
+}
+
+#[test]
+fn a_pods_route_takes_the_place_of_a_learned_one_and_of_nobody_elses() {
+    on_a_host(&["10.244.1.0/24", "fd00:1::/64"], |host| async move {
+        let mut settings = host.settings.clone();
+        settings.ipam.floating = prefixes(&["10.244.255.10/31", "fd00:9::a/127"]);
+        host.node.reconfigure(settings).await.unwrap();
+        // As long as the node that had the pod before announces it.
+        let learned = |address: &str| {
+            host.on_host(&format!("ip route add {address} dev lo proto {LEARNED}"));
+        };
+        learned("10.244.255.10/32");
+        learned("fd00:9::a/128");
+        let pod = Pod::new("postgres-0");
+        let mut asked = attach(&pod);
+        let addresses = vec!["10.244.255.10".parse().unwrap(), "fd00:9::a".parse().unwrap()];
+        asked.wish = Wish { addresses, ..Wish::default() };
+        let wiring = host.add_as(&pod, asked).await.unwrap();
+        reach(&host, &[(&pod, &wiring)]);
+
+        host.on_host("ip route add 10.244.255.11/32 dev lo proto static");
+        let other = Pod::new("postgres-1");
+        let mut asked = attach(&other);
+        asked.wish = Wish { addresses: vec!["10.244.255.11".parse().unwrap()], ..Wish::default() };
+        let refused = host.add_as(&other, asked).await.unwrap_err();
+        assert!(refused.to_string().contains("File exists"), "{refused}");
+        let theirs = host.on_host("ip route show 10.244.255.11/32");
+        assert!(theirs.contains("dev lo proto static"), "{theirs}");
     });
 }

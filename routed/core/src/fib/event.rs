@@ -27,6 +27,9 @@ pub struct FibConfig {
     /// This node's own pod ranges. Each gets a blackhole, so that traffic to pods that do not
     /// exist ends here; nothing inside them is ever learned.
     pub own_ranges: Vec<Prefix>,
+    /// Whether a single address of them may be elsewhere, as in a cluster, where an address can follow its
+    /// pod to another node: a learned route to exactly one is used then, unless a pod here has it.
+    pub addresses_wander: bool,
     /// Whether learned routes go into the kernel. If not, next hops are resolved all the same.
     pub learned_routes: bool,
     /// Whether they point at next-hop groups, if the kernel has those; if not, each lists its hops.

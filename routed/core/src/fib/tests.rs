@@ -127,6 +127,28 @@ fn prefix_inside_an_own_range_is_not_learned() {
 }
 
 #[test]
+fn in_a_cluster_an_address_inside_an_own_range_may_be_elsewhere_unless_a_pod_has_it() {
+    let mut world = World::with(|config| config.addresses_wander = true);
+    world.settle_down();
+    world.learn("10.244.1.5/32", &["10.0.1.1"]);
+    world.learn("10.244.1.6/32", &["10.0.1.1"]);
+    world.learn("10.244.1.64/26", &["10.0.1.1"]);
+    world.settle_down();
+    assert_eq!(world.ours("10.244.1.5/32"), Some(via(&["10.0.1.1"])));
+    assert_eq!(world.ours("10.244.1.64/26"), None, "a range is this node's or it is not");
+    // A pod of this node gets one of them: its route takes the place.
+    let to_pod = Target::Forward([Hop::new(None, 3)].into_iter().collect());
+    let pod = route("10.244.1.5/32", PROTO_PODS, to_pod);
+    world.replace_by_hand(pod.clone());
+    world.settle_down();
+    assert_eq!(world.all(pod.key), std::slice::from_ref(&pod));
+    world.remove_foreign(&pod);
+    world.run(Duration::ZERO);
+    assert_eq!(world.ours("10.244.1.5/32"), Some(via(&["10.0.1.1"])), "it goes elsewhere again");
+    assert_eq!(world.ours("10.244.1.6/32"), Some(via(&["10.0.1.1"])));
+}
+
+#[test]
 fn originated_prefix_is_not_a_kernel_route() {
     let mut world = running();
     let attrs = Arc::new(Attrs::originated(NextHop::new(Ipv4Addr::UNSPECIFIED.into())));

@@ -43,6 +43,8 @@ pub(super) struct Means<'a> {
 pub(super) struct Wanted {
     /// This node's own pod ranges.
     own: BTreeSet<Prefix>,
+    /// Whether single addresses of them may be elsewhere.
+    wander: bool,
     /// Aggregates of ours: what goes to none of what they stand for is discarded (RFC 4271
     /// §9.2.2.2), and what is learned inside them is as good as elsewhere.
     aggregates: BTreeSet<Prefix>,
@@ -64,9 +66,10 @@ struct Group {
 }
 
 impl Wanted {
-    pub(super) fn new(own: impl IntoIterator<Item = Prefix>) -> Self {
+    pub(super) fn new(own: impl IntoIterator<Item = Prefix>, wander: bool) -> Self {
         Self {
             own: own.into_iter().collect(),
+            wander,
             aggregates: BTreeSet::new(),
             learned: BTreeMap::new(),
             groups: BTreeMap::new(),
@@ -183,7 +186,8 @@ impl Wanted {
             return Want::Target(Target::Blackhole);
         }
         let Some(paths) = self.learned.get(&prefix) else { return Want::Nothing };
-        if self.own.iter().any(|own| own.covers(prefix)) {
+        let may_be_elsewhere = self.wander && prefix == Prefix::host(prefix.addr());
+        if !may_be_elsewhere && self.own.iter().any(|own| own.covers(prefix)) {
             return Want::Never;
         }
         self.groups[paths].target().map_or(Want::Keep, Want::Target)

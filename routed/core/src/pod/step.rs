@@ -58,7 +58,7 @@ pub enum Step {
         /// Where it is.
         mac: Mac,
     },
-    /// Route from the host to a pod's address, on link. Refused if there is one.
+    /// Route from the host to a pod's address, on link. Refused if there is one, unless BGP taught us that.
     HostRoute {
         /// Index of the host's end.
         index: u32,

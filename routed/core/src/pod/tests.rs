@@ -40,7 +40,7 @@ fn settings() -> Settings {
             cooldown: Duration::ZERO,
         },
         mtu: Some(1500),
-        routes: RouteStamp { table: 254, protocol: 132 },
+        routes: RouteStamp { table: 254, protocol: 132, learned: 0 },
         guard: Some(GuardSettings { closed_ports: vec![179] }),
         nat: NatSettings::default(),
     }

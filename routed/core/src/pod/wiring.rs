@@ -58,6 +58,9 @@ pub struct RouteStamp {
     pub table: u32,
     /// Route protocol number; whatever carries it is ours.
     pub protocol: u8,
+    /// Protocol number of what BGP taught us. Where a pod's address was learned from another node, which
+    /// had the pod before, the pod's route takes the place of that.
+    pub learned: u8,
 }
 
 /// The gateway that a pod uses for this family. The same in every pod; no interface has it: a

@@ -141,7 +141,10 @@ fn link(netlink: &mut Netlink, index: u32) -> Result<Option<LinkSeen>, NetlinkEr
 }
 
 /// The table's entry (not the result of a look-up) that traffic to the address would use.
-fn best_route(netlink: &mut Netlink, to: IpAddr) -> Result<Option<RouteSeen>, NetlinkError> {
+pub(super) fn best_route(
+    netlink: &mut Netlink,
+    to: IpAddr,
+) -> Result<Option<RouteSeen>, NetlinkError> {
     let mut message = RouteMessage::default();
     message.header.address_family = family(to);
     message.header.destination_prefix_length = full_length(to);

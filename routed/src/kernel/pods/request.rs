@@ -267,4 +267,4 @@ fn host_route(index: u32, address: IpAddr, stamp: RouteStamp) -> RouteMessage {
 }
 
 /// Marks of the routes inside a pod: its main table, as if its boot scripts had made them.
-const MAIN: RouteStamp = RouteStamp { table: 254, protocol: 3 };
+const MAIN: RouteStamp = RouteStamp { table: 254, protocol: 3, learned: 0 };

@@ -57,6 +57,7 @@ impl World {
             protocol: PROTO_FABRIC,
             metric: None,
             own_ranges: vec![prefix("10.244.1.0/24")],
+            addresses_wander: false,
             learned_routes: true,
             next_hop_groups: true,
             resolve_via_default: false,

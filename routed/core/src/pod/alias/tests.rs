@@ -15,7 +15,7 @@ fn wiring(id: AttachmentId, lease: Lease) -> Wiring {
         mtu: 1500,
         default_route: true,
         destinations: vec![],
-        routes: RouteStamp { table: 254, protocol: 132 },
+        routes: RouteStamp { table: 254, protocol: 132, learned: 0 },
         id,
     }
 }
