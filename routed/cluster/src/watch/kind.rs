@@ -73,7 +73,7 @@ macro_rules! in_map {
     };
 }
 
-/// A kind of ours, kept as it is but for the books that the API server keeps.
+/// A kind of ours, kept as it is but for its status and the books that the API server keeps.
 macro_rules! ours {
     ($kind:ty) => {
         impl Watched for $kind {
@@ -86,6 +86,8 @@ macro_rules! ours {
 
             fn keep(mut self) -> Self {
                 self.metadata = slim(self.metadata);
+                // What becomes of an object changes nothing of what it asks for.
+                self.status = None;
                 self
             }
         }
@@ -311,3 +313,28 @@ impl Watched for RawSecret {
 const MIRROR: &str = "kubernetes.io/config.mirror";
 /// Prefix of annotations that are ours.
 const OURS: &str = "slash32.dev/";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_that_is_written_is_no_change() {
+        let pool = |status: serde_json::Value| -> IPPool {
+            serde_json::from_value(serde_json::json!({
+                "apiVersion": "slash32.dev/v1alpha1", "kind": "IPPool",
+                "metadata": {"name": "pods", "resourceVersion": status.to_string()},
+                "spec": {"cidr": "10.244.0.0/16"}, "status": {"conditions": status},
+            }))
+            .unwrap()
+        };
+        let accepted = serde_json::json!([{
+            "type": "Accepted", "status": "True", "reason": "Accepted", "message": "",
+            "lastTransitionTime": "2026-11-01T00:00:00Z",
+        }]);
+        let mut objects = Objects::default();
+        let name = || "pods".to_owned();
+        assert!(IPPool::enter(&mut objects, name(), pool(serde_json::json!([])).keep()));
+        assert!(!IPPool::enter(&mut objects, name(), pool(accepted).keep()));
+    }
+}
