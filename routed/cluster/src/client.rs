@@ -9,10 +9,18 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
+use http::{
+    HeaderValue, Response, StatusCode,
+    header::{CONTENT_TYPE, RETRY_AFTER},
+};
+use http_body_util::{BodyExt as _, Full};
 use kube::{
     Client, Config,
+    client::{ClientBuilder, DynBody},
     config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
+use tower::util::MapResponseLayer;
 
 /// Where the API server is and who we are to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -65,8 +73,34 @@ pub async fn connect(access: &Access) -> Result<(Client, String), AccessError> {
             (_, namespace) => namespace.to_owned(),
         }
     });
-    let client = Client::try_from(config).map_err(|error| AccessError::Client(Box::new(error)))?;
+    let builder = ClientBuilder::try_from(config);
+    let builder = builder.map_err(|error| AccessError::Client(Box::new(error)))?;
+    let client = builder.with_layer(&MapResponseLayer::new(with_wait)).build();
     Ok((client, namespace))
+}
+
+/// Says how long the API server asks to be left alone where it says that in a header alone, as it does
+/// when it refuses a request before it looks at it (API Priority and Fairness): kube reads the body.
+fn with_wait(response: Response<Box<DynBody>>) -> Response<Box<DynBody>> {
+    let status = response.status();
+    let is_busy =
+        [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE].contains(&status);
+    let headers = response.headers();
+    let is_status = headers
+        .get(CONTENT_TYPE)
+        .is_some_and(|kind| kind.to_str().is_ok_and(|kind| kind.starts_with("application/json")));
+    let wait = headers.get(RETRY_AFTER).and_then(|wait| wait.to_str().ok()?.parse::<u32>().ok());
+    let Some(wait) = wait.filter(|_| is_busy && !is_status) else { return response };
+    let text = serde_json::json!({
+        "apiVersion": "v1", "kind": "Status", "metadata": {}, "status": "Failure",
+        "message": "too many requests, says the API server", "reason": "TooManyRequests",
+        "code": status.as_u16(), "details": {"retryAfterSeconds": wait},
+    });
+    let body = Full::new(Bytes::from(text.to_string())).map_err(|never| match never {});
+    let (mut parts, _) = response.into_parts();
+    parts.headers.remove(http::header::CONTENT_LENGTH);
+    parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Response::from_parts(parts, Box::new(body))
 }
 
 async fn from_file(path: &Path) -> Result<Config, AccessError> {
@@ -96,3 +130,39 @@ pub fn node_name() -> io::Result<String> {
 const CONNECT: Duration = Duration::from_secs(10);
 /// Where the daemon's Secrets are unless something else is said.
 const NAMESPACE: &str = "kube-system";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn read(response: Response<Box<DynBody>>) -> String {
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        String::from_utf8(body.to_vec()).unwrap()
+    }
+
+    fn answer(code: u16, kind: &str, wait: Option<&str>) -> Response<Box<DynBody>> {
+        let mut response = Response::builder().status(code).header(CONTENT_TYPE, kind);
+        if let Some(wait) = wait {
+            response = response.header(RETRY_AFTER, wait);
+        }
+        let body = Full::new(Bytes::from_static(b"as it was")).map_err(|never| match never {});
+        let body: Box<DynBody> = Box::new(body);
+        response.body(body).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_wait_that_stands_in_the_header_alone_is_heeded() {
+        let busy = read(with_wait(answer(429, "text/plain; charset=utf-8", Some("7")))).await;
+        let status: kube::core::Status = serde_json::from_str(&busy).unwrap();
+        let failure = crate::Failure::answered("pods", &status);
+        assert_eq!((failure.code, failure.wait), (Some(429), Some(Duration::from_secs(7))));
+        for (code, kind, wait) in [
+            (429, "application/json", Some("7")),
+            (429, "text/plain", None),
+            (429, "text/plain", Some("Wed, 21 Oct 2026 07:28:00 GMT")),
+            (200, "text/plain", Some("7")),
+        ] {
+            assert_eq!(read(with_wait(answer(code, kind, wait))).await, "as it was");
+        }
+    }
+}
