@@ -181,6 +181,15 @@ fn a_cluster_hears_of_a_tor_that_goes_and_comes_and_of_wrong_objects() {
     assert!(has_row(&problems, &["BGPPeer/other", "SecretMissing", "node1"]), "{problems}");
     let _ = wait_for_event(&rack, "node1", &["ObjectNotHeeded", "BGPPeer/other", "nobody"]);
 
+    // One of the nodes leads, and puts together what all of them report.
+    let _ = wait_for(&rack, "what becomes of the peer", "bgppeer", "other", |peer| {
+        let accepted = condition(peer, "Accepted");
+        accepted["status"] == "False" && accepted["reason"] == "SecretMissing"
+    });
+    let _ = wait_for(&rack, "the count of its sessions", "bgppeer", "tor-left", |peer| {
+        (&peer["status"]["sessions"], &peer["status"]["established"]) == (&json!(1), &json!(1))
+    });
+
     // While the API server is away things change.
     rack.cluster.stop_api_server();
     let _ = rack.fabric.ask("tor1", &["birdc", "disable", "node1"]);
