@@ -20,7 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use tokio::runtime::{Builder, Runtime};
 
@@ -140,26 +140,64 @@ impl<'a> Bench<'a> {
 
     fn measure(mut self) -> Result<Figures> {
         let mut figures = Figures::default();
+        if self.options.leader {
+            let (mut daemon, mut load) = self.become_leader()?;
+            self.observe(&mut daemon, &mut load, &mut figures)?;
+            return Ok(figures);
+        }
+        self.world.grow_up();
         eprintln!("  … the first start");
         let (daemon, load) = self.start()?;
-        figures.first_start = daemon.took;
-        figures.first_peak = daemon.running.usage()?.peak;
+        figures.first_start = Some(daemon.took);
+        figures.first_peak = Some(daemon.running.usage()?.peak);
         drop((daemon, load));
 
         eprintln!("  … a start with what the disk has");
         let (mut daemon, mut load) = self.start()?;
-        figures.start = daemon.took;
-        self.watch(&daemon, &mut load, &mut figures)?;
-        self.time_blocks(&daemon, &mut load, &mut figures)?;
-        ensure!(daemon.running.obituary().is_none(), "the daemon has ended");
-        figures.peak = daemon.running.usage()?.peak;
+        figures.start = Some(daemon.took);
+        self.observe(&mut daemon, &mut load, &mut figures)?;
         drop((daemon, load));
 
         eprintln!("  … a start without API server");
         self.runtime = None;
         let (daemon, _load) = self.start()?;
-        figures.start_alone = daemon.took;
+        figures.start_alone = Some(daemon.took);
         Ok(figures)
+    }
+
+    /// What a daemon needs that runs, and how it follows the cluster.
+    fn observe(&self, daemon: &mut Daemon, load: &mut Load, figures: &mut Figures) -> Result<()> {
+        self.watch(daemon, load, figures)?;
+        self.time_blocks(daemon, load, figures)?;
+        if let Some(obituary) = daemon.running.obituary() {
+            bail!(obituary);
+        }
+        figures.peak = daemon.running.usage()?.peak;
+        Ok(())
+    }
+
+    /// A daemon that leads. Of thousands each looks seldom whether somebody does: so it becomes the leader
+    /// of a small cluster, which then grows.
+    fn become_leader(&self) -> Result<(Daemon, Load)> {
+        eprintln!("  … a small cluster gets its leader, and grows");
+        let mut daemon = Daemon::start(self.arena, &self.routed)?;
+        let mut load = Load::new()?;
+        let leads = |daemon: &Daemon| daemon.metric("slash32_cluster_leader") == Some(1);
+        while !leads(&daemon) {
+            if let Some(obituary) = daemon.running.obituary() {
+                bail!(obituary);
+            }
+            ensure!(
+                daemon.begun.elapsed() < 2 * self.patience,
+                "the daemon does not become the leader"
+            );
+            load.idle(Duration::from_millis(200))?;
+        }
+        self.world.grow_up();
+        daemon.begun = Instant::now();
+        self.bring_up(&mut daemon, &mut load)?;
+        ensure!(leads(&daemon), "the daemon leads no more");
+        Ok((daemon, load))
     }
 
     /// A daemon that is ready, with every route in the kernel, and the sessions of the reflectors.

@@ -3,7 +3,7 @@
 //! In: how large it is. Out: objects in a [`Store`]. They are as large as those of real clusters: a Node
 //! has labels, conditions and the names of its images, about 8 KiB of which a daemon needs little.
 
-use std::{net::Ipv4Addr, sync::Arc, time::Duration};
+use std::{net::Ipv4Addr, ops::Range, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use tokio::time::{MissedTickBehavior, interval};
@@ -34,7 +34,8 @@ pub(super) struct Rates {
 }
 
 impl World {
-    /// A cluster at rest. Node 0 is the one whose daemon is measured; the next two are reflectors.
+    /// A cluster of its first nodes alone. Node 0 is the one whose daemon is measured; the next two are
+    /// reflectors.
     pub(super) fn new(size: Size) -> Self {
         let world = Self { store: Arc::new(Store::new()), size };
         for (path, version, kind) in KINDS {
@@ -43,18 +44,28 @@ impl World {
         world.put(POOLS, pool());
         world.put(CONFIGURATIONS, configuration());
         (0..NAMESPACES).for_each(|number| world.put(SPACES, namespace(number)));
-        for number in 0..size.nodes {
-            world.put(NODES, node(number));
-            world.put(STATUSES, status(number));
+        world.grow(0..FOUNDERS.min(size.nodes));
+        world
+    }
+
+    /// These nodes join, with their pods.
+    pub(super) fn grow(&self, nodes: Range<u32>) {
+        for number in nodes.clone() {
+            self.put(NODES, node(number));
+            self.put(STATUSES, status(number));
             // The daemon claims its own.
             if number > 0 {
-                (0..BLOCKS_EACH).for_each(|at| world.put(BLOCKS, block(number, at)));
+                (0..BLOCKS_EACH).for_each(|at| self.put(BLOCKS, block(number, at)));
             }
         }
-        for number in 0..size.pods {
-            world.put(PODS, world.pod(number, 0));
+        for number in (0..self.size.pods).filter(|pod| nodes.contains(&(pod % self.size.nodes))) {
+            self.put(PODS, self.pod(number, 0));
         }
-        world
+    }
+
+    /// All nodes join that are not there from the beginning.
+    pub(super) fn grow_up(&self) {
+        self.grow(FOUNDERS.min(self.size.nodes)..self.size.nodes);
     }
 
     fn put(&self, path: &str, object: Object) {
@@ -249,6 +260,8 @@ fn block(number: u32, at: u32) -> Object {
 /// Where the daemon looks for the Lease of the leader, and Secrets.
 pub(super) const NAMESPACE: &str = "slash32-system";
 const LEASE: &str = "slash32-leader";
+/// Nodes that are there from the beginning.
+const FOUNDERS: u32 = 3;
 /// Of every node.
 pub(super) const AS: u32 = 64_512;
 /// Blocks that a node has: one in use, one to spare.
