@@ -66,10 +66,21 @@ struct State {
     wanted: Option<Wanted>,
     /// The sessions that there are, and whether each has been established for a while.
     sessions: BTreeMap<String, bool>,
+    /// The sessions to which this node passes on what others announce.
+    clients: BTreeSet<String>,
+    /// When it was a reflector last.
+    reflected: Option<Instant>,
     /// Addresses of pods that run elsewhere now, as far as the API server says.
     moved: BTreeSet<IpAddr>,
     /// Why it is not in force.
     refused: Option<(String, Instant)>,
+}
+
+impl State {
+    /// Whether those who were its clients need this node as a reflector for a while yet.
+    fn lingers(&self) -> bool {
+        self.reflected.is_some_and(|at| at.elapsed() < LINGER)
+    }
 }
 
 /// What the configuration is to be.
@@ -116,9 +127,14 @@ impl Cluster {
         if let Err(error) = self.0.store.keep_secrets(&passwords) {
             tracing::error!(%error, "passwords cannot be kept; peers that have one are left out");
         }
-        let (sessions, moved) = {
-            let state = self.state();
-            (state.sessions.clone(), state.moved.clone())
+        let (sessions, moved, clients) = {
+            let mut state = self.state();
+            // It has been one up to now.
+            if state.wanted.as_ref().is_some_and(|wanted| wanted.reflects) {
+                state.reflected = Some(Instant::now());
+            }
+            let clients = state.clients.iter().filter(|_| state.lingers());
+            (state.sessions.clone(), state.moved.clone(), clients.cloned().collect())
         };
         let input = Input {
             objects,
@@ -128,6 +144,7 @@ impl Cluster {
             lost: &blocks.lost,
             moved: &moved,
             sessions: &sessions,
+            clients: &clients,
             folder: &self.0.store.secrets(),
         };
         let wanted = wanted(&input, &|text| self.check(text));
@@ -159,6 +176,8 @@ impl Cluster {
 
 /// From a change to the reload: what changes together is one.
 const SETTLE: Duration = Duration::from_millis(50);
+/// How long a node that was a reflector goes on: all others need their sessions with each other by then.
+const LINGER: Duration = Duration::from_secs(120);
 /// How long a Secret is waited for that a peer names.
 const SECRETS: Duration = Duration::from_secs(3);
 /// How often the use of addresses is looked at even if no pod comes or goes.

@@ -60,6 +60,9 @@ pub struct Input<'a> {
     /// The sessions that it has now, by name, and whether each has been established for a minute: what
     /// others need to have settled by then as well.
     pub sessions: &'a BTreeMap<String, bool>,
+    /// Sessions, by name, to which this node passes on what others announce and is to go on for a while,
+    /// although it is no reflector any more.
+    pub clients: &'a BTreeSet<String>,
     /// The folder of the files with [`passwords`].
     pub folder: &'a Path,
 }
@@ -106,6 +109,8 @@ pub struct Wanted {
     pub secrets: BTreeSet<String>,
     /// The BGPPeer of each session that one asks for, by the session's name.
     pub sessions: BTreeMap<String, String>,
+    /// Whether this node is a reflector.
+    pub reflects: bool,
 }
 
 /// An object of the cluster.
@@ -197,6 +202,7 @@ struct Draft<'r> {
     pools: Vec<claims::Pool>,
     secrets: BTreeSet<String>,
     sessions: BTreeMap<String, String>,
+    reflects: bool,
 }
 
 impl<'r> Draft<'r> {
@@ -209,6 +215,7 @@ impl<'r> Draft<'r> {
             pools: Vec::new(),
             secrets: BTreeSet::new(),
             sessions: BTreeMap::new(),
+            reflects: false,
         };
         if input.objects.configuration.is_some() {
             draft.accept("BGPConfiguration", configuration::NAME);
@@ -218,6 +225,7 @@ impl<'r> Draft<'r> {
         }
         let topology = Topology::of(input);
         draft.judge(&topology);
+        draft.reflects = topology.is_reflector(input.node);
         let asn = base.asn().unwrap_or_else(|| {
             node::asn(input.objects.nodes.get(input.node), input.configuration())
         });
@@ -337,6 +345,7 @@ impl<'r> Draft<'r> {
             pools: self.pools,
             secrets: self.secrets,
             sessions: self.sessions,
+            reflects: self.reflects,
         }
     }
 }

@@ -53,12 +53,15 @@ impl Cluster {
             let have = blocks.borrow_and_update().clone();
             let sessions = sessions(peers);
             let Ok(moved) = self.moved(node).await else { return };
-            let now = Some((version, have, sessions.clone(), moved.clone()));
+            let clients = clients(peers);
+            let lingers = self.state().lingers();
+            let now =
+                Some((version, have, sessions.clone(), clients.clone(), moved.clone(), lingers));
             if seen != now {
                 seen = now;
                 {
                     let mut state = self.state();
-                    (state.sessions, state.moved) = (sessions, moved);
+                    (state.sessions, state.clients, state.moved) = (sessions, clients, moved);
                 }
                 if let Err(Stopped) = self.bring_up_to_date(reload, node).await {
                     return;
@@ -191,6 +194,13 @@ fn sessions(peers: &Peers) -> BTreeMap<String, bool> {
     };
     let peers = peers.list();
     peers.iter().map(|peer| (peer.settings.name.to_string(), has_settled(&peer.status()))).collect()
+}
+
+/// The sessions to which this node passes on what others announce.
+fn clients(peers: &Peers) -> BTreeSet<String> {
+    let peers = peers.list();
+    let clients = peers.iter().filter(|peer| peer.settings.rib.route_reflector_client);
+    clients.map(|peer| peer.settings.name.to_string()).collect()
 }
 
 /// Addresses in use of each range, those among them that cool down.

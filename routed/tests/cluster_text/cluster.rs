@@ -22,6 +22,7 @@ pub(crate) struct Cluster {
     pub(crate) blocks: Vec<Block>,
     pub(crate) lost: Vec<Block>,
     pub(crate) moved: BTreeSet<IpAddr>,
+    pub(crate) clients: BTreeSet<String>,
     pub(crate) sessions: BTreeMap<String, bool>,
 }
 
@@ -96,6 +97,7 @@ impl Cluster {
             blocks: &self.blocks,
             lost: &self.lost,
             moved: &self.moved,
+            clients: &self.clients,
             sessions: &self.sessions,
             folder: folder.path(),
         };

@@ -122,6 +122,46 @@ fn the_mesh_stays_until_reflectors_serve_the_node() {
 }
 
 #[test]
+fn a_reflector_that_is_none_any_more_goes_on_until_the_mesh_is_there() {
+    let mut cluster = Cluster::new();
+    for name in ["n3", "n4"] {
+        cluster.node(name, &[&format!("10.0.0.{}", &name[1..])]);
+    }
+    cluster.label("n1", "reflector", "yes");
+    let select = json!({"matchLabels": {"reflector": "yes"}});
+    let reflectors = json!({"routeReflectors": {"nodeSelector": select}});
+    cluster.add("BGPConfiguration", "default", &reflectors);
+    let passes_on = |cluster: &Cluster| {
+        let config = cluster.config();
+        let peers = config.peers.iter();
+        peers
+            .filter(|peer| peer.rib.route_reflector_client)
+            .map(|peer| peer.name.to_string())
+            .collect()
+    };
+    let all: Vec<String> = ["node:n2", "node:n3", "node:n4"].map(str::to_owned).into();
+    assert!(cluster.wanted().reflects);
+    assert_eq!(passes_on(&cluster), all);
+    let told = |cluster: &Cluster| {
+        let text = cluster.wanted().text;
+        text.lines().filter(|line| *line == "export = [\"all\"]").count()
+    };
+    assert_eq!(told(&cluster), 3);
+
+    // The mesh is to take its place.
+    cluster.objects.configuration = None;
+    cluster.clients = all.iter().cloned().collect();
+    assert!(!cluster.wanted().reflects);
+    assert_eq!(
+        (passes_on(&cluster), told(&cluster)),
+        (all, 3),
+        "until the others have their sessions"
+    );
+    cluster.clients.clear();
+    assert_eq!((passes_on(&cluster), told(&cluster)), (Vec::<String>::new(), 0));
+}
+
+#[test]
 fn large_clusters_find_reflectors_for_themselves_and_overlap_while_they_grow() {
     let mut cluster = Cluster::new();
     let mut grown = |count: usize| -> (Vec<String>, usize, usize) {

@@ -6,7 +6,8 @@
 //!
 //! No session of the mesh ends before what takes its place has settled. Between [`MESH`] nodes and
 //! [`MESH_ENDS`] there are both, and a session of the mesh that is there stays until sessions with two
-//! reflectors have been established for a while.
+//! reflectors have been established for a while. Who was a reflector goes on passing on what its clients
+//! announce until they have had time to make their sessions with each other.
 
 use std::collections::BTreeSet;
 
@@ -109,14 +110,16 @@ pub(super) fn sessions<'o>(input: &Input<'o>, topology: &Topology, own: Asn) -> 
     let others = node::others(input.objects, input.node).into_iter();
     let session = |(other, (node, path)): (&'o str, (&'o Node, Path))| {
         let is_reflector = topology.is_reflector(other);
-        let reflected = reflects || is_reflector;
-        let stays = keeps_mesh && input.sessions.contains_key(&mesh_name(other));
+        let has = |name: String| input.sessions.contains_key(&name);
+        let stays = keeps_mesh && (has(mesh_name(other)) || has(reflector_name(other)));
+        let lingers = input.clients.contains(&mesh_name(other));
+        let reflected = reflects || is_reflector || lingers;
         if !topology.mesh && !reflected && !stays {
             return None;
         }
         let asn = node::asn(Some(node), input.configuration());
         let foreign = (reflected && !topology.mesh && asn != own).then_some(asn);
-        let client = reflects && !is_reflector && asn == own;
+        let client = (reflects || lingers) && !is_reflector && asn == own;
         Some(Session { other, node, path, reflected, client, foreign })
     };
     others.filter_map(session).collect()
