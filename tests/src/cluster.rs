@@ -4,22 +4,22 @@
 //! `kubectl` to talk to it. Nothing is left behind however a test ends: the servers end with their
 //! owner, and at the latest with the process of the test.
 
+mod server;
+
 use std::{
-    fs::{self, File},
+    fs,
     io::Write as _,
     net::{Ipv4Addr, TcpListener, TcpStream},
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
-    sync::{
-        Arc, Mutex, PoisonError, Weak,
-        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
-    },
+    process::{Command, Output, Stdio},
+    sync::{Arc, Mutex, PoisonError, Weak},
     thread,
     time::{Duration, Instant},
 };
 
 use tempfile::TempDir;
 
+use self::server::Server;
 use crate::node::program;
 
 /// An API server with etcd.
@@ -230,21 +230,9 @@ impl Cluster {
         self.spawn("kube-apiserver", &arguments)
     }
 
-    /// An own thread starts the program and outlives it, since the kernel ends what a thread has
-    /// started with the thread.
     fn spawn(&self, program: &str, arguments: &[String]) -> Server {
         let log = self.path(program).with_extension("log");
-        let log = File::options().create(true).append(true).open(log).expect("a log");
-        let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL"]).arg(self.assets.join(program)).args(arguments);
-        command.stdin(Stdio::null()).stdout(log.try_clone().expect("a log")).stderr(log);
-        let (end, ended) = channel();
-        let (started, start) = channel();
-        let thread = thread::spawn(move || tend(&mut command, &started, &ended));
-        start.recv().expect("the thread says so").unwrap_or_else(|error| {
-            panic!("cannot start {program}: {error}; setpriv is in Debian's package util-linux")
-        });
-        Server { end: Some(end), thread: Some(thread) }
+        Server::start(&self.assets.join(program), arguments, &log)
     }
 
     fn write_kubeconfig(&self) {
@@ -279,49 +267,6 @@ impl Cluster {
         let (etcd, server) = (tail("etcd.log"), tail("kube-apiserver.log"));
         panic!("no API server: {last}\netcd:\n{etcd}\nkube-apiserver:\n{server}");
     }
-}
-
-/// A process and the thread that tends it.
-struct Server {
-    end: Option<Sender<()>>,
-    thread: Option<thread::JoinHandle<()>>,
-}
-
-impl Server {
-    fn runs(&self) -> bool {
-        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        drop(self.end.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-/// Starts a program, and kills it once nobody wants it any more. Ends with it.
-fn tend(command: &mut Command, started: &Sender<std::io::Result<()>>, ended: &Receiver<()>) {
-    match command.spawn() {
-        Ok(mut child) => {
-            let _ = started.send(Ok(()));
-            // Nothing is ever sent: waiting ends when the other end is gone, or the program is.
-            while ended.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout)
-                && matches!(child.try_wait(), Ok(None))
-            {}
-            kill(&mut child);
-        }
-        Err(error) => {
-            let _ = started.send(Err(error));
-        }
-    }
-}
-
-fn kill(child: &mut Child) {
-    let _ = child.kill();
-    let _ = child.wait();
 }
 
 /// The folder with `etcd`, `kube-apiserver` and `kubectl`: `KUBEBUILDER_ASSETS`, as for envtest, or
@@ -372,8 +317,6 @@ fn tail(file: &Path) -> String {
     lines.into_iter().rev().collect::<Vec<_>>().join("\n")
 }
 
-/// How often it is seen whether a program still runs.
-const LOOK: Duration = Duration::from_millis(100);
 /// The administrator's. The API server listens on loopback only, for as long as the test.
 const TOKEN: &str = "test";
 /// Far more than a start takes, even where everything else runs at the same time.
