@@ -14,6 +14,7 @@ mod driver;
 mod events;
 mod life;
 mod picture;
+mod pruned;
 mod status;
 
 pub use self::{

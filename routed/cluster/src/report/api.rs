@@ -1,6 +1,6 @@
 //! What the node says of itself, as requests to the API server.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
 use kube::{
@@ -18,6 +18,7 @@ use super::{
     events::Notice,
     life::{Found, Said},
     picture::short,
+    pruned,
 };
 use crate::{Failure, watch::Head};
 
@@ -97,6 +98,21 @@ struct NodeCondition {
 #[derive(Debug, Deserialize)]
 struct Anything {}
 
+/// Our object after a write, as far as it is read.
+#[derive(Debug, Deserialize)]
+struct Kept {
+    #[serde(default)]
+    status: Value,
+}
+
+/// What stands in our object now.
+#[derive(Debug)]
+pub(super) struct Written {
+    pub(super) conditions: Vec<Condition>,
+    /// What the API server did not keep, as [`pruned::fields`] names it.
+    pub(super) missing: BTreeSet<String>,
+}
+
 impl Api {
     pub(super) fn new(client: Client, node: &str) -> Self {
         Self { client, node: node.to_owned() }
@@ -104,21 +120,22 @@ impl Api {
 
     /// Writes the status into the node's object, which is made unless it is known to be that of this
     /// Node. Without a Node it goes with nothing: that the machine is there still is told all the same.
-    /// Gives the conditions as they stand there.
+    /// Gives what stands there then.
     pub(super) async fn write(
         &self,
         mut status: BGPNodeStatusStatus,
         node_uid: Option<&str>,
         is_known: bool,
-    ) -> Result<Vec<Condition>, Failure> {
+    ) -> Result<Written, Failure> {
         if !is_known {
             let before = self.own(node_uid).await?;
             keep_times(&mut status.conditions, &before);
         }
         let patch = json!([{"op": "add", "path": "/status", "value": status}]);
         let path = format!("{STATUSES}/{}/status", self.node);
-        let _: Anything = self.patch(STATUS, path, JSON, &patch).await?;
-        Ok(status.conditions)
+        let kept: Kept = self.patch(STATUS, path, JSON, &patch).await?;
+        let missing = pruned::fields(&patch[0]["value"], &kept.status);
+        Ok(Written { conditions: status.conditions, missing })
     }
 
     /// Makes sure that the object is there and goes with this Node; its conditions.

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
+use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -16,10 +16,11 @@ use tokio::{
 };
 
 use super::{
-    api::Api,
+    api::{Api, Written},
     events::Events,
     life::{Deed, Found, Life, Said},
     picture::{Picture, gist},
+    pruned,
     status::{Clock, Status},
 };
 use crate::{Failure, watch::Pace};
@@ -102,7 +103,7 @@ struct Driver {
 
 /// What was done.
 enum Done {
-    Wrote(Option<String>, Result<Vec<Condition>, Failure>),
+    Wrote(Option<String>, Result<Written, Failure>),
     /// The object was read, or rid of its taint.
     Found(Deed, Result<Found, Failure>),
     Said(Said, Result<(), Failure>),
@@ -213,11 +214,12 @@ impl Driver {
     fn done(&mut self, done: Result<Done, JoinError>) {
         let now = now();
         match done {
-            Ok(Done::Wrote(uid, Ok(conditions))) => {
+            Ok(Done::Wrote(uid, Ok(written))) => {
                 self.owner = Some(uid);
-                self.status.written(conditions, now);
+                self.status.written(written.conditions, now);
                 self.reporting.send_modify(|reporting| reporting.written = Some(now));
                 self.good(STATUS);
+                self.complain(pruned::complaint(&written.missing));
             }
             Ok(Done::Wrote(_, Err(failure))) => {
                 self.owner = None;
@@ -275,6 +277,19 @@ impl Driver {
         });
     }
 
+    /// The status is written, but not all of it: what the definition there lacks, or nothing.
+    fn complain(&self, complaint: Option<String>) {
+        self.reporting.send_if_modified(|reporting| match complaint {
+            Some(text) if reporting.failing.get(FIELDS) == Some(&text) => false,
+            Some(text) => {
+                tracing::warn!(error = text, "{FIELDS} are not reported");
+                reporting.failing.insert(FIELDS, text);
+                true
+            }
+            None => reporting.failing.remove(FIELDS).is_some(),
+        });
+    }
+
     /// It does not; how long it is not tried again.
     fn bad(&mut self, what: usize, failure: &Failure) -> Duration {
         self.reporting.send_if_modified(|reporting| {
@@ -328,6 +343,8 @@ const STATUS: usize = 0;
 const LIFE: usize = 1;
 const EVENTS: usize = 2;
 const NAMES: [&str; 3] = ["the node's BGPNodeStatus", "the Node's condition or taint", "events"];
+/// Those that the API server drops.
+const FIELDS: &str = "fields of the node's BGPNodeStatus";
 /// After a refusal, half to all of this.
 const REFUSED: Duration = Duration::from_secs(60);
 /// How long a stop may wait for the API server.

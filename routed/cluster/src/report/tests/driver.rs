@@ -21,6 +21,8 @@ struct Inner {
     node: Value,
     status: Option<Value>,
     has_events: bool,
+    /// A field of the status that its definition of the kind lacks.
+    drops: Option<&'static str>,
     /// What the next requests are answered with, whatever they ask.
     refusals: Vec<Value>,
     requests: Vec<(Simulated, String, Value)>,
@@ -60,6 +62,7 @@ impl Server {
 
     fn answer(&self, method: &Method, path: &str, body: Value) -> (u16, Value) {
         let mut inner = self.0.lock().unwrap();
+        let drops = inner.drops;
         let name = path.rsplit("/v1alpha1/").next().unwrap_or(path);
         inner.requests.push((Simulated::now(), format!("{method} {name}"), body.clone()));
         if !inner.refusals.is_empty() {
@@ -86,6 +89,9 @@ impl Server {
             ("PATCH", "bgpnodestatuses/n1/status") => match &mut inner.status {
                 Some(status) => {
                     status["status"] = body[0]["value"].clone();
+                    if let Some(fields) = status["status"].as_object_mut() {
+                        fields.retain(|field, _| Some(field.as_str()) != drops);
+                    }
                     (200, status.clone())
                 }
                 None => (404, missing),
@@ -222,6 +228,26 @@ async fn a_server_that_is_busy_is_left_alone_as_long_as_it_asks() {
     assert!(handle.reporting().failing.len() == 2, "{:?}", handle.reporting());
     sleep(secs(40)).await;
     assert_eq!(server.asked(PATCH).len(), 1);
+    assert!(handle.reporting().failing.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn fields_that_the_server_drops_are_named_until_it_keeps_them() {
+    let server = Server::new(node("u1"));
+    server.0.lock().unwrap().drops = Some("problems");
+    let handle = report(&server);
+    handle.show(fine());
+    sleep(secs(3)).await;
+    assert!(handle.reporting().failing.is_empty(), "nothing is missed");
+    handle.show(Picture { problems: vec![problem("IPPool/a")], ..fine() });
+    sleep(secs(30)).await;
+    let failing = handle.reporting().failing;
+    let text = failing.values().next().expect("it says so");
+    assert!(text.contains("drops status.problems:"), "{text}");
+    assert_eq!(server.asked(PATCH).len(), 2, "it is not tried over and over");
+    server.0.lock().unwrap().drops = None;
+    handle.show(Picture { problems: vec![problem("IPPool/b")], ..fine() });
+    sleep(secs(30)).await;
     assert!(handle.reporting().failing.is_empty());
 }
 
