@@ -11,7 +11,7 @@ use std::{
     io::Write as _,
     net::{Ipv4Addr, TcpListener, TcpStream},
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
     sync::{Arc, Mutex, PoisonError, Weak},
     thread,
     time::{Duration, Instant},
@@ -72,11 +72,20 @@ impl Cluster {
     #[must_use]
     pub fn with_our_kinds() -> Self {
         let cluster = Self::start();
-        let manifest = cluster.path("crds.yaml");
-        fs::write(&manifest, routed_api::manifest()).expect("write the manifest");
-        cluster.must(&["apply", "--server-side", "-f", &manifest.display().to_string()]);
-        cluster.must(&["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"]);
+        cluster.define(&routed_api::manifest());
         cluster
+    }
+
+    /// Applies definitions of kinds, as an administrator does, and waits until they are in force.
+    ///
+    /// # Panics
+    ///
+    /// If they are refused.
+    pub fn define(&self, definitions: &str) {
+        let manifest = self.path("crds.yaml");
+        fs::write(&manifest, definitions).expect("write the manifest");
+        self.must(&["apply", "--server-side", "-f", &manifest.display().to_string()]);
+        self.must(&["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"]);
     }
 
     /// A cluster of one's own, which does not know our objects yet.
@@ -187,6 +196,29 @@ impl Cluster {
     #[must_use]
     pub fn create(&self, yaml: &str) -> Said {
         self.kubectl_with(&["create", "-f", "-"], yaml)
+    }
+
+    /// A way to the API server without encryption, as an administrator; its port on loopback.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start.
+    #[must_use]
+    pub fn proxy(&self) -> (Child, u16) {
+        let [port] = free_ports();
+        let child = Command::new(self.assets.join("kubectl"))
+            .env("KUBECONFIG", self.kubeconfig())
+            .args(["proxy", "--reject-paths=^$", &format!("--port={port}")])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("start kubectl");
+        let deadline = Instant::now() + PATIENCE;
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+            assert!(Instant::now() < deadline, "kubectl proxy does not listen");
+            thread::sleep(Duration::from_millis(100));
+        }
+        (child, port)
     }
 
     fn start_etcd(&self, peer: u16) -> Server {

@@ -7,8 +7,9 @@
 use std::{
     fs,
     net::IpAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Stdio},
+    sync::Arc,
 };
 
 use nix::{
@@ -24,7 +25,7 @@ use crate::{
         runtime::{Call, Outcome, make_netns},
     },
     node::program,
-    relay,
+    relay::{self, Line},
 };
 
 /// Nodes with their daemons and the API server.
@@ -32,6 +33,8 @@ pub struct Rack {
     daemons: Vec<(&'static str, Child)>,
     /// What leads from each node to the API server.
     relays: Vec<Child>,
+    /// All that nodes and the API server say to each other.
+    pub line: Arc<Line>,
     /// The nodes and the ToR.
     pub fabric: Fabric,
     /// The API server.
@@ -49,15 +52,54 @@ impl Rack {
     /// If that cannot be.
     #[must_use]
     pub fn up(objects: &str) -> Self {
+        Self::in_cluster(Cluster::with_our_kinds(), objects)
+    }
+
+    /// The same in a cluster that knows our kinds already, by definitions of the test's own.
+    ///
+    /// # Panics
+    ///
+    /// If that cannot be.
+    #[must_use]
+    pub fn in_cluster(cluster: Cluster, objects: &str) -> Self {
+        let (kubeconfig, port) = (cluster.kubeconfig(), cluster.port());
+        Self::over(cluster, objects, &kubeconfig, port)
+    }
+
+    /// The same without encryption between the nodes and the API server, so that the line can say what
+    /// the server does not.
+    ///
+    /// # Panics
+    ///
+    /// If that cannot be.
+    #[must_use]
+    pub fn in_the_clear(objects: &str) -> Self {
         let cluster = Cluster::with_our_kinds();
+        let (proxy, port) = cluster.proxy();
+        let kubeconfig = cluster.path("plain");
+        let text = format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: test\n\
+             clusters: [{{name: test, cluster: {{server: 'http://127.0.0.1:{}'}}}}]\n\
+             users: [{{name: node, user: {{}}}}]\n\
+             contexts: [{{name: test, context: {{cluster: test, user: node}}}}]\n",
+            cluster.port()
+        );
+        fs::write(&kubeconfig, text).expect("write a kubeconfig");
+        let mut rack = Self::over(cluster, objects, &kubeconfig, port);
+        rack.relays.push(proxy);
+        rack
+    }
+
+    /// `kubeconfig` leads to the port of the API server, from where it goes on to `far` on the host.
+    fn over(cluster: Cluster, objects: &str, kubeconfig: &Path, far: u16) -> Self {
         let said = cluster.create(&format!("{}{objects}", FABRIC));
         assert!(said.good, "{}", said.err);
         for node in NODES {
             give_address(&cluster, node);
         }
-        let fabric = Fabric::up(&topology(&cluster.kubeconfig().display().to_string()));
+        let fabric = Fabric::up(&topology(&kubeconfig.display().to_string()));
         let socket = cluster.path("relay.sock");
-        relay::from_socket(&socket, cluster.port()).expect("a socket");
+        let line = relay::from_socket(&socket, far).expect("a socket");
         let relay = program("relay").display().to_string();
         let (port, socket) = (cluster.port().to_string(), socket.display().to_string());
         let start = |node: &&str| {
@@ -65,7 +107,7 @@ impl Rack {
             command.stdin(Stdio::null()).spawn().expect("testbed starts")
         };
         let relays = NODES.iter().map(start).collect();
-        let mut rack = Self { daemons: Vec::new(), relays, fabric, cluster };
+        let mut rack = Self { daemons: Vec::new(), relays, line, fabric, cluster };
         for node in NODES {
             rack.start(node);
         }
@@ -78,6 +120,15 @@ impl Rack {
     ///
     /// If that cannot be.
     pub fn start(&mut self, node: &'static str) {
+        self.start_in(node, &[]);
+    }
+
+    /// The same with these variables of its environment, each as in `NAME=value`.
+    ///
+    /// # Panics
+    ///
+    /// If that cannot be.
+    pub fn start_in(&mut self, node: &'static str, environment: &[&str]) {
         let log = fs::File::options()
             .create(true)
             .append(true)
@@ -98,6 +149,7 @@ impl Rack {
             "--log",
             "debug,h2=info,hyper=info,hyper_util=info,kube_client=info,rustls=info,tower=info",
         ];
+        let argv = [&["env"], environment, &argv].concat();
         let mut command = self.fabric.command(node, &argv);
         let daemon = command.stdin(Stdio::null()).stderr(log).spawn().expect("testbed starts");
         self.daemons.push((node, daemon));
@@ -131,12 +183,21 @@ impl Rack {
     ///
     /// If that cannot be.
     pub fn restart(&mut self, node: &'static str) {
+        self.restart_in(node, &[]);
+    }
+
+    /// The same in another environment.
+    ///
+    /// # Panics
+    ///
+    /// If that cannot be.
+    pub fn restart_in(&mut self, node: &'static str, environment: &[&str]) {
         let at = self.daemons.iter().position(|(name, _)| *name == node).expect("it runs");
         let (_, mut daemon) = self.daemons.remove(at);
         let pid = Pid::from_raw(daemon.id().try_into().expect("a process id"));
         signal::kill(pid, Signal::SIGTERM).expect("it runs");
         assert!(daemon.wait().expect("it ends").success());
-        self.start(node);
+        self.start_in(node, environment);
     }
 
     /// Waits until the ToR has a session with each node, and the prefixes that it has from them.
