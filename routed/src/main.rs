@@ -83,12 +83,17 @@ enum Command {
     Version,
 }
 
+/// The Kubernetes client warns of every watch that ends, and calls an API server that is down an error for
+/// each request: whoever asked says it once, with what follows from it.
+const QUIET: &str = "kube_client=off";
+
 #[derive(Debug, Args)]
 struct RunArgs {
     /// Configuration file
     #[arg(long, value_name = "FILE", default_value = DEFAULT_PATH)]
     config: PathBuf,
-    /// What to log, as in "info" or "info,routed::peering=debug"
+    /// What to log, as in "info" or "info,routed::peering=debug"; of the library that speaks to the API
+    /// server nothing, unless kube_client=debug asks for it
     #[arg(long, value_name = "FILTER", env = "RUST_LOG", default_value = "info")]
     log: String,
     /// Put the CNI plugin in its place, and its network as soon as pods are served, and keep both there
@@ -374,7 +379,7 @@ fn main() -> ExitCode {
 }
 
 fn start(args: &RunArgs) -> anyhow::Result<ExitCode> {
-    let filter = EnvFilter::try_new(&args.log)
+    let filter = EnvFilter::try_new(format!("{QUIET},{}", args.log))
         .with_context(|| format!("--log {:?} is not a filter; write info or debug", args.log))?;
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
     if args.unlock_sysctls
