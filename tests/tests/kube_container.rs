@@ -1,8 +1,9 @@
 //! The daemon in a container with exactly what the manifest gives it, nothing of the root filesystem
 //! writable: it makes the node a router, installs the plugin and its network, attaches pods, and is
-//! replaced without a lost packet.
+//! replaced without a lost packet; and it runs from a real API server with the rights, the account and
+//! the configuration of the manifest.
 //!
-//! Needs root, podman with runc, and iproute2.
+//! Needs root, podman with runc, iproute2, and the programs of the API server.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics where it stands")]
 
@@ -15,9 +16,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use routed::manifest::{Choices, manifest};
+use routed::manifest::{Choices, NAMESPACE, manifest};
 use serde_json::{Value, json};
 use tests::{
+    cluster::Cluster,
     node::{Node, Pod, on_a_node, program, try_run},
     podman::Podman,
     runtime::{Attachment, Runtime},
@@ -25,12 +27,20 @@ use tests::{
 
 const PODS: &str = "ipv4 = [\"10.244.1.0/24\"]\nipv6 = [\"fd00:10:244:1::/64\"]\ncooldown = 0\n";
 
+/// Where a pod has its account.
+const ACCOUNT: &str = "var/run/secrets/kubernetes.io/serviceaccount";
+
+/// The object of that kind in the manifest.
+fn object(kind: &str) -> Value {
+    let text = manifest(&Choices::default()).unwrap();
+    let kind = format!("kind: {kind}\n");
+    let part = text.split("---\n").find(|part| part.contains(&kind)).unwrap();
+    serde_saphyr::from_str(part).unwrap()
+}
+
 /// The daemon's container, as the manifest has it.
 fn container() -> Value {
-    let text = manifest(&Choices::default()).unwrap();
-    let daemon = text.split("---\n").find(|part| part.contains("kind: DaemonSet")).unwrap();
-    let daemon: Value = serde_saphyr::from_str(daemon).unwrap();
-    daemon["spec"]["template"]["spec"]["containers"][0].clone()
+    object("DaemonSet")["spec"]["template"]["spec"]["containers"][0].clone()
 }
 
 /// The programs, and the libraries that they need where they are not static.
@@ -39,7 +49,7 @@ fn root_filesystem(node: &Node) -> PathBuf {
     for folder in ["proc", "sys", "dev", "etc/slash32", "run/slash32", "var/lib/slash32", "tmp"] {
         fs::create_dir_all(root.join(folder)).unwrap();
     }
-    for folder in ["opt/cni/bin", "etc/cni/net.d"] {
+    for folder in ["opt/cni/bin", "etc/cni/net.d", ACCOUNT] {
         fs::create_dir_all(root.join(folder)).unwrap();
     }
     for name in ["routed", "slash32"] {
@@ -92,8 +102,9 @@ fn call(node: &Node, root: &Path, name: &str) -> String {
 fn wait_until(what: &str, podman: &Podman, holds: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while !holds() {
-        let log = || podman.call("logs routed").unwrap_or_else(|error| error);
-        assert!(Instant::now() < deadline, "{what}:\n{}", log());
+        let say = |call: &str| podman.call(call).unwrap_or_else(|error| error);
+        let seen = || say("logs routed") + &say("exec routed /routed show cluster");
+        assert!(Instant::now() < deadline, "{what}:\n{}", seen());
         thread::sleep(Duration::from_millis(50));
     }
 }
@@ -190,5 +201,94 @@ fn daemon_with_the_manifests_capabilities_serves_pods_and_is_replaced() {
         assert!(!conflist.exists());
         assert_eq!(node.run("nft list tables"), "");
         assert_eq!(node.run("ip route show type blackhole"), "");
+    });
+}
+
+/// What a kubelet gives to the pod of the manifest: where the API server is, the account, the node's name.
+fn in_cluster(node: &Node, cluster: &Cluster, run: &str) -> String {
+    let folder = node.path("account");
+    fs::create_dir_all(&folder).unwrap();
+    let token = cluster.get(&["create", "token", "slash32", "-n", NAMESPACE]);
+    fs::write(folder.join("token"), token.trim()).unwrap();
+    fs::write(folder.join("namespace"), NAMESPACE).unwrap();
+    fs::copy(cluster.path("certificates/apiserver.crt"), folder.join("ca.crt")).unwrap();
+    let port = cluster.port();
+    let given = format!(
+        "run -d -e NODE_NAME=node -e KUBERNETES_SERVICE_HOST=127.0.0.1 \
+         -e KUBERNETES_SERVICE_PORT={port} -v {}:/{ACCOUNT}:ro ",
+        folder.display()
+    );
+    run.replace("run -d ", &given)
+}
+
+/// The node, which waits for its network, a pool, and a pod.
+const OBJECTS: &str = r#"
+apiVersion: v1
+kind: Node
+metadata: {name: node}
+spec: {taints: [{key: slash32.dev/agent-not-ready, effect: NoSchedule}]}
+---
+apiVersion: slash32.dev/v1alpha1
+kind: IPPool
+metadata: {name: pods}
+spec: {cidr: 10.244.0.0/16}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: web, namespace: default}
+spec: {nodeName: node, containers: [{name: c, image: i}]}
+"#;
+
+#[test]
+fn daemon_of_the_manifest_runs_from_the_cluster_with_the_account_of_the_manifest() {
+    on_a_node(PODS, |node| {
+        let cluster = Cluster::start();
+        cluster.define(&routed_api::manifest());
+        let apply = ["apply", "--server-side", "--force-conflicts", "-f", "-"];
+        let said = cluster.kubectl_with(&apply, &manifest(&Choices::default()).unwrap());
+        assert!(said.good, "{}", said.err);
+        let said = cluster.create(OBJECTS);
+        assert!(said.good, "{}", said.err);
+        let address = r#"{"status":{"addresses":[{"type":"InternalIP","address":"192.0.2.1"}]}}"#;
+        cluster.must(&["patch", "node", "node", "--subresource=status", "-p", address]);
+
+        let (podman, run) = prepared(node);
+        let config = object("ConfigMap")["data"]["routed.toml"].as_str().unwrap().to_owned();
+        fs::write(node.path("host/config/routed.toml"), config).unwrap();
+        podman.must(&in_cluster(node, &cluster, &run));
+        let conflist = node.path("host/cni-conf/10-slash32.conflist");
+        wait_until("the network is installed", &podman, || conflist.is_file());
+        let of_node = |path: &str| cluster.get(&["get", "node", "node", "-o", path]);
+        wait_until("the taint is gone", &podman, || {
+            !of_node("jsonpath={.spec.taints[*].key}").contains("slash32.dev")
+        });
+        let condition = r#"jsonpath={.status.conditions[?(@.type=="NetworkUnavailable")].status}"#;
+        wait_until("the network is there", &podman, || of_node(condition) == "False");
+        let accepted = r#"jsonpath={.status.conditions[?(@.type=="Accepted")].status}"#;
+        wait_until("the pool is accepted", &podman, || {
+            cluster.get(&["get", "ippool", "pods", "-o", accepted]) == "True"
+        });
+
+        let uid = cluster.get(&["get", "pod", "web", "-o", "jsonpath={.metadata.uid}"]);
+        let args =
+            format!("IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=web;K8S_POD_UID={uid}");
+        let ours = json!({"type": "slash32", "socket": node.path("host/run/cni.sock")});
+        let network = json!({"cniVersion": "1.1.0", "name": "slash32", "plugins": [ours]});
+        let mut runtime = Runtime::default();
+        let pod = Pod::new("web");
+        let attachment = Attachment { args: &args, ..Attachment::new(&network, &pod, "eth0") };
+        let result = runtime.add(&attachment).unwrap();
+        let address = result["ips"][0]["address"].as_str().unwrap();
+        let address = address.split('/').next().unwrap();
+        node.ping(None, address.parse().unwrap()).unwrap();
+        let blocks = ["get", "ipblocks", "-o", "jsonpath={.items[*].spec.node}"];
+        assert!(cluster.get(&blocks).split(' ').all(|owner| owner == "node"));
+        let peers = cluster.kubectl(&["slash32", "nodes"]);
+        assert!(peers.good && peers.out.contains("node"), "{} {}", peers.out, peers.err);
+        let log = podman.run("logs routed");
+        assert!(!log.contains("forbidden"), "{log}");
+        runtime.del(&attachment).unwrap();
+        podman.must("stop -t 15 routed");
+        podman.must("rm -f -t 0 routed");
     });
 }
