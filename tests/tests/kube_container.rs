@@ -109,6 +109,16 @@ fn wait_until(what: &str, podman: &Podman, holds: impl Fn() -> bool) {
     }
 }
 
+/// The container, which is removed even if the test fails.
+struct Removed<'p>(&'p Podman);
+
+impl Drop for Removed<'_> {
+    fn drop(&mut self) {
+        // It may be gone already.
+        let _ = self.0.call("rm -f -t 0 routed");
+    }
+}
+
 /// The node as it was before us, which is no router yet, and the call that runs the container.
 fn prepared(node: &mut Node) -> (Podman, String) {
     node.kill();
@@ -148,6 +158,7 @@ fn without_a_capability_the_daemon_does_not_start_and_says_why() {
 fn daemon_with_the_manifests_capabilities_serves_pods_and_is_replaced() {
     on_a_node(PODS, |node| {
         let (podman, run) = prepared(node);
+        let _removed = Removed(&podman);
         podman.must(&run);
         let conflist = node.path("host/cni-conf/10-slash32.conflist");
         wait_until("the network is installed", &podman, || conflist.is_file());
@@ -255,6 +266,7 @@ fn daemon_of_the_manifest_runs_from_the_cluster_with_the_account_of_the_manifest
         let (podman, run) = prepared(node);
         let config = object("ConfigMap")["data"]["routed.toml"].as_str().unwrap().to_owned();
         fs::write(node.path("host/config/routed.toml"), config).unwrap();
+        let _removed = Removed(&podman);
         podman.must(&in_cluster(node, &cluster, &run));
         let conflist = node.path("host/cni-conf/10-slash32.conflist");
         wait_until("the network is installed", &podman, || conflist.is_file());

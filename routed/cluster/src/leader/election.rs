@@ -116,6 +116,8 @@ impl Election {
 
     /// The next question, if one is due. To be answered before the next.
     pub(super) fn poll(&mut self, now: Instant) -> Option<Ask> {
+        // What is over is nothing to wait for any more.
+        self.until = self.leads_until(now);
         if self.asked.is_some() {
             return None;
         }

@@ -318,3 +318,28 @@ proptest! {
         prop_assert_eq!(world.leaders().len(), 1);
     }
 }
+
+#[test]
+fn a_leader_that_is_not_answered_is_not_called_again_and_again() {
+    let begun = Instant::now();
+    let mut election = Election::new("n_1".to_owned(), 1, begun);
+    let at = |seconds| begun + Duration::from_secs(seconds);
+    // There is no Lease, and then it has it.
+    for (seconds, answer) in
+        [(20, Answer::Seen(None)), (40, Answer::Seen(None)), (60, Answer::Written("1".to_owned()))]
+    {
+        assert!(election.poll(at(seconds)).is_some(), "{seconds} s");
+        election.handle(answer, at(seconds));
+    }
+    assert!(election.leads_until(at(61)).is_some());
+    // From now on nobody answers.
+    for seconds in 66..600 {
+        let now = at(seconds);
+        if election.poll(now).is_some() {
+            election.handle(Answer::Unanswered, now);
+        }
+        let due = election.poll_timeout();
+        assert!(due.is_none_or(|due| due > now), "{seconds} s: due {due:?}, now {now:?}");
+    }
+    assert_eq!(election.leads_until(at(600)), None);
+}
