@@ -18,6 +18,7 @@ mod failure;
 mod leader;
 mod objects;
 mod report;
+mod request;
 mod store;
 mod wanted;
 mod watch;

@@ -11,10 +11,10 @@ use kube::{
 use routed_api::{IPBlock, IPBlockSpec};
 use routed_core::claims::{Event, Saved, Scope};
 use serde::Deserialize;
-use tokio::time::timeout;
 
 use crate::{
     Failure,
+    request::in_time,
     watch::{Head, Page, Target, Watched, ours, page_params},
 };
 
@@ -164,7 +164,7 @@ impl Api {
         loop {
             let request = Request::new(PATH).list(&params).map_err(kube::Error::BuildRequest);
             let page = async { self.client.request::<Page<RawClaim>>(request?).await };
-            let page = self.in_time(page).await?;
+            let page = in_time(NAME, ANSWER, page).await?;
             params.continue_token = page.token();
             page.into_items().into_iter().for_each(&mut take);
             if params.continue_token.is_none() {
@@ -190,7 +190,7 @@ impl Api {
         let blocks = kube::Api::<IPBlock>::all(self.client.clone());
         let params =
             PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
-        match self.in_time(blocks.create(&params, &claim)).await {
+        match in_time(NAME, ANSWER, blocks.create(&params, &claim)).await {
             Ok(IPBlock { metadata, .. }) => {
                 (Event::Created { block, uid: metadata.uid.unwrap_or_default() }, None)
             }
@@ -204,7 +204,7 @@ impl Api {
         let get = Request::new(PATH).get(&name_of(block), &kube::api::GetParams::default());
         let get = get.map_err(kube::Error::BuildRequest);
         let there = async { self.client.request::<RawClaim>(get?).await };
-        match self.in_time(there).await.map(RawClaim::keep) {
+        match in_time(NAME, ANSWER, there).await.map(RawClaim::keep) {
             // Soon it is gone.
             Ok(Claim { is_leaving: true, .. }) => (Event::CreateFailed(block), None),
             Ok(Claim { node, uid, .. }) => {
@@ -219,25 +219,10 @@ impl Api {
         let blocks = kube::Api::<IPBlock>::all(self.client.clone());
         let preconditions = Some(Preconditions { uid: Some(uid), resource_version: None });
         let params = DeleteParams { preconditions, ..DeleteParams::default() };
-        match self.in_time(blocks.delete(&name_of(block), &params)).await {
+        match in_time(NAME, ANSWER, blocks.delete(&name_of(block), &params)).await {
             // It is gone, or another one is there.
             Ok(_) | Err(Failure { code: Some(404 | 409), .. }) => (Event::Deleted(block), None),
             Err(failure) => (Event::DeleteFailed(block), Some(failure)),
-        }
-    }
-
-    async fn in_time<T>(
-        &self,
-        asked: impl Future<Output = Result<T, kube::Error>>,
-    ) -> Result<T, Failure> {
-        match timeout(ANSWER, asked).await {
-            Ok(answer) => answer.map_err(|error| Failure::new(NAME, &error)),
-            Err(_) => {
-                let seconds = ANSWER.as_secs();
-                Err(Failure::silent(format!(
-                    "{NAME}: no answer from the API server for {seconds} s"
-                )))
-            }
         }
     }
 }

@@ -8,10 +8,9 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 use kube::{Api, Client, api::PostParams};
-use tokio::time::timeout;
 
 use super::election::{ANSWER, Answer, Ask, DURATION, Lease};
-use crate::Failure;
+use crate::{Failure, request::in_time};
 
 /// The Lease of a namespace. Cheap to clone.
 #[derive(Clone)]
@@ -35,14 +34,9 @@ impl LeaseApi {
                 }
             }
         };
-        match timeout(ANSWER, answered).await {
-            Ok(Ok(answer)) => (answer, None),
-            Ok(Err(error)) => (Answer::Unanswered, Some(Failure::new(NAME, &error))),
-            Err(_) => {
-                let seconds = ANSWER.as_secs();
-                let text = format!("{NAME}: no answer from the API server for {seconds} s");
-                (Answer::Unanswered, Some(Failure::silent(text)))
-            }
+        match in_time(NAME, ANSWER, answered).await {
+            Ok(answer) => (answer, None),
+            Err(failure) => (Answer::Unanswered, Some(failure)),
         }
     }
 

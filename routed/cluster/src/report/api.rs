@@ -11,7 +11,6 @@ use kube::{
 use routed_api::BGPNodeStatusStatus;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
-use tokio::time::timeout;
 
 use super::{
     TAINT,
@@ -20,7 +19,7 @@ use super::{
     picture::short,
     pruned,
 };
-use crate::{Failure, watch::Head};
+use crate::{Failure, request::ask, watch::Head};
 
 /// Asks for one node. Cheap to clone.
 #[derive(Clone)]
@@ -298,18 +297,7 @@ impl Api {
         what: &str,
         request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
     ) -> Result<T, Failure> {
-        let asked = async {
-            let request = request.map_err(kube::Error::BuildRequest)?;
-            self.client.request::<T>(request).await
-        };
-        match timeout(ANSWER, asked).await {
-            Ok(answer) => answer.map_err(|error| Failure::new(what, &error)),
-            Err(_) => {
-                let seconds = ANSWER.as_secs();
-                let text = format!("{what}: no answer from the API server for {seconds} s");
-                Err(Failure::silent(text))
-            }
-        }
+        ask(&self.client, what, ANSWER, request).await
     }
 }
 
