@@ -3,8 +3,9 @@
 //! Each runs in namespaces of its own, checks what it measures, and prints a table or JSON.
 //! Figures of one machine say little; the ratios between those who ran side by side are the result.
 
-use std::fs;
+use std::{fs, path::Path};
 
+use anyhow::{Context as _, Result};
 use serde::Serialize;
 
 mod arena;
@@ -52,4 +53,12 @@ impl std::fmt::Display for Machine {
         let Self { cpus, kernel, load, memory } = self;
         write!(f, "{cpus} CPUs, {} GiB, Linux {kernel}, load before {load:.2}", memory >> 30)
     }
+}
+
+/// The file for all figures, if there is to be one.
+fn create(file: Option<&Path>) -> Result<Option<fs::File>> {
+    let create = |file: &Path| {
+        fs::File::create(file).with_context(|| format!("cannot write {}", file.display()))
+    };
+    file.map(create).transpose()
 }

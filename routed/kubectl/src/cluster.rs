@@ -11,7 +11,7 @@ use std::{
 
 use kube::{
     Api, Client, Config, Resource,
-    api::{ApiResource, DynamicObject, ListParams},
+    api::{ApiResource, DynamicObject, ListParams, ObjectList},
     config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
 use routed_api::BGPNodeStatus;
@@ -117,16 +117,7 @@ impl Cluster {
         K: Resource<DynamicType = ()> + Clone + DeserializeOwned + fmt::Debug,
     {
         let api = Api::<K>::all(self.client.clone());
-        let mut params = ListParams::default().limit(PAGE);
-        let mut all = Vec::new();
-        loop {
-            let page = api.list(&params).await.map_err(|error| self.trouble::<K>(&error))?;
-            all.extend(page.items);
-            params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
-            if params.continue_token.is_none() {
-                return Ok(all);
-            }
-        }
+        self.pages::<K, _>(async |params| api.list(params).await).await
     }
 
     /// The names of all objects of a kind.
@@ -139,12 +130,24 @@ impl Cluster {
         K: Resource<DynamicType = ()> + Clone + DeserializeOwned + fmt::Debug,
     {
         let api = Api::<K>::all(self.client.clone());
+        let all = self.pages::<K, _>(async |params| api.list_metadata(params).await).await?;
+        Ok(all.into_iter().filter_map(|object| object.metadata.name).collect())
+    }
+
+    /// What is on all pages of a listing of that kind.
+    async fn pages<K, T>(
+        &self,
+        page: impl AsyncFn(&ListParams) -> kube::Result<ObjectList<T>>,
+    ) -> Result<Vec<T>, Trouble>
+    where
+        K: Resource<DynamicType = ()>,
+        T: Clone,
+    {
         let mut params = ListParams::default().limit(PAGE);
         let mut all = Vec::new();
         loop {
-            let page = api.list_metadata(&params).await;
-            let page = page.map_err(|error| self.trouble::<K>(&error))?;
-            all.extend(page.items.into_iter().filter_map(|object| object.metadata.name));
+            let page = page(&params).await.map_err(|error| self.trouble::<K>(&error))?;
+            all.extend(page.items);
             params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
             if params.continue_token.is_none() {
                 return Ok(all);

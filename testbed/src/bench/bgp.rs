@@ -111,13 +111,7 @@ impl Options {
             .map(|contestant| Ok((contestant.to_string(), contestant.version(&bin_dir)?)))
             .collect::<Result<BTreeMap<_, _>>>()?;
         // Opened before the file system is another one.
-        let json = match &self.json {
-            Some(file) => {
-                let open = fs::File::create(file);
-                Some(open.with_context(|| format!("cannot write {}", file.display()))?)
-            }
-            None => None,
-        };
+        let json = super::create(self.json.as_deref())?;
         arena::run_inside(|arena| {
             let peers = (0..u16::try_from(MOST_PEERS)?).map(|at| scenario::identity(at).address);
             arena.add_addresses(peers)?;

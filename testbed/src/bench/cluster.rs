@@ -84,13 +84,7 @@ pub(crate) fn run(options: &Options) -> Result<i32> {
         bin_dir.display()
     );
     // Opened before the file system is another one.
-    let json = match &options.json {
-        Some(file) => {
-            let open = fs::File::create(file);
-            Some(open.with_context(|| format!("cannot write {}", file.display()))?)
-        }
-        None => None,
-    };
+    let json = super::create(options.json.as_deref())?;
     let routed = fs::canonicalize(routed)?;
     arena::run_inside(|arena| {
         arena.add_addresses([1, 2].into_iter().map(node_address))?;
